@@ -22,8 +22,8 @@ Level = Literal["basic", "advanced"]
 def setting(
     default: Any, *, unit: str = "", level: Level = "basic", title: str | None = None, **limits: Any
 ) -> Any:
-    """Declare a field: its default, unit, level of the form, and limits (``ge``, ``gt``, ``le``, ``lt``)."""
-    extra = {"unit": unit, "level": level}
+    """Declare a field: default, unit, level of the form, limits (``ge``, ``gt``, ``le``)."""
+    extra: dict[str, Any] = {"unit": unit, "level": level}
     return Field(default, title=title, json_schema_extra=extra, **limits)
 
 

@@ -52,7 +52,9 @@ class Volume:
             msg = f"Volume axes: expected one of {', '.join(AXES)}, got {self.axes!r}"
             raise ValueError(msg)
         if self.array.ndim != len(self.axes):
-            msg = f"Volume {self.axes}: expected {len(self.axes)} axes, got shape {self.array.shape}"
+            msg = (
+                f"Volume {self.axes}: expected {len(self.axes)} axes, got shape {self.array.shape}"
+            )
             raise ValueError(msg)
         if self.affine.shape != (4, 4):
             msg = f"Volume affine: expected (4, 4), got {self.affine.shape}"

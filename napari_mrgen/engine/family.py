@@ -1,0 +1,156 @@
+"""What a model family is, and what it hands to the engine.
+
+A family is a folder ``families/<name>/`` with the same five files. `Family` is the one value that
+the rest of the program sees of it. It names the folder's functions and imports them only when they
+are called, so a form or ``--help`` can be made from a family without paying for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_mrgen.config import Config, setting
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.find import Reference
+from napari_mrgen.volume import Volume
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from napari_mrgen.engine.task import Stage
+    from napari_mrgen.metrics.scoreboard import Score
+
+    Networks = Mapping[str, nn.Module]
+
+
+class TrainConfig(Config):
+    """Settings that every family's training has; a family adds its own."""
+
+    seed: int = setting(0, ge=0, lt=2**31)
+    """Every random draw of the run follows from this number."""
+    batch_size: int = setting(8, ge=1, le=4096)
+    """Samples seen in one training step."""
+    held_out: float = setting(0.25, gt=0, lt=1, title="Held-out share")
+    """Share of the subjects kept for testing; they are never trained on."""
+    ema_decay: float = setting(0.999, ge=0, lt=1, level="advanced", title="Weight averaging")
+    """Decay of the moving average of the weights; the average is what is saved as the model."""
+    save_every: int = setting(250, ge=1, unit="steps", level="advanced")
+    """Steps between two checkpoints; at most so much is lost in a crash."""
+    preview_every: int = setting(100, ge=1, unit="steps", level="advanced")
+    """Steps between two previews and evaluations on held-out subjects."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages that this configuration trains, in order."""
+        raise NotImplementedError
+
+
+class GenerateConfig(Config):
+    """Settings that every family's generation has; a family adds its own."""
+
+    seed: int = setting(0, ge=0, lt=2**31)
+    """The same seed, model and input give the same result."""
+    samples: int = setting(1, ge=1, le=100_000)
+    """How many results to draw."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One thing that a family reads, from which panels and the command line make their pickers."""
+
+    role: str
+    title: str
+    axes: tuple[str, ...]
+    help: str = ""
+    many: bool = False
+    optional: bool = False
+    kind: str = "image"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training will need, found without running a step."""
+
+    shape: tuple[int, ...]
+    """Shape of one sample as the networks see it, after padding or cropping."""
+    parameters: int
+    flops_per_step: int
+    memory_bytes: int
+    """Peak memory of training."""
+    layers: tuple[tuple[str, str, int], ...] = ()
+    """Rows of *Look at the model*: layer, output shape, parameters."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataLook:
+    """What the network will see: a montage, and what looks wrong."""
+
+    montage: Volume
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of model: how it is configured, trained, used and judged."""
+
+    name: str
+    title: str
+    summary: str
+    paper: str
+    package: str
+    train_inputs: tuple[Input, ...]
+    generate_inputs: tuple[Input, ...]
+    train_config: type[TrainConfig]
+    generate_config: type[GenerateConfig]
+    presets: Mapping[str, TrainConfig]
+    sample: str
+    """Key of the built-in sample that shows this family at work."""
+
+    def preset(self, name: str) -> TrainConfig:
+        if name not in self.presets:
+            msg = f"{self.name} has no preset {name!r}; known ones: {', '.join(self.presets)}."
+            raise MrgenError(msg)
+        return self.presets[name]
+
+    def networks(self, config: TrainConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+        """Build the untrained networks; works on the meta device."""
+        return self._call("networks", "networks", config, shape)  # type: ignore[no-any-return]
+
+    def plan(self, config: TrainConfig, inputs: Inputs) -> Plan:
+        return self._call("training", "plan", config, inputs)  # type: ignore[no-any-return]
+
+    def look(self, config: TrainConfig, inputs: Inputs) -> DataLook:
+        """Show exactly what the networks will be fed."""
+        return self._call("training", "look", config, inputs)  # type: ignore[no-any-return]
+
+    def stages(self, config: TrainConfig, inputs: Inputs) -> Iterator[Stage]:
+        """Yield the stages one by one; the second sees what the first has learned."""
+        return self._call("training", "stages", config, inputs)  # type: ignore[no-any-return]
+
+    def generate(
+        self,
+        networks: Networks,
+        trained: TrainConfig,
+        config: GenerateConfig,
+        inputs: Mapping[str, Volume],
+        generator: torch.Generator,
+    ) -> Iterator[Volume]:
+        """Yield named results one by one, so that ten thousand samples stream."""
+        return self._call("generation", "generate", networks, trained, config, inputs, generator)  # type: ignore[no-any-return]
+
+    def score(
+        self, networks: Networks, trained: TrainConfig, references: Iterable[Reference]
+    ) -> Iterator[Score]:
+        """Yield one `Score` a subject and method: the model, and the trivial methods beside it."""
+        return self._call("generation", "score", networks, trained, references)  # type: ignore[no-any-return]
+
+    def _call(self, module: str, function: str, *arguments: Any) -> Any:
+        return getattr(importlib.import_module(f"{self.package}.{module}"), function)(*arguments)
