@@ -1,0 +1,52 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# One thread pool a process is enough for small tests, and two would fight.
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test lint benchmark screenshots setup system clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       train, predict and show the built-in beating heart"
+	@echo "make test       run all checks and tests"
+	@echo "make benchmark  measure speed and model quality (hours)"
+
+demo: setup
+	$(BIN)/napari-mrgen demo --out demo
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmark: setup
+	$(BIN)/python -m pytest -m slow
+	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/responsiveness.py
+	$(BIN)/python benchmarks/frame_prediction.py
+
+screenshots: setup
+	$(BIN)/python docs/screenshots.py
+
+setup: system $(VENV)/.installed
+
+# Again when what is to be installed has changed.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group test
+	touch $@
+
+system:
+	@sh scripts/system-libraries.sh
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
