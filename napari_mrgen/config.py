@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_mrgen.errors import MrgenError
+from napari_mrgen.errors import MrgenError, unknown
 
 Level = Literal["basic", "advanced"]
 
@@ -87,6 +87,6 @@ def _first_problem(cls: type[Config], error: ValidationError) -> str:
     problem = error.errors()[0]
     name = str(problem["loc"][0]) if problem["loc"] else ""
     if problem["type"] == "extra_forbidden":
-        return f"There is no setting {name!r}; known ones: {', '.join(cls.model_fields)}."
+        return str(unknown("setting", name, cls.model_fields))
     got = f", got {problem['input']!r}" if name else ""
     return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}{got}.".removeprefix(": ")

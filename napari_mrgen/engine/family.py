@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_mrgen.config import Config, setting
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.errors import MrgenError
+from napari_mrgen.errors import unknown
 from napari_mrgen.io.find import Reference
 from napari_mrgen.volume import Volume
 
@@ -116,8 +116,7 @@ class Family:
 
     def preset(self, name: str) -> TrainConfig:
         if name not in self.presets:
-            msg = f"{self.name} has no preset {name!r}; known ones: {', '.join(self.presets)}."
-            raise MrgenError(msg)
+            raise unknown("preset", name, self.presets)
         return self.presets[name]
 
     def networks(self, config: TrainConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:

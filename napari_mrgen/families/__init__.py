@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 
 from napari_mrgen.engine.family import Family
-from napari_mrgen.errors import MrgenError
+from napari_mrgen.errors import unknown
 
 
 def names() -> tuple[str, ...]:
@@ -17,7 +17,6 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Family:
     """Return the family of that name."""
     if name not in names():
-        msg = f"There is no model family {name!r}; known ones: {', '.join(names())}."
-        raise MrgenError(msg)
+        raise unknown("model family", name, names())
     family: Family = importlib.import_module(f"{__name__}.{name}").FAMILY
     return family
