@@ -36,8 +36,7 @@ def test_files_and_functions_stay_short(path: Path) -> None:
 
 
 def test_the_package_itself_imports_nothing() -> None:
-    code = "import sys; before = set(sys.modules); import napari_mrgen; print(set(sys.modules) - before)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    code = "import sys; old = set(sys.modules); import napari_mrgen; print(set(sys.modules) - old)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "{'napari_mrgen'}"
