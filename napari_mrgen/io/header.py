@@ -1,0 +1,265 @@
+"""Headers of NIfTI-1, NIfTI-2, Analyze 7.5 and MGH as one plain value, every field checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.freesurfer.mghformat import MGHHeader
+from nibabel.spatialimages import HeaderDataError
+from nibabel.spm2analyze import Spm2AnalyzeHeader
+
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.geometry import Affine
+from napari_mrgen.io.names import stem, suffix_of
+from napari_mrgen.io.raw import read_head
+
+AnyHeader = Any
+"""A header of nibabel; its classes are half typed."""
+
+HEADER_CLASSES: dict[str, Any] = {"nifti1": nib.Nifti1Header, "nifti2": nib.Nifti2Header}
+HEADER_SIZES = {"nifti1": 348, "nifti2": 540}
+SAMPLES = b"samples"
+"""Intent name of a file whose last axis counts samples drawn by a model."""
+
+_MGH_SIZE = 284
+_MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
+_SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
+_CIFTI_INTENTS = range(3000, 3100)
+_MOST_EXTENSIONS = 64 << 20
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is needed to read an image, and to write it again.
+
+    Attributes
+    ----------
+    raw
+        The header as stored, with its extensions.
+    image
+        The file that holds the voxels, and ``offset`` where in it.
+    shape
+        As stored, ``(i, j, k, ...)``.
+    scaling
+        Slope and intercept, where they change anything.
+    affine
+        (4, 4), from stored indices to scanner millimetres, RAS+.
+    interval
+        Time between frames in s; None where the file does not say.
+    codes
+        Of the qform and the sform.
+    notes
+        What a user should know, in sentences.
+    """
+
+    form: str
+    raw: bytes
+    image: Path
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    affine: Affine
+    scaling: tuple[float, float] | None = None
+    interval: float | None = None
+    samples: bool = False
+    codes: tuple[int, int] = (0, 0)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header of an MRI file; of a pair, either file may be given."""
+    if suffix_of(path).startswith(".img"):
+        path = _partner(path, ".hdr")
+    head = read_head(path, HEADER_SIZES["nifti2"])
+    try:
+        if suffix_of(path) in (".mgz", ".mgh"):
+            return _read_mgh(path, head)
+        form, endianness = _recognise(path, head)
+        if form == "analyze":
+            return _read_analyze(path, head, endianness)
+        header = HEADER_CLASSES[form](head[: HEADER_SIZES[form]], endianness, check=False)
+        return _read_nifti(path, form, header)
+    except (HeaderDataError, ValueError, KeyError, ArithmeticError) as error:
+        raise MrgenError(f"{path.name} has a header that makes no sense: {error}.") from error
+
+
+def _recognise(path: Path, head: bytes) -> tuple[str, str]:
+    """Return the format and the byte order, by the header's own length and its magic."""
+    for endianness in "<>":
+        length = int(np.frombuffer(head[:4].ljust(4, b"\0"), endianness + "i4")[0])
+        if length == HEADER_SIZES["nifti2"] <= len(head) and head[4:7] in (b"n+2", b"ni2"):
+            return "nifti2", endianness
+        if length == HEADER_SIZES["nifti1"] <= len(head):
+            return ("nifti1" if head[344:347] in (b"n+1", b"ni1") else "analyze"), endianness
+    msg = f"{path.name} is not a NIfTI, Analyze or MGH image."
+    raise MrgenError(msg)
+
+
+def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
+    if int(header["intent_code"]) in _CIFTI_INTENTS:
+        raise MrgenError(f"{path.name} is a CIFTI file (surfaces and parcels), not an image.")
+    is_pair = header["magic"].item()[:2] == b"ni"
+    offset = _offset(path, header)
+    first = max(offset, HEADER_SIZES[form] + 4)
+    affine, notes = _nifti_affine(header)
+    return Header(
+        form=form,
+        raw=read_head(path, HEADER_SIZES[form] if is_pair else first),
+        image=_partner(path, ".img") if is_pair else path,
+        offset=offset if is_pair else first,
+        shape=_shape(path, header),
+        dtype=_dtype(path, header),
+        scaling=_scaling(header),
+        affine=_checked(path, affine),
+        interval=_interval(header),
+        samples=header["intent_name"].item() == SAMPLES,
+        codes=(int(header["qform_code"]), int(header["sform_code"])),
+        notes=notes,
+    )
+
+
+def _read_analyze(path: Path, head: bytes, endianness: str) -> Header:
+    header = Spm2AnalyzeHeader(head[:348], endianness, check=False)
+    shape = _shape(path, header)
+    header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+    note = "Analyze 7.5 holds no orientation: left and right are a guess (LAS, as in nibabel)."
+    return Header(
+        form="analyze",
+        raw=head[:348],
+        image=_partner(path, ".img"),
+        offset=_offset(path, header),
+        shape=shape,
+        dtype=_dtype(path, header),
+        affine=_checked(path, header.get_best_affine()),
+        scaling=_scaling(header),
+        notes=(note,),
+    )
+
+
+def _read_mgh(path: Path, head: bytes) -> Header:
+    if len(head) < _MGH_SIZE:
+        raise MrgenError(f"{path.name} is not an MGH image.")
+    # nibabel wants the fields after the image too; they hold no geometry.
+    fields = MGHHeader(head.ljust(MGHHeader.template_dtype.itemsize, b"\0"), check=False)
+    return Header(
+        form="mgh",
+        raw=head[:_MGH_SIZE],
+        image=path,
+        offset=_MGH_SIZE,
+        shape=_shape(path, fields),
+        dtype=_dtype(path, fields),
+        affine=_checked(path, fields.get_affine()),
+    )
+
+
+def _dtype(path: Path, header: AnyHeader) -> np.dtype[Any]:
+    """Return the type of the voxels; refuse what is not one number."""
+    dtype: np.dtype[Any] = header.get_data_dtype()
+    if dtype.kind == "c":
+        msg = f"{path.name} holds complex values; save its magnitude as an image of its own."
+        raise MrgenError(msg)
+    if dtype.fields:
+        raise MrgenError(f"{path.name} holds colours (RGB); an MRI of one value a voxel is needed.")
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        msg = f"{path.name} holds values of type {dtype}; only numbers of up to 64 bit are read."
+        raise MrgenError(msg)
+    return dtype
+
+
+def _shape(path: Path, header: AnyHeader) -> tuple[int, ...]:
+    shape = tuple(int(n) for n in header.get_data_shape())
+    if not shape or min(shape) < 1:
+        msg = f"{path.name} holds no voxels: its header gives the shape {shape}."
+        raise MrgenError(msg)
+    return shape
+
+
+def _offset(path: Path, header: AnyHeader) -> int:
+    offset = float(header["vox_offset"])
+    if not 0 <= offset <= _MOST_EXTENSIONS:
+        msg = f"{path.name} has a header that makes no sense: its image starts at byte {offset:g}."
+        raise MrgenError(msg)
+    return int(offset)
+
+
+def _scaling(header: AnyHeader) -> tuple[float, float] | None:
+    slope, intercept = header.get_slope_inter()
+    if slope is None or (slope, intercept) == (1, 0):
+        return None
+    return float(slope), float(intercept or 0)
+
+
+def _interval(header: AnyHeader) -> float | None:
+    """Return the time between frames, where both it and its unit are given."""
+    unit = _SECONDS.get(int(header["xyzt_units"]) & 0x38)
+    step = float(header["pixdim"][4])
+    return step * unit if unit and math.isfinite(step) and step > 0 else None
+
+
+def _nifti_affine(header: AnyHeader) -> tuple[Affine, tuple[str, ...]]:
+    """Choose the affine as nibabel does, in mm; see the notes for what was doubtful."""
+    header["pixdim"][0] = -1 if header["pixdim"][0] == -1 else 1
+    header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+    affine = np.array(header.get_best_affine(), np.float64)
+    pixdim = np.array(header["pixdim"][1:4], np.float64)
+    notes = list(_doubts(header, affine))
+    if _lacks_spacing(affine, pixdim):
+        affine[:3, :3] *= pixdim
+        notes.append("The affine holds no voxel size: it is taken from pixdim.")
+    affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 0x07, 1.0)
+    return affine, tuple(notes)
+
+
+def _lacks_spacing(affine: Affine, pixdim: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
+    """Whether the columns have unit length while pixdim knows better, as in ACDC."""
+    is_unit = np.allclose(np.linalg.norm(affine[:3, :3], axis=0), 1, atol=1e-4)
+    is_given = bool(np.isfinite(pixdim).all() and pixdim.min() > 0)
+    return bool(is_unit and is_given and not np.allclose(pixdim, 1, atol=1e-4))
+
+
+def _doubts(header: AnyHeader, affine: Affine) -> list[str]:
+    qform_code, sform_code = int(header["qform_code"]), int(header["sform_code"])
+    if not qform_code and not sform_code:
+        return ["The header gives no orientation: left and right are a guess (as in nibabel)."]
+    if qform_code and sform_code:
+        try:
+            qform = header.get_qform()
+        except (HeaderDataError, ValueError):
+            return ["The qform makes no sense; the sform is used."]
+        if not np.allclose(qform, affine, rtol=1e-3, atol=1e-2):
+            return ["The qform and the sform differ; the sform is used."]
+    return []
+
+
+def _checked(path: Path, affine: Affine) -> Affine:
+    """Refuse an affine that gives voxels no size."""
+    affine = np.array(affine, np.float64)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or spacing.min() == 0:
+        shown = " x ".join(f"{size:g}" for size in spacing)
+        msg = f"{path.name} has voxels of {shown} mm: its header holds no valid geometry."
+        raise MrgenError(msg)
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-6:
+        raise MrgenError(f"{path.name} has an affine that flattens space; correct its header.")
+    return affine
+
+
+def _partner(path: Path, kind: str) -> Path:
+    """Return the other file of a pair; either may be compressed without the other."""
+    gz = ".gz" if path.name.lower().endswith(".gz") else ""
+    other_gz = "" if gz else ".gz"
+    for suffix in (kind + gz, kind + other_gz, (kind + gz).upper(), (kind + other_gz).upper()):
+        partner = path.with_name(stem(path) + suffix)
+        if partner.is_file():
+            return partner
+    msg = f"{path.name} is one half of a pair: {stem(path) + kind} is missing beside it."
+    raise MrgenError(msg)

@@ -1,0 +1,163 @@
+"""Bytes in and out: reading that a lying header cannot hurt, writing that leaves no half file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from napari_mrgen.errors import MrgenError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 31
+_MOST_COMPRESSED = 1032
+"""Deflate makes at most so many bytes of one: what a compressed file can hold at the very most."""
+_PIECE = 1 << 20
+_LEVEL = 3
+
+
+def read_head(path: Path, length: int) -> bytes:
+    """Return the first bytes, after decompression; fewer where the file is shorter."""
+    with _opened(path) as file:
+        if not _is_gzip(file):
+            return file.read(length)
+        return b"".join(_inflate(file, length))
+
+
+def read_span(path: Path, start: int, length: int) -> npt.NDArray[np.uint8]:
+    """Return ``length`` bytes from ``start`` on, after decompression.
+
+    Nothing is allocated before the file's own size says that it can hold as much.
+    """
+    with _opened(path) as file:
+        _check_room(path, start + length, _is_gzip(file))
+        span = np.empty(length, np.uint8)
+        filled = _fill(span, _spans(file, start, length))
+    if filled < length:
+        msg = (
+            f"{path.name} is cut short: its header promises {length:,} bytes of image, "
+            f"{filled:,} are there; copy or download the file again."
+        )
+        raise MrgenError(msg)
+    return span
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name to write to; it takes the place of ``path`` only once all is written."""
+    unfinished = path.with_name(f".{os.getpid()}.unfinished.{path.name}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except OSError as error:
+        raise MrgenError(_why_not_saved(path, error)) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_plain(path: Path, pieces: Iterable[memoryview]) -> None:
+    with path.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+
+
+def write_gzip(path: Path, pieces: Iterable[memoryview]) -> None:
+    """Write compressed; the same bytes always give the same file."""
+    deflater = zlib.compressobj(_LEVEL, wbits=_GZIP_WINDOW)
+    with path.open("wb") as file:
+        for piece in pieces:
+            for start in range(0, len(piece), _PIECE):
+                file.write(deflater.compress(piece[start : start + _PIECE]))
+        file.write(deflater.flush())
+
+
+def _is_gzip(file: BinaryIO) -> bool:
+    magic = file.read(2)
+    file.seek(0)
+    return magic == _GZIP_MAGIC
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise MrgenError(f"{path} cannot be opened: {error.strerror}.") from error
+    except zlib.error as error:
+        msg = f"{path.name} is damaged: it does not decompress; copy or download it again."
+        raise MrgenError(msg) from error
+
+
+def _check_room(path: Path, wanted: int, gzipped: bool) -> None:
+    size = path.stat().st_size
+    most = size * _MOST_COMPRESSED if gzipped else size
+    if wanted > most:
+        msg = (
+            f"{path.name} is cut short or not what it says: its header promises {wanted:,} bytes, "
+            f"a file of {size:,} bytes cannot hold more than {most:,}; copy or download it again."
+        )
+        raise MrgenError(msg)
+    free = psutil.virtual_memory().available
+    if wanted > free:
+        msg = (
+            f"{path.name} needs {wanted / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are "
+            "free; close other programs or cut the file into parts."
+        )
+        raise MrgenError(msg)
+
+
+def _spans(file: BinaryIO, start: int, length: int) -> Iterator[memoryview]:
+    """Yield the bytes wanted, piece by piece."""
+    if not _is_gzip(file):
+        file.seek(start)
+        while length > 0 and (plain := file.read(min(length, _PIECE))):
+            length -= len(plain)
+            yield memoryview(plain)
+        return
+    for piece in _inflate(file, start + length):
+        yield memoryview(piece)[start:]
+        start = max(0, start - len(piece))
+
+
+def _fill(span: npt.NDArray[np.uint8], pieces: Iterator[memoryview]) -> int:
+    target = span.data
+    filled = 0
+    for piece in pieces:
+        target[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    return filled
+
+
+def _inflate(file: BinaryIO, length: int) -> Iterator[bytes]:
+    """Yield at most ``length`` decompressed bytes; a file of several gzip members is one stream."""
+    inflater = zlib.decompressobj(_GZIP_WINDOW)
+    pending = b""
+    while length > 0:
+        pending = pending or file.read(_PIECE)
+        if not pending:
+            return
+        piece = inflater.decompress(pending, min(length, _PIECE))
+        length -= len(piece)
+        yield piece
+        pending = inflater.unconsumed_tail
+        if inflater.eof:
+            # Zeros may pad the end of a member.
+            pending = inflater.unused_data.lstrip(b"\0")
+            inflater = zlib.decompressobj(_GZIP_WINDOW)
+    # One byte more makes zlib compare the checksum at the end of the stream, where this is it.
+    inflater.decompress(pending or file.read(_PIECE), 1)
+
+
+def _why_not_saved(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path.name} was not saved: the disk is full; free some space or save elsewhere."
+    return f"{path.name} was not saved in {path.parent}: {error.strerror}."
