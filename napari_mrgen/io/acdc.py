@@ -32,22 +32,20 @@ def frame_of(path: Path) -> int | None:
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """Return the ``Info.cfg`` that stands beside a file of a patient; frames count from 0.
+    """Return the ``Info.cfg`` that stands beside a patient's file; {} where there is none.
 
-    ``ED`` and ``ES`` are frames, ``Height`` is in cm, ``Weight`` in kg, ``Group`` the diagnosis.
+    As written: ``ED`` and ``ES`` count frames from 1, ``Height`` is in cm, ``Weight`` in kg,
+    ``Group`` is the diagnosis. ``ed_frame`` and ``es_frame`` are added, which count from 0.
     """
     config = path.parent / "Info.cfg"
     if not (is_frame(path) or is_cine(path)) or not config.is_file():
         return {}
-    pairs = (
-        line.split(":", 1)
-        for line in config.read_text("utf-8", "replace").splitlines()
-        if ":" in line
-    )
+    lines = config.read_text("utf-8", "replace").splitlines()
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
     info = {key.strip(): _number(value.strip()) for key, value in pairs}
     for phase in ("ED", "ES"):
         if isinstance(info.get(phase), int):
-            info[phase] -= 1
+            info[f"{phase.lower()}_frame"] = info[phase] - 1
     return info
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".img.gz", ".hdr", ".img", ".mgz", ".mgh")
 
 _LABEL_WORDS = {"gt", "seg", "dseg", "aseg", "mask", "label", "labels", "segmentation", "lesion"}
+_CONTRAST = re.compile(r"[_-](4d|t1w?|t2w?|pdw?|flair|bold|cine)$", re.IGNORECASE)
 _SUBJECT = re.compile(r"(sub-[a-zA-Z0-9]+|patient\d+)")
 
 
@@ -27,12 +28,21 @@ def is_label_name(path: Path) -> bool:
 
     The data type tells nothing: most MRI is stored in integers.
     """
-    return re.split(r"[^a-z]+", stem(path).lower().rstrip("0123456789_-. "))[-1] in _LABEL_WORDS
+    words = re.findall(r"[a-z]+", stem(path).lower())
+    return bool(words) and words[-1] in _LABEL_WORDS
+
+
+def image_stem(path: Path) -> str:
+    """Return the stem of the image that a label map names: its own without the last word."""
+    return re.sub(r"[^a-zA-Z0-9]*[a-zA-Z]+[^a-zA-Z]*$", "", stem(path))
 
 
 def subject_of(path: Path) -> str:
-    """Return the subject by BIDS or ACDC naming, of the file or its folders; else the stem."""
+    """Return the subject by BIDS or ACDC naming, of the file or its folders.
+
+    Otherwise the name without its contrast: ``IXI012_T1`` and ``IXI012_T2`` are one subject.
+    """
     for part in (stem(path), *reversed(path.parent.parts)):
         if found := _SUBJECT.match(part):
             return found[1]
-    return stem(path)
+    return _CONTRAST.sub("", stem(path))

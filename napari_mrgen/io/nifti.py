@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.encoding import decode, encode
-from napari_mrgen.io.geometry import Order, choose_order
+from napari_mrgen.io.geometry import Affine, Order, choose_order
 from napari_mrgen.io.header import Header, read_header
 from napari_mrgen.io.names import is_label_name, stem, subject_of, suffix_of
 from napari_mrgen.io.raw import read_span, replacing, write_gzip, write_plain
@@ -22,22 +22,31 @@ NOTICE = "Made by a generative model: not a measurement, not for diagnosis."
 
 @dataclass(frozen=True)
 class Peek:
-    """What the header alone tells."""
+    """What the header alone tells of the Volume that `read` would return."""
 
     axes: str
     shape: tuple[int, ...]
-    spacing: tuple[float, float, float]
-    """Voxel size along ``z, y, x`` in mm."""
+    affine: Affine
+    times: tuple[float, ...] | None
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along ``z, y, x`` in mm."""
+        z, y, x = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(z), float(y), float(x)
 
 
 def peek(path: Path) -> Peek:
-    """Tell axes, shape and voxel size without reading the image."""
-    header = read_header(path)
+    """Tell axes, shape and geometry without reading the image."""
+    header = read_header(Path(path))
     axes, kept = _axes(path, header)
     order = choose_order(header.affine, kept[:3])
-    spacing = np.linalg.norm(order.affine(header.affine, kept)[:3, :3], axis=0)
-    shape = (*reversed(kept[3:]), *(kept[axis] for axis in order.axes))
-    return Peek(axes, shape, tuple(float(size) for size in spacing))  # type: ignore[arg-type]
+    return Peek(
+        axes=axes,
+        shape=(*reversed(kept[3:]), *(kept[axis] for axis in order.axes)),
+        affine=order.affine(header.affine, kept),
+        times=_times(header.interval, kept[3] if "t" in axes else 0),
+    )
 
 
 def read(path: Path) -> Volume:

@@ -21,6 +21,7 @@ _GZIP_WINDOW = 31
 _MOST_COMPRESSED = 1032
 """Deflate makes at most so many bytes of one: what a compressed file can hold at the very most."""
 _PIECE = 1 << 20
+_LITTLE = 4096
 _LEVEL = 3
 
 
@@ -142,7 +143,7 @@ def _inflate(file: BinaryIO, length: int) -> Iterator[bytes]:
     inflater = zlib.decompressobj(_GZIP_WINDOW)
     pending = b""
     while length > 0:
-        pending = pending or file.read(_PIECE)
+        pending = pending or file.read(min(_PIECE, length + _LITTLE))
         if not pending:
             return
         piece = inflater.decompress(pending, min(length, _PIECE))
