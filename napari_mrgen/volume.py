@@ -31,7 +31,8 @@ class Volume:
     times
         Frame times in seconds, one per frame; None where the source does not know them.
     source
-        What a writer needs to give an untouched volume back bit for bit: plain data.
+        How the file that it was read from stored it, as plain data: what a writer needs to give an
+        untouched volume back bit for bit, and any other in the same order of axes.
     provenance
         For a generated volume: model, checkpoint hash, seed, source and configuration.
     """
@@ -81,6 +82,6 @@ class Volume:
         return (self.times[-1] - self.times[0]) / (len(self.times) - 1)
 
     def with_array(self, array: Array, axes: str | None = None, **changes: Any) -> Self:
-        """Return another array in the same place: same geometry and subject, no file header."""
-        changes = {"source": None, "times": None, **changes}
+        """Return another array in the same place: same geometry and subject, times not known."""
+        changes = {"times": None, **changes}
         return replace(self, array=array, axes=axes or self.axes, **changes)

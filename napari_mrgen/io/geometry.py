@@ -18,6 +18,9 @@ from nibabel.orientations import io_orientation
 
 Affine = npt.NDArray[np.float64]
 
+DISPLAY: Affine = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]], np.float64)
+"""From scanner RAS to the ordinary display frame."""
+
 THICK = 2.5
 """Slices that are so many times as thick as their pixels are never cut across."""
 

@@ -1,0 +1,206 @@
+"""Volume to napari layer and back, on napari's plain layer-data tuples: the only door between.
+
+A layer's ``scale`` and ``translate`` are those of the display frame (`napari_mrgen.io.geometry`).
+The true affine goes along in the metadata; on the way back it follows whatever the user has
+changed in the layer since.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.geometry import DISPLAY, Affine, display_origin, is_oblique
+from napari_mrgen.io.transforms import Clock, data_to_world
+from napari_mrgen.volume import Array, Kind, Volume
+
+LayerData = tuple[Any, dict[str, Any], str]
+Fields = Mapping[str, Any]
+
+KEY = "napari_mrgen"
+"""Where in a layer's metadata the fields of its Volume are kept, as plain data."""
+
+_SAMPLED = 200_000
+_GUESSED_AXES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "ntzyx"}
+_STEP_NAMES = {"t": "frame", "n": "sample"}
+_OBLIQUE = "The scan is oblique: it is shown upright, its centre in place; its affine is kept."
+
+
+def to_layer(volume: Volume) -> LayerData:
+    """Return the tuple of which napari makes a layer, with geometry and units always set.
+
+    A cine whose times are not known counts frames, not seconds.
+    """
+    array = volume.array
+    scale, translate = _shown(volume)
+    units = tuple(_unit(axis, volume) for axis in volume.axes)
+    _define_steps()
+    keywords: dict[str, Any] = {
+        "name": volume.name,
+        "scale": scale,
+        "translate": translate,
+        "units": units,
+        "axis_labels": tuple(volume.axes),
+        "metadata": {KEY: _fields(volume)},
+    }
+    if volume.kind == "image":
+        keywords |= {"contrast_limits": contrast_limits(array), "colormap": "gray"}
+    elif array.dtype.kind not in "iu":
+        array = array.astype(np.int32)
+    return array, keywords, volume.kind
+
+
+def from_layer(layer: LayerData) -> Volume:
+    """Return the Volume of a layer's tuple, such as ``Layer.as_layer_data_tuple`` gives.
+
+    All of the layer's transforms count: scale, translate, rotate, shear and affine, in its units.
+    A layer that comes from elsewhere is taken to lie in the ordinary display frame.
+    """
+    data, keywords, kind = layer
+    array = _array(data, keywords, kind)
+    fields: Fields = keywords.get("metadata", {}).get(KEY, {})
+    axes = _axes(array, keywords, fields)
+    world = data_to_world(keywords, axes)
+    if "z" not in axes:
+        array = np.expand_dims(array, -3)
+        axes = axes[:-2] + "zyx"
+    return Volume(
+        array=array,
+        axes=axes,
+        affine=_scanner_affine(world.space, fields),
+        kind=cast("Kind", kind),
+        name=keywords.get("name", ""),
+        subject=fields.get("subject"),
+        covariates=fields.get("covariates", {}),
+        times=_times(array, axes, world.clock, fields),
+        source=fields.get("source"),
+        provenance=fields.get("provenance"),
+    )
+
+
+def contrast_limits(array: Array) -> tuple[float, float]:
+    """Return the 0.5th and 99.5th percentile of a sample of the values: quick, robust."""
+    flat = array.reshape(-1)
+    step = max(1, flat.size // _SAMPLED)
+    while math.gcd(step, array.shape[-1]) > 1:
+        step += 1  # or the sample would hold some columns only
+    for values in (flat[::step], flat):
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            low, high = (float(v) for v in np.percentile(finite, (0.5, 99.5)))
+            low, high = (low, high) if low < high else (float(finite.min()), float(finite.max()))
+            if low < high:
+                return low, high
+    return (low, low + 1) if finite.size else (0.0, 1.0)
+
+
+def _shown(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return scale and translate of a volume's layer."""
+    times = volume.times or (0.0,)
+    step = {"n": 1.0, "t": volume.frame_interval or 1.0}
+    start = {"n": 0.0, "t": times[0]}
+    lead = volume.axes[:-3]
+    origin = display_origin(volume.affine, volume.array.shape[-3:])
+    scale = (*(step[axis] for axis in lead), *volume.spacing)
+    translate = (*(start[axis] for axis in lead), *(float(mm) for mm in origin))
+    return scale, translate
+
+
+def _unit(axis: str, volume: Volume) -> str:
+    if axis == "t" and volume.frame_interval:
+        return "s"
+    return _STEP_NAMES.get(axis, "mm")
+
+
+@cache
+def _define_steps() -> None:
+    """Teach pint, in which napari keeps units, the units of axes that count steps.
+
+    napari drops the units of all layers when those of one axis cannot be converted into one
+    another, say s and pixel. So a step is a unit by name only, and a second to pint.
+    """
+    if importlib.util.find_spec("pint") is None:
+        return
+    import pint
+
+    registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
+    for name in _STEP_NAMES.values():
+        if name not in registry:
+            registry.define(f"{name} = second")
+
+
+def _fields(volume: Volume) -> dict[str, Any]:
+    scale, translate = _shown(volume)
+    return {
+        "axes": volume.axes,
+        "affine": volume.affine.tolist(),
+        "scale": list(scale),
+        "translate": list(translate),
+        "subject": volume.subject,
+        "covariates": dict(volume.covariates),
+        "times": None if volume.times is None else list(volume.times),
+        "source": volume.source if volume.source is None else dict(volume.source),
+        "provenance": None if volume.provenance is None else dict(volume.provenance),
+        "notes": _notes(volume),
+    }
+
+
+def _notes(volume: Volume) -> list[str]:
+    notes = list((volume.source or {}).get("notes", ()))
+    return [*notes, _OBLIQUE] if is_oblique(volume.affine) else notes
+
+
+def _array(data: Any, keywords: Fields, kind: str) -> Array:
+    if kind not in ("image", "labels"):
+        msg = f"The layer {keywords.get('name', '')!r} is of type {kind}; image or labels expected."
+        raise MrgenError(msg)
+    if keywords.get("rgb"):
+        msg = f"The layer {keywords.get('name', '')!r} is in colour; one value a voxel is needed."
+        raise MrgenError(msg)
+    if keywords.get("multiscale"):
+        data = data[0]
+    return np.asarray(data)
+
+
+def _axes(array: Array, keywords: Fields, fields: Fields) -> str:
+    """Return a layer's axes: by its labels where they are our letters, else by their number."""
+    labels = "".join(str(label) for label in keywords.get("axis_labels") or ())
+    for axes in (labels, fields.get("axes", ""), _GUESSED_AXES.get(array.ndim, "")):
+        if len(axes) == array.ndim and axes in ("yx", "zyx", "tyx", "nyx", "tzyx", "nzyx", "ntzyx"):
+            return str(axes)
+    msg = (
+        f"The layer {keywords.get('name', '')!r} has {array.ndim} axes; two to four are needed, "
+        "(t, z, y, x) for a cine."
+    )
+    raise MrgenError(msg)
+
+
+def _scanner_affine(space: Affine, fields: Fields) -> Affine:
+    """Return the affine to the scanner, given the layer's own to the viewer's world in mm."""
+    if "affine" not in fields:
+        return np.asarray(np.linalg.inv(DISPLAY) @ space)
+    affine = np.array(fields["affine"], np.float64)
+    shown = np.diag([*fields["scale"][-3:], 1.0])
+    shown[:3, 3] = fields["translate"][-3:]
+    if np.allclose(space, shown, rtol=1e-6, atol=1e-6):
+        return affine
+    return np.asarray(affine @ np.linalg.inv(shown) @ space)
+
+
+def _times(
+    array: Array, axes: str, clock: Clock | None, fields: Fields
+) -> tuple[float, ...] | None:
+    if clock is None or "t" not in axes:
+        return None
+    frames = array.shape[axes.index("t")]
+    even = tuple(clock.start + clock.step * frame for frame in range(frames))
+    told = fields.get("times")
+    if told and len(told) == frames and np.allclose((told[0], told[-1]), (even[0], even[-1])):
+        return tuple(told)
+    return even
