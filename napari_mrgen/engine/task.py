@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,10 +58,11 @@ class Dataset(Protocol):
 class Task:
     """The networks of a stage with their optimizers, and how they learn.
 
-    The engine wraps ``networks`` and ``optimizers`` for device, precision and processes, then calls
-    `step` again and again. A learning rate schedule is a function of the step, set by the task
-    itself, so there is no scheduler state. ``shipped`` names the networks that the model file holds
-    and that are averaged.
+    The engine brings ``networks`` to the device, lets their ``forward`` run in the precision of the
+    run (what they return is float32), and calls `step` again and again. A learning rate schedule is
+    a function of the step, set by the task itself, so there is no scheduler state. ``shipped``
+    names the networks that the model file holds and that are averaged; when a stage is complete
+    they get their averages, and only they may be taken over by a later stage.
     """
 
     networks: dict[str, nn.Module]
@@ -69,6 +70,10 @@ class Task:
     shipped: tuple[str, ...]
     clip_norm: float | None = 1.0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    average_gradients: Callable[[Sequence[nn.Parameter]], None] = field(
+        default=lambda parameters: None, repr=False
+    )
+    """Set by the engine: where several processes train, each has seen its part of the batch."""
 
     def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
         """Do all updates of one training step; return the losses by name (detached scalars)."""
@@ -79,8 +84,9 @@ class Task:
         chosen = self.optimizers[optimizer]
         chosen.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        parameters = [p for group in chosen.param_groups for p in group["params"]]
+        self.average_gradients(parameters)
         if self.clip_norm is not None:
-            parameters = [p for group in chosen.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         chosen.step()
 

@@ -1,0 +1,86 @@
+"""What a model file says of itself, read without torch.
+
+A model is one safetensors file: weights, and a JSON header. Nothing in it is ever executed, so it
+is safe to open from a stranger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from napari_mrgen.errors import MrgenError
+
+FORMAT = 1
+KEY = "napari_mrgen"
+LICENCE = "Made from the training data that its owner chose: their terms hold for this model too."
+
+
+@dataclass(frozen=True)
+class Header:
+    """The JSON header of a model file."""
+
+    family: str
+    stage: str
+    step: int
+    config: Mapping[str, Any]
+    data: Mapping[str, Any]
+    """What the data set told of itself; ``"shape"`` is what the networks were built for."""
+    networks: tuple[str, ...]
+    split: str = ""
+    """Hash of the split by subject."""
+    subjects: int = 0
+    """How many subjects were trained on."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    licence: str = LICENCE
+    format: int = FORMAT
+
+    def to_metadata(self) -> dict[str, str]:
+        return {KEY: json.dumps(asdict(self))}
+
+
+def model_file(path: Path) -> Path:
+    """Return the model file of a run folder, or the file itself."""
+    found = path / "model.safetensors" if path.is_dir() else path
+    if not found.is_file():
+        what = "has no model yet" if path.is_dir() else "is not there"
+        msg = f"{path} {what}; expected a run folder or a .safetensors file."
+        raise MrgenError(msg)
+    return found
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a model file, or of the model of a run folder."""
+    path = model_file(path)
+    try:
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {})[KEY]
+        values = json.loads(text)
+        values["networks"] = tuple(map(str, values["networks"]))
+        header = Header(**values)
+        if not (isinstance(header.config, dict) and isinstance(header.data, dict)):
+            msg = "config and data must be objects"
+            raise TypeError(msg)
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
+        msg = f"{path.name} is no model of napari-mrgen, or it is damaged ({first_line(error)})."
+        raise MrgenError(msg) from None
+    if header.format != FORMAT:
+        msg = f"{path.name} was written by another version: format {header.format}, not {FORMAT}."
+        raise MrgenError(msg)
+    return header
+
+
+def hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

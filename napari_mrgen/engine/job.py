@@ -1,0 +1,73 @@
+"""Job: what all parts of a training need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.engine.average import Average
+from napari_mrgen.engine.checkpoint import save_model
+from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.family import Family, TrainConfig
+from napari_mrgen.engine.header import Header
+from napari_mrgen.engine.runs import Choices, hash_split
+from napari_mrgen.engine.task import Draws, Stage
+from napari_mrgen.engine.team import Team
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run with its folder, its processes and its control."""
+
+    family: Family
+    config: TrainConfig
+    inputs: Inputs
+    run_dir: Path
+    choices: Choices
+    team: Team
+    control: Control
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.run_dir / "checkpoints"
+
+    @property
+    def model_path(self) -> Path:
+        return self.run_dir / "model.safetensors"
+
+    def stage_model_path(self, stage: str) -> Path:
+        """Where the model of a stage is kept; it is there once the stage is finished."""
+        return self.run_dir / f"model-{stage}.safetensors"
+
+    def draws(self, stage: str) -> Draws:
+        return Draws((self.config.seed, stage))
+
+    def save_model(
+        self, path: Path, trainee: Trainee, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Write the averaged networks of a stage as a model file."""
+        header = Header(
+            family=self.family.name,
+            stage=trainee.stage.name,
+            step=trainee.step,
+            config=self.config.model_dump(mode="json"),
+            data=dict(trainee.stage.dataset.describe()),
+            networks=tuple(trainee.average.networks),
+            split=hash_split(self.inputs.split),
+            subjects=len(self.inputs.split.train),
+            metrics=dict(trainee.metrics if metrics is None else metrics),
+        )
+        save_model(path, trainee.average.networks, header)
+
+
+@dataclass
+class Trainee:
+    """A stage in training: its average, where it is, and how good it was when last looked at."""
+
+    index: int
+    stage: Stage
+    average: Average
+    step: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)

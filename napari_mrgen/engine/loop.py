@@ -1,0 +1,144 @@
+"""The loop: one stage, step by step, on one process or many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from statistics import fmean
+
+import torch
+
+from napari_mrgen.engine import events
+from napari_mrgen.engine.batches import Batches
+from napari_mrgen.engine.events import Event
+from napari_mrgen.engine.job import Job, Trainee
+from napari_mrgen.engine.meter import Meter
+from napari_mrgen.engine.state import save_state
+from napari_mrgen.engine.task import Batch, Draws
+from napari_mrgen.engine.team import Wish
+from napari_mrgen.io import nifti
+
+LONG_PAUSE = 60.0
+"""Seconds of pause after which the state is saved."""
+_BEAT = 0.2
+_PREVIEWS_KEPT = 8
+
+
+def train_stage(job: Job, trainee: Trainee) -> Iterator[Event]:
+    """Train from ``trainee.step`` on; ends early, saved, when a stop was asked for.
+
+    The caller sees by ``trainee.step`` whether the stage is complete.
+    """
+    stage, config = trainee.stage, job.config
+    batches = Batches(
+        stage.dataset, job.draws(stage.name), config.batch_size, job.team.rank, job.team.size
+    )
+    meter = Meter(stage.name, trainee.step, stage.steps)
+    while trainee.step < stage.steps:
+        if (yield from _obey(job, trainee, meter)) is Wish.STOP:
+            yield from _save(job, trainee)
+            return
+        _take_step(job, trainee, batches, meter)
+        if not job.team.is_first:
+            continue
+        began = time.monotonic()
+        is_last = trainee.step == stage.steps
+        if meter.is_due(trainee.step) or is_last:
+            yield meter.read(trainee.step)
+        if trainee.step % config.preview_every == 0 or is_last:
+            yield from _look(job, trainee)
+        if trainee.step % config.save_every == 0 or is_last:
+            if meter.has_losses:
+                yield meter.read(trainee.step)  # What is not a number is not saved.
+            yield from _save(job, trainee)
+        meter.leave_out(time.monotonic() - began)
+
+
+def _take_step(job: Job, trainee: Trainee, batches: Batches, meter: Meter) -> None:
+    stage, team = trainee.stage, job.team
+    batch = _to_device(batches(trainee.step), team.device)
+    draws = Draws((*job.draws(stage.name).key, "step", trainee.step, team.rank))
+    losses = stage.task.step(batch, trainee.step, draws)
+    for network in stage.task.networks.values():
+        team.average(network.buffers())
+    trainee.step += 1
+    trainee.average.update(trainee.step)
+    meter.add(losses)
+
+
+def _obey(job: Job, trainee: Trainee, meter: Meter) -> Generator[Event, None, Wish]:
+    """Wait while the run is paused; return what all processes do then."""
+    wish = job.team.agree(_wish(job))
+    if wish is not Wish.PAUSE:
+        return wish
+    began, is_saved = time.monotonic(), False
+    place = (trainee.stage.name, trainee.step)
+    if job.team.is_first:
+        yield events.Paused(*place)
+    while wish is Wish.PAUSE:
+        job.control.wait(_BEAT)
+        wish = job.team.agree(_wish(job))
+        if not is_saved and time.monotonic() - began > LONG_PAUSE:
+            is_saved = True
+            yield from _save(job, trainee)
+    meter.leave_out(time.monotonic() - began)
+    if job.team.is_first and wish is Wish.GO:
+        yield events.Resumed(*place)
+    return wish
+
+
+def _wish(job: Job) -> Wish:
+    if job.control.is_stopped:
+        return Wish.STOP
+    return Wish.PAUSE if job.control.is_paused else Wish.GO
+
+
+def _save(job: Job, trainee: Trainee) -> Iterator[Event]:
+    if not job.team.is_first:
+        return
+    stage, average = trainee.stage, trainee.average
+    path = save_state(job.checkpoints, trainee.index, stage.name, trainee.step, stage.task, average)
+    job.save_model(job.model_path, trainee)
+    yield events.Saved(stage.name, trainee.step, str(path.relative_to(job.run_dir)))
+
+
+@torch.no_grad()
+def _measure(job: Job, trainee: Trainee) -> dict[str, float]:
+    """Mean metrics of the averaged networks over the held-out batches."""
+    found: dict[str, list[float]] = {}
+    for batch in trainee.stage.dataset.held_out():
+        on_device = _to_device(batch, job.team.device)
+        metrics = trainee.stage.task.evaluate(trainee.average.networks, on_device)
+        for name, value in metrics.items():
+            found.setdefault(name, []).append(float(value))
+    return {name: fmean(values) for name, values in found.items()}
+
+
+def _look(job: Job, trainee: Trainee) -> Iterator[Event]:
+    """Evaluate and preview the averaged networks: no random state of the training is touched."""
+    stage, step = trainee.stage, trainee.step
+    trainee.metrics = _measure(job, trainee)
+    if trainee.metrics:
+        yield events.Evaluated(stage.name, step, trainee.metrics)
+    draws = Draws((*job.draws(stage.name).key, "preview"))
+    with torch.no_grad():
+        volumes = stage.task.preview(trainee.average.networks, draws)
+    paths = []
+    for number, volume in enumerate(volumes):
+        path = job.run_dir / "previews" / f"{trainee.index}-{stage.name}-{step:08d}-{number}.nii"
+        nifti.write(volume, path)
+        paths.append(str(path.relative_to(job.run_dir)))
+    if paths:
+        _thin_out(job.run_dir / "previews", len(paths) * _PREVIEWS_KEPT)
+        yield events.Previewed(stage.name, step, tuple(paths))
+
+
+def _thin_out(folder: Path, kept: int) -> None:
+    for old in sorted(folder.glob("*.nii"), reverse=True)[kept:]:
+        old.unlink(missing_ok=True)
+        old.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
+    return {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}

@@ -1,0 +1,141 @@
+"""The stages of a run, one after the other, and the scoreboard at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import torch
+
+from napari_mrgen.engine import events, runs
+from napari_mrgen.engine.average import Average
+from napari_mrgen.engine.building import DrawingFrom
+from napari_mrgen.engine.checkpoint import load_weights, put_weights
+from napari_mrgen.engine.events import Event
+from napari_mrgen.engine.header import read_header
+from napari_mrgen.engine.job import Job, Trainee
+from napari_mrgen.engine.loop import train_stage
+from napari_mrgen.engine.records import write_scoreboard
+from napari_mrgen.engine.state import load_state
+from napari_mrgen.engine.task import Draws, Stage
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
+
+
+def train(job: Job) -> Iterator[Event]:
+    """Train what is not trained yet; the last event is `Stopped` or `Finished`."""
+    source = job.family.stages(job.config, job.inputs)
+    last: Trainee | None = None
+    for index, name in enumerate(stage_names(job)):
+        yield events.Progressed(f"Preparing stage {name}")
+        stage = _build(job, source, index)
+        if job.choices.only_stage not in (None, name):
+            continue
+        last = _enrol(job, index, stage)
+        if job.stage_model_path(name).exists():
+            _take_finished(job, last)
+        else:
+            yield from _train(job, last)
+        if last.step < stage.steps:
+            yield events.Stopped(name, last.step)
+            return
+        last.average.hand_over()
+        for network in stage.task.networks.values():
+            job.team.release(network)
+    if last is None:
+        msg = f"{job.family.name} has nothing to train with this configuration."
+        raise MrgenError(msg)
+    yield from _conclude(job, last)
+
+
+def stage_names(job: Job) -> tuple[str, ...]:
+    """Return the stages to be built: those before a stage that runs alone prepare the way."""
+    known, wanted = job.config.stages, job.choices.only_stage
+    if wanted is None:
+        return known
+    if wanted not in known:
+        msg = f"There is no stage {wanted!r}; known ones: {', '.join(known)}."
+        raise MrgenError(msg)
+    return known[: known.index(wanted) + 1]
+
+
+def _build(job: Job, source: Iterator[Stage], index: int) -> Stage:
+    """Let the family build its next stage; the first weights follow from the seed alone."""
+    with DrawingFrom(Draws((job.config.seed, "stage", index))()):
+        stage = next(source, None)
+    if stage is None or stage.name != job.config.stages[index]:
+        got = "none" if stage is None else repr(stage.name)
+        msg = f"{job.family.name}: expected stage {job.config.stages[index]!r}, got {got}"
+        raise ValueError(msg)
+    return stage
+
+
+def _enrol(job: Job, index: int, stage: Stage) -> Trainee:
+    """Bring networks and optimizers to the device, with an average beside them."""
+    task = stage.task
+    is_first = job.choices.only_stage is not None or index == 0
+    if job.choices.start_from is not None and is_first:
+        source = Path(job.choices.start_from)
+        put_weights(task.networks, load_weights(source), source.name)
+    # Copied before the networks are prepared: their copies must not call the originals.
+    average = Average({name: task.networks[name] for name in task.shipped}, job.config.ema_decay)
+    for network in (*task.networks.values(), *average.networks.values()):
+        job.team.prepare(network)
+    task.device = job.team.device
+    task.average_gradients = job.team.average_gradients
+    return Trainee(index, stage, average)
+
+
+def _take_finished(job: Job, trainee: Trainee) -> None:
+    path = job.stage_model_path(trainee.stage.name)
+    put_weights(trainee.average.networks, load_weights(path), path.name)
+    trainee.step, trainee.metrics = trainee.stage.steps, read_header(path).metrics
+
+
+def _train(job: Job, trainee: Trainee) -> Iterator[Event]:
+    """Train a stage from its newest state on; when complete, let it write its results."""
+    stage = trainee.stage
+    trainee.step, damaged = load_state(job.checkpoints, stage.name, stage.task, trainee.average)
+    for name in damaged:
+        yield events.Warned(f"The checkpoint {name} is damaged and was passed over.")
+    yield events.StageStarted(stage.name, stage.title, trainee.step, stage.steps)
+    yield from train_stage(job, trainee)
+    if trainee.step == stage.steps and job.team.is_first:
+        yield events.Progressed(f"Writing the results of stage {stage.name}")
+        with torch.no_grad():
+            stage.task.finish(trainee.average.networks, job.run_dir)
+        # Last, since it says that the stage is finished.
+        job.save_model(job.stage_model_path(stage.name), trainee)
+
+
+def _conclude(job: Job, trainee: Trainee) -> Iterator[Event]:
+    """Score the model beside the trivial methods, and save it."""
+    if not job.team.is_first:
+        yield events.Finished(str(job.model_path))
+        return
+    scoreboard = yield from _score(job, trainee)
+    if scoreboard is None:
+        yield events.Stopped(trainee.stage.name, trainee.step)
+        return
+    runs.write_json(job.run_dir / "scoreboard.json", write_scoreboard(scoreboard))
+    figures = scoreboard.rows[0].mean if scoreboard.rows else trainee.metrics
+    job.save_model(job.model_path, trainee, figures)
+    yield events.Finished(str(job.model_path), scoreboard)
+
+
+def _score(job: Job, trainee: Trainee) -> Generator[Event, None, Scoreboard | None]:
+    """Score subject by subject; None if a stop was asked for."""
+    references = job.inputs.test(job.family.train_inputs[0].role)
+    source = job.family.score(trainee.average.networks, job.config, references)
+    scores: list[Score] = []
+    seen: set[str] = set()
+    while not job.control.is_stopped:
+        with torch.no_grad():
+            score = next(source, None)
+        if score is None:
+            return tabulate(scores)
+        scores.append(score)
+        if score.subject not in seen:
+            seen.add(score.subject)
+            yield events.Progressed("Scoring on held-out subjects", len(seen) / len(references))
+    return None

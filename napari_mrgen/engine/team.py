@@ -1,0 +1,152 @@
+"""Team: the processes that train one run together, mostly just one.
+
+Lightning Fabric owns device, precision and processes. Its wrappers of networks are not used: that
+of several processes cannot have a network called several times in a step, or frozen for a while,
+as adversarial training does, and that of mixed precision forbids `torch.autograd.grad`.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from napari_mrgen.engine.device import Precision, choose_precision
+from napari_mrgen.errors import MrgenError
+
+_LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+class Wish(enum.IntEnum):
+    """What a process wants to do next; the greatest wish of all is what they do."""
+
+    GO = 0
+    PAUSE = 1
+    STOP = 2
+
+
+class Team:
+    """The processes of a run, as seen by one of them."""
+
+    def __init__(self, device: torch.device, precision: str) -> None:
+        processes = _processes()
+        if precision == "auto" and processes > (1, 1) and device.type == "cpu":
+            precision = "32-true"  # Each would measure for itself, and they must be the same.
+        self.precision = choose_precision(precision, device)
+        self.fabric = _launch(device, self.precision, *processes)
+        self.device = self.fabric.device
+        self.rank, self.size = self.fabric.global_rank, self.fabric.world_size
+        # Wishes are agreed at every step: through gloo, so that no GPU waits for it.
+        self._group = dist.new_group(backend="gloo") if self.size > 1 else None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes; the others only train."""
+        return self.rank == 0
+
+    def agree(self, wish: Wish) -> Wish:
+        """Return what all processes do next; all must ask at the same place."""
+        if self._group is None:
+            return wish
+        shared = torch.tensor(int(wish))
+        dist.all_reduce(shared, dist.ReduceOp.MAX, group=self._group)
+        return Wish(int(shared))
+
+    def share(self, batch_size: int) -> int:
+        """Return this process's part of a batch."""
+        if batch_size % self.size:
+            msg = (
+                f"{self.size} processes cannot share a batch_size of {batch_size}; "
+                f"expected a multiple of {self.size}."
+            )
+            raise MrgenError(msg)
+        return batch_size // self.size
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors by their mean over the processes, in one message."""
+        if self._group is None or not (kept := [t for t in tensors if t.is_floating_point()]):
+            return
+        flat = torch.cat([tensor.flatten() for tensor in kept])
+        dist.all_reduce(flat)
+        parts = torch.split(flat / self.size, [tensor.numel() for tensor in kept])
+        for tensor, part in zip(kept, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        if self._group is None:
+            return
+        for parameter in parameters:
+            if parameter.grad is None:
+                # Another process may have one: all must send the same number of values.
+                parameter.grad = torch.zeros_like(parameter)
+        self.average(p.grad for p in parameters if p.grad is not None)
+
+    def prepare(self, network: nn.Module) -> None:
+        """Bring a network to the device, channels last; its forward runs in the precision."""
+        network.to(self.device)
+        for parameter in network.parameters():
+            if (layout := _LAYOUTS.get(parameter.ndim)) is not None:
+                parameter.data = parameter.data.contiguous(memory_format=layout)
+        network.forward = self._in_precision(network.forward)
+
+    def release(self, network: nn.Module) -> None:
+        """Undo `prepare` but for the device: a later stage may copy the network."""
+        vars(network).pop("forward", None)
+
+    def _in_precision(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        # Per call, not around a step: autocast keeps casts of weights, which a step changes.
+        @wraps(forward)
+        def run(*arguments: Any, **named: Any) -> Any:
+            with self.fabric.autocast():
+                output = forward(*arguments, **named)
+            # Losses are summed in float32.
+            return tree_map_only(torch.Tensor, _to_float32, output)
+
+        return run
+
+    def leave(self) -> None:
+        """Let the others' calls fail rather than wait for ever for this process."""
+        if self.size > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _to_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+
+
+def _launch(device: torch.device, precision: Precision, size: int, local: int) -> Fabric:
+    if size == 1:
+        chosen: Any = 1 if device.type == "cpu" else [device.index or 0]
+        return Fabric(accelerator=device.type, devices=chosen, precision=precision)
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=local,
+        num_nodes=size // local,
+        strategy="ddp",
+        precision=precision,
+    )
+    # Elsewhere this call would run the program again: inside napari, a second napari.
+    fabric.launch()
+    return fabric
+
+
+def _processes() -> tuple[int, int]:
+    """Return how many processes a launcher started for this run, in all and on this machine."""
+    if TorchElasticEnvironment.detect():
+        return int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if SLURMEnvironment.detect():
+        size = int(os.environ["SLURM_NTASKS"])
+        return size, size // int(os.environ.get("SLURM_NNODES", "1"))
+    return 1, 1

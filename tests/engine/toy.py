@@ -1,0 +1,222 @@
+"""A family that trains in a blink, with everything that makes resuming hard.
+
+Two stages, two kinds of optimizer, running statistics, noise, dropout and augmentation; the second
+stage trains two networks against each other and starts from the first one's network.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_mrgen.config import setting
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.split import Split
+from napari_mrgen.engine.family import Family, GenerateConfig, Input, TrainConfig
+from napari_mrgen.engine.task import Batch, Draws, Networks, Stage, Task
+from napari_mrgen.io.find import Reference
+from napari_mrgen.metrics.scoreboard import Score
+from napari_mrgen.volume import Volume
+
+NAME = "toy"
+
+
+class ToyConfig(TrainConfig):
+    """Settings of the toy."""
+
+    batch_size: int = 4
+    steps: int = setting(12, ge=0)
+    """Steps of each stage."""
+    width: int = setting(4, ge=1, le=64)
+    """Channels."""
+    ballast: int = setting(0, ge=0)
+    """Numbers that a network carries along, to make saving slow."""
+    fail_at: int = setting(-1)
+    """Step of the second stage that raises."""
+    learning_rate: float = setting(1e-2, gt=0)
+    """Of all optimizers."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return ("first", "second")
+
+
+class Predictor(nn.Module):
+    def __init__(self, width: int, ballast: int) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(1, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.head = nn.Conv2d(width, 1, 3, padding=1)
+        self.register_buffer("ballast", torch.zeros(ballast))
+
+    def forward(self, image: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Map (b, 1, y, x) to the same shape; ``keep`` (b, c, 1, 1) drops channels."""
+        hidden = functional.relu(self.norm(self.body(image)))
+        return image + self.head(hidden if keep is None else hidden * keep)
+
+
+def build(config: ToyConfig) -> dict[str, nn.Module]:
+    critic = nn.Sequential(
+        nn.Conv2d(1, config.width, 3, stride=2), nn.Flatten(), nn.Linear(9 * config.width, 1)
+    )
+    return {"predictor": Predictor(config.width, config.ballast), "critic": critic}
+
+
+@dataclass(frozen=True)
+class ToyData:
+    size: int = 10
+
+    def __len__(self) -> int:
+        return self.size
+
+    def sample(self, index: int, generator: torch.Generator) -> Batch:
+        image = torch.linspace(0, 1 + index, 64).reshape(1, 8, 8)
+        turned = image.rot90(int(torch.randint(4, (), generator=generator)), (1, 2))
+        return {"image": turned + 0.1 * torch.randn(1, 8, 8, generator=generator)}
+
+    def held_out(self) -> Iterator[Batch]:
+        yield {"image": torch.linspace(0, 2, 128).reshape(2, 1, 8, 8)}
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"shape": [1, 8, 8], "scaling": {"upper": 1.0}}
+
+
+class First(Task):
+    """Denoise, with noise and dropout drawn from the step."""
+
+    def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
+        self.set_learning_rate("predictor", self.rate * 0.99**step)
+        loss = self.loss(batch["image"], draws)
+        self.update("predictor", loss)
+        return {"error": loss.detach()}
+
+    def loss(self, image: Tensor, draws: Draws) -> Tensor:
+        noise = torch.randn(image.shape, generator=draws("noise")).to(image.device)
+        keep = torch.rand(len(image), self.width, 1, 1, generator=draws("dropout")) > 0.3
+        output = self.networks["predictor"](image + 0.2 * noise, keep.to(image) / 0.7)
+        return functional.mse_loss(output, image)
+
+    def evaluate(self, networks: Networks, batch: Batch) -> Mapping[str, float]:
+        output = networks["predictor"](batch["image"])
+        return {"mse": float(functional.mse_loss(output, batch["image"]))}
+
+    def preview(self, networks: Networks, draws: Draws) -> tuple[Volume, ...]:
+        noise = torch.randn(1, 1, 8, 8, generator=draws()).to(self.device)
+        array = networks["predictor"](noise)[0].cpu().numpy()
+        return (Volume(array, "zyx", np.diag([8.0, 1.5, 1.5, 1.0]), name="preview"),)
+
+    def finish(self, networks: Networks, folder: Path) -> None:
+        with (folder / "finished.jsonl").open("a") as file:
+            file.write(json.dumps(sorted(networks)) + "\n")
+
+
+class Second(First):
+    """The same against a critic that learns too."""
+
+    def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
+        if step == self.fail_at:
+            msg = "the toy was told to fail"
+            raise RuntimeError(msg)
+        critic, predictor = self.networks["critic"], self.networks["predictor"]
+        fake = predictor(batch["image"])
+        gap = functional.softplus(critic(fake.detach())) + functional.softplus(
+            -critic(batch["image"])
+        )
+        self.update("critic", gap.mean())
+        critic.requires_grad_(False)
+        loss = self.loss(batch["image"], draws) + 0.1 * functional.softplus(-critic(fake)).mean()
+        self.update("predictor", loss)
+        critic.requires_grad_(True)
+        return {"error": loss.detach(), "critic": gap.mean().detach()}
+
+
+class Toy(Family):
+    """Finds its functions in this file rather than in a package."""
+
+    def _call(self, module: str, function: str, *arguments: Any) -> Any:
+        return globals()[function](*arguments)
+
+
+def networks(config: ToyConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+    return build(config)
+
+
+def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage]:
+    first = build(config)["predictor"]
+    adam = torch.optim.AdamW(first.parameters(), lr=config.learning_rate)
+    task = First({"predictor": first}, {"predictor": adam}, ("predictor",))
+    yield Stage("first", "First", config.steps, ToyData(), _configured(task, config))
+    both = build(config)
+    both["predictor"] = copy.deepcopy(first)
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        "predictor": torch.optim.Adam(both["predictor"].parameters(), lr=config.learning_rate),
+        "critic": torch.optim.SGD(both["critic"].parameters(), lr=1e-2, momentum=0.9),
+    }
+    second = _configured(Second(both, optimizers, ("predictor",)), config)
+    yield Stage("second", "Second", config.steps, ToyData(3), second)
+
+
+def _configured(task: First, config: ToyConfig) -> First:
+    task.rate, task.width, task.fail_at = config.learning_rate, config.width, config.fail_at
+    return task
+
+
+def generate(
+    nets: Networks,
+    trained: TrainConfig,
+    config: GenerateConfig,
+    inputs: Mapping[str, Volume],
+    generator: torch.Generator,
+) -> Iterator[Volume]:
+    for index in range(config.samples):
+        array = nets["predictor"](torch.randn(1, 1, 8, 8, generator=generator))[0].numpy()
+        yield Volume(array, "zyx", np.eye(4), name=f"sample {index}")
+
+
+def score(nets: Networks, trained: TrainConfig, references: Iterable[Reference]) -> Iterator[Score]:
+    for reference in references:
+        for method, factor in (("model", 1.0), ("baseline", 2.0)):
+            yield Score(method, reference.subject, {"mse": factor})
+
+
+FAMILY = Toy(
+    name=NAME,
+    title="Toy",
+    summary="Trains in a blink.",
+    paper="",
+    package=__name__,
+    train_inputs=(Input("image", "Images", ("zyx",), many=True),),
+    generate_inputs=(),
+    train_config=ToyConfig,
+    generate_config=GenerateConfig,
+    presets={"tiny": ToyConfig()},
+    sample="",
+)
+
+
+def lookup(name: str) -> Family:
+    """Find the toy, as `napari_mrgen.families.get` finds the real families."""
+    if name != NAME:
+        raise KeyError(name)
+    return FAMILY
+
+
+def inputs(folder: Path) -> Inputs:
+    """Four subjects, one of them held out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    references = []
+    for subject in "abcd":
+        path = folder / f"{subject}.nii"
+        if not path.exists():
+            path.write_bytes(subject.encode() * 100)
+        references.append(Reference(path, subject))
+    return Inputs({"image": tuple(references)}, Split(("a", "b", "c"), ("d",)))
