@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from napari_mrgen.io.geometry import PLAIN, Affine, Order
-from napari_mrgen.io.header import HEADER_CLASSES, HEADER_SIZES, SAMPLES
+from napari_mrgen.io.header import HEADER_CLASSES, HEADER_SIZES, LABEL_INTENT, SAMPLES
 from napari_mrgen.volume import Array, Volume
 
 Source = Mapping[str, Any]
@@ -133,6 +133,8 @@ def _new_header(volume: Volume, array: Array, affine: Affine, source: Source) ->
     header["vox_offset"] = HEADER_SIZES[form] + len(_EXTENSION_FLAG)
     if "n" in volume.axes:
         header["intent_name"] = SAMPLES
+    if volume.kind == "labels":
+        header["intent_code"] = LABEL_INTENT
     if volume.provenance:
         header["descrip"] = (
             f"napari-mrgen {volume.provenance.get('family', '')} synthetic".encode()[:79]

@@ -76,7 +76,8 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
         raise MrgenError(f"There is no {path}; check the path.")
     beside = scans_in(path if path.is_dir() else path.parent, recursive=path.is_dir())
     labels = [scan for scan in beside if is_label_name(scan)]
-    images = [scan for scan in beside if not is_label_name(scan)] if path.is_dir() else [path]
+    images = [scan for scan in beside if not is_label_name(scan)] or labels
+    images = images if path.is_dir() else [path]
     fitting = [image for image in images if not axes or _axes_of(image) in axes]
     if not fitting:
         raise MrgenError(_nothing_found(path, axes, len(images)))

@@ -23,6 +23,7 @@ AnyHeader = Any
 
 HEADER_CLASSES: dict[str, Any] = {"nifti1": nib.Nifti1Header, "nifti2": nib.Nifti2Header}
 HEADER_SIZES = {"nifti1": 348, "nifti2": 540}
+LABEL_INTENT = 1002
 SAMPLES = b"samples"
 """Intent name of a file whose last axis counts samples drawn by a model."""
 
@@ -67,6 +68,7 @@ class Header:
     scaling: tuple[float, float] | None = None
     interval: float | None = None
     samples: bool = False
+    labels: bool = False
     codes: tuple[int, int] = (0, 0)
     notes: tuple[str, ...] = ()
 
@@ -90,6 +92,21 @@ def read_header(path: Path) -> Header:
         return _read_nifti(path, form, header)
     except (HeaderDataError, ValueError, KeyError, ArithmeticError) as error:
         raise MrgenError(f"{path.name} has a header that makes no sense: {error}.") from error
+
+
+def is_header(path: Path) -> bool:
+    """Whether it is worth reading a file of this name: HDR photographs and disk images are not."""
+    kind = suffix_of(path).removesuffix(".gz")
+    if kind == ".img":
+        partners = (path.with_name(stem(path) + suffix) for suffix in (".hdr", ".hdr.gz"))
+        return any(partner.is_file() for partner in partners)
+    if kind != ".hdr":
+        return True
+    try:
+        _recognise(path, read_head(path, HEADER_SIZES["nifti2"]))
+    except MrgenError:
+        return False
+    return True
 
 
 def _recognise(path: Path, head: bytes) -> tuple[str, str]:
@@ -122,6 +139,7 @@ def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
         affine=_checked(path, affine),
         interval=_interval(header),
         samples=header["intent_name"].item() == SAMPLES,
+        labels=int(header["intent_code"]) == LABEL_INTENT,
         codes=(int(header["qform_code"]), int(header["sform_code"])),
         notes=notes,
     )

@@ -62,7 +62,7 @@ def read(path: Path) -> Volume:
     stored = read_span(header.image, header.offset, header.nbytes).view(header.dtype)
     array = decode(stored.reshape(kept, order="F"), header.scaling)
     array = np.ascontiguousarray(order.apply(array))
-    labels = as_labels(array) if is_label_name(path) else None
+    labels = as_labels(array) if header.labels or is_label_name(path) else None
     affine = order.affine(header.affine, kept)
     frames = kept[3] if "t" in axes else 0
     return Volume(
