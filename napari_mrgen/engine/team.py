@@ -45,6 +45,7 @@ class Team:
         self.precision = choose_precision(precision, device)
         self.fabric = _launch(device, self.precision, *processes)
         self.device = self.fabric.device
+        self._autocast = torch.bfloat16 if self.precision == "bf16-mixed" else None
         self.rank, self.size = self.fabric.global_rank, self.fabric.world_size
         # Wishes are agreed at every step: through gloo, so that no GPU waits for it.
         self._group = dist.new_group(backend="gloo") if self.size > 1 else None
@@ -97,22 +98,11 @@ class Team:
         for parameter in network.parameters():
             if (layout := _LAYOUTS.get(parameter.ndim)) is not None:
                 parameter.data = parameter.data.contiguous(memory_format=layout)
-        network.forward = self._in_precision(network.forward)
+        network.forward = in_precision(network.forward, self._autocast)
 
     def release(self, network: nn.Module) -> None:
         """Undo `prepare` but for the device: a later stage may copy the network."""
         vars(network).pop("forward", None)
-
-    def _in_precision(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        # Per call, not around a step: autocast keeps casts of weights, which a step changes.
-        @wraps(forward)
-        def run(*arguments: Any, **named: Any) -> Any:
-            with self.fabric.autocast():
-                output = forward(*arguments, **named)
-            # Losses are summed in float32.
-            return tree_map_only(torch.Tensor, _to_float32, output)
-
-        return run
 
     def leave(self) -> None:
         """Let the others' calls fail rather than wait for ever for this process."""
@@ -120,6 +110,22 @@ class Team:
             dist.destroy_process_group()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def in_precision(forward: Callable[..., Any], dtype: torch.dtype | None) -> Callable[..., Any]:
+    """Let ``forward`` compute in ``dtype`` and return float32, in which losses are summed."""
+    if dtype is None:
+        return forward
+
+    @wraps(forward)
+    def run(*arguments: Any, **named: Any) -> Any:
+        device = next((a.device.type for a in arguments if isinstance(a, Tensor)), "cpu")
+        # Per call, not around a step: autocast keeps casts of weights, which a step changes.
+        with torch.autocast(device, dtype):
+            output = forward(*arguments, **named)
+        return tree_map_only(Tensor, _to_float32, output)
+
+    return run
 
 
 def _to_float32(tensor: Tensor) -> Tensor:
