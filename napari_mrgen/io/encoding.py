@@ -135,10 +135,11 @@ def _new_header(volume: Volume, array: Array, affine: Affine, source: Source) ->
         header["intent_name"] = SAMPLES
     if volume.kind == "labels":
         header["intent_code"] = LABEL_INTENT
+    if volume.kind == "labels":
+        header["intent_code"] = LABEL_INTENT
     if volume.provenance:
-        header["descrip"] = (
-            f"napari-mrgen {volume.provenance.get('family', '')} synthetic".encode()[:79]
-        )
+        family = volume.provenance.get("family", "")
+        header["descrip"] = f"napari-mrgen {family} synthetic".encode()[:79]
     return bytes(header.binaryblock) + _EXTENSION_FLAG
 
 

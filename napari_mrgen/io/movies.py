@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -120,13 +122,13 @@ def _frame(
     low, high = window
     levels = 256 if labels is None else 64
     grey = np.nan_to_num((montage(panels).astype(np.float32) - low) / (high - low)) * (levels - 1)
-    indices = np.asarray(_square(grey.clip(0, levels - 1), spacing, Image.Resampling.BICUBIC))
-    indices = np.rint(indices).clip(0, levels - 1).astype(np.uint8)
+    grey = _square(grey.clip(0, levels - 1), spacing, Image.Resampling.BICUBIC)
+    indices: Bytes = np.rint(grey).clip(0, levels - 1).astype(np.uint8)
     if labels is None:
         return indices
     colour = np.where(labels > 0, (labels - 1) % len(_LABEL_COLOURS) + 1, 0).astype(np.float32)
-    colours = _square(montage(colour), spacing, Image.Resampling.NEAREST).astype(np.uint8)
-    return indices + np.uint8(levels) * colours
+    colours = _square(montage(colour), spacing, Image.Resampling.NEAREST)
+    return indices + (levels * colours).astype(np.uint8)
 
 
 def _square(
@@ -134,9 +136,7 @@ def _square(
 ) -> npt.NDArray[np.float32]:
     """Resize so that pixels are square and large enough to be seen."""
     _, dy, dx = spacing
-    height, width = (
-        n * size / min(dy, dx) for n, size in zip(picture.shape, (dy, dx), strict=True)
-    )
+    height, width = picture.shape[0] * dy / min(dy, dx), picture.shape[1] * dx / min(dy, dx)
     zoom = max(1, math.ceil(_SMALLEST / min(height, width)))
     size = (round(width * zoom), round(height * zoom))
     return np.asarray(Image.fromarray(picture.astype(np.float32)).resize(size, method))
@@ -148,7 +148,8 @@ def _palette(with_labels: bool) -> Bytes:
         return np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     greys = np.repeat(np.linspace(0, 255, 64)[:, None], 3, axis=1)
     tinted = [greys * (1 - _LABEL_SHARE) + np.array(c) * _LABEL_SHARE for c in _LABEL_COLOURS]
-    return np.rint(np.concatenate([greys, *tinted])).astype(np.uint8)
+    palette: Bytes = np.rint(np.concatenate([greys, *tinted])).astype(np.uint8)
+    return palette
 
 
 def _starts(volume: Volume, frames: int, rate: float | None) -> tuple[float, ...]:
@@ -162,7 +163,7 @@ def _starts(volume: Volume, frames: int, rate: float | None) -> tuple[float, ...
 def _write_gif(movie: Movie, path: Path) -> None:
     """Write a looping GIF; rounding to hundredths of a second does not add up."""
     ticks = [round(start * 100) for start in movie.starts]
-    durations = [10 * max(_GIF_FASTEST, b - a) for a, b in zip(ticks, ticks[1:], strict=False)]
+    durations = [10 * max(_GIF_FASTEST, b - a) for a, b in pairwise(ticks)]
     pictures = movie.pictures()
     next(pictures).save(
         path,
@@ -182,7 +183,8 @@ def _write_mp4(movie: Movie, path: Path) -> None:
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     seconds = movie.starts[-1] / (len(movie.starts) - 1)
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=Fraction(1 / seconds).limit_denominator(1000))
+        rate = Fraction(1 / seconds).limit_denominator(1000)
+        stream = cast("av.VideoStream", container.add_stream(codec, rate=rate))
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 4_000_000
         for number, frame in enumerate(movie.frames):

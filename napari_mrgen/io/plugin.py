@@ -106,7 +106,7 @@ def _check_memory(folder: Path, references: Sequence[Reference]) -> None:
     if wanted > free / 2:
         msg = (
             f"{folder} holds {len(references)} images, {wanted / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} GiB of memory are free; open some of them, or train from the folder."
+            f"{free / 2**30:.1f} GiB of memory are free; open some, or train from the folder."
         )
         raise MrgenError(msg)
 

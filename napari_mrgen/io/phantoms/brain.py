@@ -60,10 +60,8 @@ class _Space:
     ) -> Field:
         """Return about the signed distance from an ellipsoid; inside is negative."""
         offsets = (self.right - centre[0], self.front - centre[1], self.up - centre[2])
-        scaled = [
-            offset / np.float32(radius) for offset, radius in zip(offsets, radii, strict=True)
-        ]
-        reach = np.sqrt(sum(part**2 for part in scaled))
+        pairs = zip(offsets, radii, strict=True)
+        reach = np.sqrt(sum((offset / np.float32(radius)) ** 2 for offset, radius in pairs))
         return np.asarray((reach - 1) * np.float32(np.prod(radii) ** (1 / 3)))
 
     def pair(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Field:
@@ -133,7 +131,7 @@ def _cerebellum(space: _Space) -> Field:
 
 
 def _inside_of_skull(space: _Space) -> Field:
-    return np.minimum(_cerebrum(space), _cerebellum(space)) - 4
+    return np.asarray(np.minimum(_cerebrum(space), _cerebellum(space)) - 4)
 
 
 def _paint_cerebrum(canvas: _Canvas, space: _Space, generator: np.random.Generator) -> None:
@@ -147,12 +145,9 @@ def _paint_cerebrum(canvas: _Canvas, space: _Space, generator: np.random.Generat
     folded = _fold(surface, 19.0, 12.0, generator)
     canvas.lay("grey", -folded)
     canvas.lay("white", 3.0 - np.minimum(folded, depth - 1))
-    for centre, radii in (
-        ((11, -10, 6), (8, 14, 9)),
-        ((14, 18, 14), (5, 13, 10)),
-        ((26, 6, 4), (5, 17, 11)),
-    ):
-        canvas.lay("deep grey", space.pair(centre, radii))
+    canvas.lay("deep grey", space.pair((11, -10, 6), (8, 14, 9)))
+    canvas.lay("deep grey", space.pair((14, 18, 14), (5, 13, 10)))
+    canvas.lay("deep grey", space.pair((26, 6, 4), (5, 17, 11)))
     bent = _Space(space.right, space.front, space.up + space.front**2 / 130)
     horns = bent.pair((9, -4, 24), (5.5, 34, 6))
     third = space.ellipsoid((0, -6, 4), (2, 13, 10))
