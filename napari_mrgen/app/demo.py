@@ -1,0 +1,115 @@
+"""The demo without a window: a model learns hearts made on the spot, and predicts an unseen one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_mrgen import families
+from napari_mrgen.app.figure import Comparison, draw
+from napari_mrgen.app.inputs import gather
+from napari_mrgen.app.predict import generate
+from napari_mrgen.data.split import Split
+from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.events import Event
+from napari_mrgen.engine.family import TrainConfig
+from napari_mrgen.engine.fit import fit, resume
+from napari_mrgen.engine.runs import holds_run
+from napari_mrgen.io import movies, nifti
+from napari_mrgen.io.phantoms import beating_heart
+
+FAMILY = "frame_prediction"
+PRESET = "quick"
+SETTINGS = {"autoencoder_steps": 200, "gan_steps": 40, "patch": 96, "preview_every": 60}
+"""What makes the preset fit into a demo of three minutes on two cores."""
+FRAMES = 50
+PATIENTS = 8
+UNSEEN = "heart-08"
+_FRAMES_A_BEAT, _SLICES, _SIZE = 20, 4, 96
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Everything that the demo leaves in its folder."""
+
+    folder: Path
+
+    @property
+    def hearts(self) -> Path:
+        return self.folder / "hearts"
+
+    @property
+    def cine(self) -> Path:
+        """The heart that is predicted; it is not trained on."""
+        return self.hearts / f"{UNSEEN}.nii.gz"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def predicted(self) -> Path:
+        return self.folder / "predicted.nii.gz"
+
+    @property
+    def movie(self) -> Path:
+        return self.folder / "predicted.gif"
+
+    @property
+    def figure(self) -> Path:
+        return self.folder / "predicted.png"
+
+
+def config() -> TrainConfig:
+    return families.get(FAMILY).preset(PRESET).with_values(SETTINGS)
+
+
+def make_hearts(demo: Demo) -> None:
+    """Write each patient of the demo as NIfTI, as a scanner's export would be."""
+    demo.hearts.mkdir(parents=True, exist_ok=True)
+    for patient in range(1, PATIENTS + 1):
+        cine, _labels = beating_heart(patient, _FRAMES_A_BEAT, _SLICES, _SIZE)
+        nifti.write(cine, demo.hearts / f"heart-{patient:02d}.nii.gz")
+
+
+def train(demo: Demo, control: Control, device: str = "auto") -> Iterator[Event]:
+    """Train on the hearts, or go on with the demo that was begun in this folder."""
+    if holds_run(demo.run):
+        return resume(demo.run, families.get, control, device=device)
+    make_hearts(demo)
+    split = demo.folder / "split.json"
+    others = (f"heart-{patient:02d}" for patient in range(1, PATIENTS))
+    Split(tuple(others), (UNSEEN,)).save(split)
+    family, chosen = families.get(FAMILY), config()
+    inputs = gather(family, {"cine": [demo.hearts]}, chosen, split)
+    return fit(family, chosen, inputs, demo.run, control, device=device)
+
+
+def predict(demo: Demo, control: Control, device: str = "auto") -> bool:
+    """Predict the unseen heart's next frames, save and draw them; return whether it got there."""
+    chosen = families.get(FAMILY).generate_config.parse({"frames": FRAMES})
+    results = generate(demo.run, {"cine": demo.cine}, chosen, device=device, control=control)
+    predicted = next(results, None)
+    if predicted is None:
+        return False
+    nifti.write(predicted, demo.predicted)
+    comparison = compare(demo, predicted.array)
+    pair = comparison.side_by_side()
+    movies.write_movie(predicted.with_array(pair, "ntzyx"), demo.movie)
+    draw(comparison, demo.figure)
+    return True
+
+
+def compare(demo: Demo, predicted: np.ndarray) -> Comparison:
+    """Set a prediction beside what the phantom's heart does, without the scanner's noise."""
+    patient = int(UNSEEN.removeprefix("heart-"))
+    clean, _labels = beating_heart(patient, _FRAMES_A_BEAT, _SLICES, _SIZE, noise=0)
+    ahead = np.arange(len(predicted)) % _FRAMES_A_BEAT
+    return Comparison(
+        truth=clean.array[ahead].astype(np.float32),
+        predicted=predicted.astype(np.float32),
+        seen=nifti.read(demo.cine).array.astype(np.float32),
+    )

@@ -1,0 +1,114 @@
+"""A prediction beside the truth, as one figure: frames, differences, and the error by horizon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Frames = npt.NDArray[np.float32]
+
+HORIZONS = (1, 3, 5, 10, 25, 50)
+_DIFFERENCE_SHOWN = 0.25
+"""Largest difference on the colour scale, as a share of the intensity range."""
+_INK, _PAPER, _FAINT = "#e8eaed", "#14171c", "#8b93a1"
+_OURS, _THEIRS = "#4fc3f7", "#f2a65a"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came, what was predicted, and what was seen before, each ``(t, z, y, x)``."""
+
+    truth: Frames
+    predicted: Frames
+    seen: Frames
+
+    @property
+    def middle(self) -> int:
+        return int(self.truth.shape[1] // 2)
+
+    @property
+    def range(self) -> float:
+        return float(np.percentile(self.truth, 99.5))
+
+    def side_by_side(self) -> Frames:
+        """Return truth and prediction of the middle slice, ``(n, t, z, y, x)``."""
+        z = slice(self.middle, self.middle + 1)
+        return np.stack([self.truth[:, z], self.predicted[:, z]])
+
+    def psnr(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Return PSNR in dB by horizon, of the prediction and of the trivial methods."""
+        methods = {
+            "Prediction": self.predicted,
+            "Last frame repeated": self.seen[-1:],
+            "Mean of the frames seen": self.seen.mean(0, keepdims=True),
+        }
+        return {name: self._psnr(frames) for name, frames in methods.items()}
+
+    def _psnr(self, frames: Frames) -> npt.NDArray[np.float64]:
+        error = ((frames - self.truth) ** 2).mean(axis=(1, 2, 3), dtype=np.float64)
+        return np.asarray(20 * np.log10(self.range) - 10 * np.log10(error))
+
+
+def draw(comparison: Comparison, path: Path) -> None:
+    """Draw the comparison into a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 9.2), facecolor=_PAPER, dpi=110)
+    FigureCanvasAgg(figure)
+    horizons = [h for h in HORIZONS if h <= len(comparison.truth)]
+    grid = figure.add_gridspec(
+        4, len(horizons), height_ratios=(1, 1, 1, 1.15), hspace=0.06, wspace=0.04,
+        left=0.075, right=0.93, top=0.9, bottom=0.075,
+    )  # fmt: skip
+    _draw_frames(figure, grid, comparison, horizons)
+    _draw_curve(figure.add_subplot(grid[3, :]), comparison)
+    figure.text(0.075, 0.955, "The next 50 frames of a heart that the model never saw",
+                color=_INK, fontsize=17, weight="bold")  # fmt: skip
+    figure.savefig(path, facecolor=_PAPER)
+
+
+def _draw_frames(figure: Any, grid: Any, comparison: Comparison, horizons: list[int]) -> None:
+    z, top = comparison.middle, comparison.range
+    truth, predicted = comparison.truth[:, z], comparison.predicted[:, z]
+    rows = (
+        ("Truth", truth, {"cmap": "gray", "vmin": 0, "vmax": top}),
+        ("Prediction", predicted, {"cmap": "gray", "vmin": 0, "vmax": top}),
+        ("Difference", (predicted - truth) / top,
+         {"cmap": "berlin", "vmin": -_DIFFERENCE_SHOWN, "vmax": _DIFFERENCE_SHOWN}),
+    )  # fmt: skip
+    for row, (name, frames, style) in enumerate(rows):
+        for column, horizon in enumerate(horizons):
+            axes = figure.add_subplot(grid[row, column])
+            image = axes.imshow(frames[horizon - 1], interpolation="bicubic", **style)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            if column == 0:
+                axes.set_ylabel(name, color=_INK, fontsize=12)
+            if row == 0:
+                axes.set_title(f"+{horizon}", color=_FAINT, fontsize=12)
+    place = figure.add_axes((0.942, axes.get_position().y0, 0.01, axes.get_position().height))
+    bar = figure.colorbar(image, cax=place)
+    bar.set_ticks([-_DIFFERENCE_SHOWN, 0, _DIFFERENCE_SHOWN])
+    bar.ax.tick_params(colors=_FAINT, labelsize=9)
+    bar.outline.set_visible(False)
+
+
+def _draw_curve(axes: Any, comparison: Comparison) -> None:
+    axes.set_facecolor(_PAPER)
+    styles = ((_OURS, "-", 2.6), (_THEIRS, "-", 1.6), (_FAINT, "--", 1.4))
+    for (name, curve), (colour, dash, width) in zip(comparison.psnr().items(), styles, strict=True):
+        horizons = np.arange(1, len(curve) + 1)
+        axes.plot(horizons, curve, dash, color=colour, linewidth=width, label=name)
+    axes.set_xlabel("Frames ahead", color=_INK, fontsize=11)
+    axes.set_ylabel("PSNR (dB)", color=_INK, fontsize=11)
+    axes.set_xlim(1, len(comparison.truth))
+    axes.tick_params(colors=_FAINT)
+    axes.grid(color="#262b33", linewidth=0.8)
+    axes.spines[:].set_visible(False)
+    axes.legend(frameon=False, labelcolor=_INK, ncols=3, loc="upper right", fontsize=11)
+    axes.margins(y=0.18)

@@ -1,0 +1,101 @@
+"""What a path is: a scan, a folder of scans, a run or a model, told as plain data without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mrgen.engine.header import hash_file, model_file, read_header
+from napari_mrgen.engine.runs import Run, holds_run
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io import acdc, nifti
+from napari_mrgen.io.find import Reference, find
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Say what a path is, and what a user should know of it."""
+    if not path.exists():
+        msg = f"There is no {path}; check the path."
+        raise MrgenError(msg)
+    if holds_run(path):
+        return _run(path)
+    if path.suffix == ".safetensors":
+        return _model(path)
+    scans = find(path)
+    return _scan(scans[0]) if path.is_file() else _folder(path, scans)
+
+
+def _scan(scan: Reference) -> dict[str, Any]:
+    seen = nifti.peek(scan.path)
+    facts: dict[str, Any] = {
+        "kind": "scan",
+        "path": str(scan.path),
+        "subject": scan.subject,
+        "axes": seen.axes,
+        "shape": list(seen.shape),
+        "spacing_mm": [round(size, 4) for size in seen.spacing],
+        "frame_interval_s": None,
+        "labels": [str(path) for path in scan.labels],
+        "notes": _notes(seen),
+    }
+    if seen.times is not None and len(seen.times) > 1:
+        facts["frame_interval_s"] = round(float(np.diff(seen.times).mean()), 6)
+    if info := acdc.read_info(scan.path):
+        facts["info"] = info
+    return facts
+
+
+def _notes(seen: nifti.Peek) -> list[str]:
+    """Say what is odd or missing in a scan."""
+    notes = []
+    directions = seen.affine[:3, :3] / np.linalg.norm(seen.affine[:3, :3], axis=0)
+    if not np.allclose(np.abs(directions).max(axis=0), 1, atol=1e-3):
+        notes.append("The slices are oblique to the scanner.")
+    if "t" in seen.axes and seen.times is None:
+        notes.append("The file does not know its frame times in seconds.")
+    _, y, x = seen.spacing
+    if max(y, x) > 1.05 * min(y, x):
+        notes.append(f"Pixels are not square: {y:.3g} by {x:.3g} mm.")
+    return notes
+
+
+def _folder(path: Path, scans: tuple[Reference, ...]) -> dict[str, Any]:
+    return {
+        "kind": "folder",
+        "path": str(path),
+        "subjects": len({scan.subject for scan in scans}),
+        "labelled": sum(bool(scan.labels) for scan in scans),
+        "scans": [_scan(scan) for scan in scans],
+    }
+
+
+def _run(path: Path) -> dict[str, Any]:
+    run = Run(path)
+    inputs = run.inputs
+    facts: dict[str, Any] = {
+        "kind": "run",
+        "path": str(path),
+        "family": run.choices.family,
+        "status": run.status,
+        "train_subjects": list(inputs.split.train),
+        "test_subjects": list(inputs.split.test),
+        "changed_inputs": list(run.changed_inputs()),
+        "model": None,
+    }
+    if (path / "model.safetensors").exists():
+        facts["model"] = _model(path)
+    return facts
+
+
+def _model(path: Path) -> dict[str, Any]:
+    header = read_header(path)
+    file = model_file(path)
+    return {
+        "kind": "model",
+        "path": str(file),
+        "sha256": hash_file(file),
+        "bytes": file.stat().st_size,
+        **{name: value for name, value in vars(header).items() if name != "format"},
+    }

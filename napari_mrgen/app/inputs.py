@@ -1,0 +1,64 @@
+"""From paths by role to the inputs of a training: found, checked and split by subject."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.split import Split, split_subjects
+from napari_mrgen.engine.family import Family, Input, TrainConfig
+from napari_mrgen.errors import MrgenError, unknown
+from napari_mrgen.io.find import Reference, find
+
+Paths = Mapping[str, Sequence[Path]]
+References = dict[str, tuple[Reference, ...]]
+
+
+def gather(
+    family: Family, paths: Paths, config: TrainConfig, split_file: Path | None = None
+) -> Inputs:
+    """Find a training's scans and split their subjects, by the file or else by the config."""
+    references = find_all(family.train_inputs, paths)
+    subjects = {scan.subject for scans in references.values() for scan in scans}
+    if split_file is None:
+        return Inputs(references, split_subjects(subjects, config.held_out, config.seed))
+    split = Split.load(split_file)
+    if not subjects.intersection(split.train):
+        msg = (
+            f"{split_file.name} trains on none of the subjects found ({_some(subjects)}); "
+            "give a split file that names them."
+        )
+        raise MrgenError(msg)
+    return Inputs(references, split)
+
+
+def find_all(wanted: Sequence[Input], paths: Paths) -> References:
+    """Find the scans of each role; every role that is wanted, and no other."""
+    check_roles(wanted, paths)
+    found: References = {}
+    for asked in wanted:
+        given = paths.get(asked.role, ())
+        if len(given) > 1 and not asked.many:
+            msg = f"The input {asked.role!r} takes one path, got {len(given)}."
+            raise MrgenError(msg)
+        scans = [scan for path in given for scan in find(path, asked.axes)]
+        if scans:
+            found[asked.role] = tuple({scan.path: scan for scan in scans}.values())
+    return found
+
+
+def check_roles(wanted: Sequence[Input], given: Mapping[str, object]) -> None:
+    """Refuse a role that is not known, and the lack of one that is needed."""
+    roles = [asked.role for asked in wanted]
+    for role in given:
+        if role not in roles:
+            raise unknown("input", role, roles)
+    for asked in wanted:
+        if not asked.optional and not given.get(asked.role):
+            msg = f"The input {asked.role!r} is missing ({asked.title})."
+            raise MrgenError(msg)
+
+
+def _some(names: set[str], most: int = 3) -> str:
+    return ", ".join(sorted(names)[:most]) + (", ..." if len(names) > most else "")

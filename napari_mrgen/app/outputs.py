@@ -1,0 +1,112 @@
+"""Where results go: checked before the work, named clearly after it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_mrgen.engine.runs import holds_run
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.movies import write_movie
+from napari_mrgen.io.nifti import write as write_nifti
+from napari_mrgen.volume import Volume
+
+NIFTI = (".nii.gz", ".nii")
+MOVIES = (".gif", ".mp4", ".png")
+
+
+def save(volume: Volume, path: Path) -> tuple[Path, ...]:
+    """Write in the format that the name says; return the files, many for PNG."""
+    if extension(path) in NIFTI:
+        write_nifti(volume, path)
+        return (path,)
+    return write_movie(volume, path)
+
+
+def extension(path: Path) -> str:
+    """Return the known extension of a file to write."""
+    known = (*NIFTI, *MOVIES)
+    for suffix in known:
+        if path.name.lower().endswith(suffix):
+            return suffix
+    msg = f"Cannot write {path.name!r}: the name must end in one of {', '.join(known)}."
+    raise MrgenError(msg)
+
+
+@dataclass
+class Outputs:
+    """File names for results that come one by one.
+
+    The first result gets the path that was asked for; the others get theirs with the result's name
+    appended: ``heart.nii.gz``, ``heart-spread.nii.gz``.
+    """
+
+    path: Path
+    overwrite: bool = False
+    _used: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        extension(self.path)
+        check_free(self.path, overwrite=self.overwrite)
+
+    def save(self, volume: Volume) -> tuple[Path, ...]:
+        path = self._next(volume.name) if self._used else self.path
+        written = save(volume, path)
+        self._used[path.name] += 1
+        return written
+
+    def _next(self, name: str) -> Path:
+        suffix = extension(self.path)
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "result"
+        stem = f"{self.path.name.removesuffix(suffix)}-{slug}"
+        while True:
+            self._used[slug] += 1
+            number = f"-{self._used[slug]}" if self._used[slug] > 1 else ""
+            path = self.path.with_name(f"{stem}{number}{suffix}")
+            if self.overwrite or not path.exists():
+                return path
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse a path that cannot or must not be written, before hours are spent on its content."""
+    folder = path.parent
+    if path.is_dir():
+        msg = f"{path} is a folder; give the name of a file to write."
+        raise MrgenError(msg)
+    if not folder.is_dir():
+        msg = f"The folder {folder} does not exist; make it or choose another."
+        raise MrgenError(msg)
+    if not os.access(folder, os.W_OK):
+        msg = f"The folder {folder} cannot be written to; choose another."
+        raise MrgenError(msg)
+    if path.exists() and not overwrite:
+        msg = f"{path} exists already; choose another name or allow to overwrite it."
+        raise MrgenError(msg)
+
+
+def check_new_run(folder: Path) -> None:
+    """Refuse a folder that holds a run, or that cannot be made."""
+    if holds_run(folder):
+        msg = f"{folder} holds a run already; resume it, or choose another folder."
+        raise MrgenError(msg)
+    check_folder(folder)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is not there and cannot be made, or cannot be written to."""
+    found = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not (found.is_dir() and os.access(found, os.W_OK)):
+        what = "cannot be written to" if found.is_dir() else "is a file"
+        msg = f"{folder} cannot be used: {found} {what}; choose another folder."
+        raise MrgenError(msg)
+
+
+def check_run(folder: Path) -> None:
+    """Refuse a folder that holds no run."""
+    if not holds_run(folder):
+        what = "has no run in it" if folder.is_dir() else "does not exist"
+        msg = f"{folder} {what}; expected a run folder as `train --out` makes it."
+        raise MrgenError(msg)

@@ -1,0 +1,79 @@
+"""``evaluate``: judge a trained model on held-out subjects."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_mrgen.cli.options import (
+    Commands,
+    add_device,
+    add_inputs,
+    add_json,
+    parse_paths,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from napari_mrgen.metrics.scoreboard import Score, Scoreboard
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="judge a trained model on held-out subjects",
+        description="Score a model, and the trivial methods beside it, on subjects that it was "
+        "not trained on: of the given inputs, or else of its own run.",
+    )
+    parser.add_argument("model", type=Path, metavar="RUN_OR_MODEL", help="run or .safetensors file")
+    add_inputs(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the report as JSON")
+    parser.add_argument("--split", type=Path, metavar="FILE", help="the split it was trained with")
+    parser.add_argument("--all", action="store_true", help="score trained subjects too")
+    add_device(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace a report that exists")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from napari_mrgen.app.outputs import check_free
+
+    if options.out is not None:
+        check_free(options.out, overwrite=options.overwrite)
+
+    from napari_mrgen.app.evaluate import choose_scans, scores
+    from napari_mrgen.cli.signals import steered
+    from napari_mrgen.metrics.scoreboard import tabulate
+
+    paths = parse_paths(options.inputs)
+    scans = choose_scans(options.model, paths, split_file=options.split, everyone=options.all)
+    found: list[Score] = []
+    with steered() as control:
+        for score in scores(options.model, scans, device=options.device, control=control):
+            if not found or found[-1].subject != score.subject:
+                print(f"Scoring {score.subject}", file=sys.stderr, flush=True)
+            found.append(score)
+    if not control.exit_code:
+        _report(tabulate(found), found, options)
+    return control.exit_code
+
+
+def _report(scoreboard: Scoreboard, found: list[Score], options: argparse.Namespace) -> None:
+    from napari_mrgen.cli.tables import scoreboard_lines
+    from napari_mrgen.engine.records import write_scoreboard
+    from napari_mrgen.engine.runs import write_json
+
+    report = {
+        "model": str(options.model),
+        **write_scoreboard(scoreboard),
+        "subjects": [vars(score) for score in found],
+    }
+    if options.out is not None:
+        write_json(options.out, report)
+    if options.json:
+        print_json(report)
+    else:
+        print("\n".join(scoreboard_lines(scoreboard)))

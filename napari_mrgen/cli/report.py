@@ -1,0 +1,150 @@
+"""How a run's events are shown: bars on a terminal, lines in a pipe, JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from napari_mrgen.cli.options import print_json
+from napari_mrgen.cli.tables import scoreboard_lines
+from napari_mrgen.engine import events
+from napari_mrgen.engine.events import Event
+from napari_mrgen.engine.records import write_event
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Reporter(Protocol):
+    def __call__(self, event: Event) -> None: ...
+
+
+def report(source: Iterator[Event], *, as_json: bool) -> Event | None:
+    """Show events as they come; return the last one."""
+    last: Event | None = None
+    is_terminal = sys.stdout.isatty() and not as_json
+    with _progress() if is_terminal else nullcontext() as progress:
+        show: Reporter = _print_event if as_json else Lines()
+        if progress is not None:
+            show = Bars(progress)
+        for event in source:
+            show(event)
+            last = event
+    return last
+
+
+def exit_code(last: Event | None, of_signal: int = 0) -> int:
+    """Return the program's exit code for a run's last event; a failure is said on stderr."""
+    if isinstance(last, events.Failed):
+        print(f"napari-mrgen: {last.message} {last.advice}".rstrip(), file=sys.stderr)
+        return 1
+    return of_signal
+
+
+class Lines:
+    """One line for each event, steps at most every ten seconds."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, events.Stepped):
+            if time.monotonic() < self._due and event.step < event.steps:
+                return
+            self._due = time.monotonic() + SECONDS_BETWEEN_LINES
+        for line in describe(event):
+            print(line, flush=True)
+
+
+class Bars:
+    """A bar for each stage, and the other events above it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, int] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case events.StageStarted():
+                self._tasks[event.stage] = self._progress.add_task(
+                    event.title, total=event.steps, completed=event.step, loss=""
+                )
+            case events.Stepped() if event.stage in self._tasks:
+                task = self._progress.tasks[self._tasks[event.stage]]
+                self._progress.update(task.id, completed=event.step, loss=_figures(event.losses, 1))
+            case events.Saved() | events.Previewed() | events.Progressed():
+                pass
+            case _:
+                for line in describe(event):
+                    self._progress.console.print(line, highlight=False, markup=False)
+
+
+def describe(event: Event) -> list[str]:  # noqa: C901 - one flat case for each kind of event
+    """Say an event in plain words; nothing for those that only programs want."""
+    match event:
+        case events.Started():
+            verb = "Resuming" if event.resumed else "Training"
+            return [f"{verb} {event.family} on {event.device} in {event.run_dir}"]
+        case events.StageStarted():
+            return [f"{event.title}: {event.steps} steps, from {event.step}"]
+        case events.Progressed():
+            share = "" if event.fraction is None else f" ({event.fraction:.0%})"
+            return [f"{event.message}{share}"]
+        case events.Stepped():
+            left = _duration(event.seconds_left)
+            return [
+                f"{event.stage} {event.step}/{event.steps}  {_figures(event.losses)}  {left} left"
+            ]
+        case events.Evaluated():
+            return [f"{event.stage} {event.step}  held out: {_figures(event.metrics)}"]
+        case events.Warned():
+            return [f"Warning: {event.message}"]
+        case events.Paused():
+            return [f"Paused at {event.stage} {event.step}"]
+        case events.Resumed():
+            return [f"Going on at {event.stage} {event.step}"]
+        case events.Stopped():
+            return [f"Stopped at {event.stage} {event.step}; saved, `resume` goes on from here."]
+        case events.Finished():
+            return [*scoreboard_lines(event.scoreboard), f"Model: {Path(event.model)}"]
+    return []
+
+
+def _print_event(event: Event) -> None:
+    print_json(write_event(event))
+
+
+def _progress() -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+
+
+def _figures(values: Mapping[str, float], most: int = 6) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in list(values.items())[:most])
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

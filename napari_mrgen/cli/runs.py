@@ -1,0 +1,53 @@
+"""``resume`` and ``watch``: run folders that exist."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from napari_mrgen.cli.options import Commands, add_device, add_json
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "resume",
+        help="go on with a run that was stopped or killed",
+        description="Go on with a run exactly where it was, as if nothing had happened.",
+    )
+    parser.add_argument("folder", type=Path, metavar="RUN", help="its folder")
+    add_device(parser)
+    add_json(parser)
+    parser.set_defaults(run=resume)
+    parser = commands.add_parser(
+        "watch",
+        help="follow a run that another process trains",
+        description="Show a run from its start and follow it to its end; Ctrl-C leaves it alone.",
+    )
+    parser.add_argument("folder", type=Path, metavar="RUN", help="its folder")
+    parser.add_argument("--once", action="store_true", help="show what there is, and stop")
+    add_json(parser)
+    parser.set_defaults(run=watch)
+
+
+def resume(options: argparse.Namespace) -> int:
+    from napari_mrgen import families
+    from napari_mrgen.app.outputs import check_run
+    from napari_mrgen.cli.report import exit_code, report
+    from napari_mrgen.cli.signals import steered
+    from napari_mrgen.engine.fit import resume
+
+    check_run(options.folder)
+    with steered() as control:
+        events = resume(options.folder, families.get, control, device=options.device)
+        last = report(events, as_json=options.json)
+    return exit_code(last, control.exit_code)
+
+
+def watch(options: argparse.Namespace) -> int:
+    from napari_mrgen.app.outputs import check_run
+    from napari_mrgen.cli.report import exit_code, report
+    from napari_mrgen.engine.runs import watch
+
+    check_run(options.folder)
+    events = watch(options.folder, follow=not options.once)
+    return exit_code(report(events, as_json=options.json))

@@ -1,0 +1,129 @@
+"""``train``: plan or run a training."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_mrgen.cli.options import (
+    Commands,
+    add_device,
+    add_inputs,
+    add_json,
+    add_settings,
+    apply_settings,
+    parse_paths,
+    print_json,
+    read_text,
+)
+from napari_mrgen.errors import MrgenError
+
+if TYPE_CHECKING:
+    from napari_mrgen.data.inputs import Inputs
+    from napari_mrgen.engine.events import Event
+    from napari_mrgen.engine.family import Family, Plan, TrainConfig
+
+DEFAULT_PRESET = "base"
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a model",
+        description="Train a model into a new run folder. Ctrl-C stops and saves it.",
+        epilog="`napari-mrgen families FAMILY` lists its inputs, presets and settings.",
+    )
+    parser.add_argument("family", metavar="FAMILY", help="such as frame_prediction")
+    add_inputs(parser)
+    parser.add_argument("--out", type=Path, metavar="RUN", help="the run folder to make")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--preset", metavar="NAME", help="tiny, quick, base or seed (default: base)")
+    start.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of settings")
+    add_settings(parser)
+    add_device(parser)
+    parser.add_argument("--precision", default="auto", help="auto, 32-true or bf16-mixed")
+    parser.add_argument("--stage", metavar="NAME", help="train this stage alone")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="MODEL", help="take the first weights from this model"
+    )
+    parser.add_argument(
+        "--split", type=Path, metavar="FILE", help="JSON file of the subjects to train and test on"
+    )
+    parser.add_argument("--plan", action="store_true", help="say what it will need, and stop")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from napari_mrgen import families
+    from napari_mrgen.app.inputs import gather
+
+    family = families.get(options.family)
+    config = choose_config(family, options)
+    if not options.plan:
+        _check_out(options.out)
+    inputs = gather(family, parse_paths(options.inputs), config, options.split)
+    if options.plan:
+        return _print_plan(family.plan(config, inputs), as_json=options.json)
+    return _train(family, config, inputs, options)
+
+
+def choose_config(family: Family, options: argparse.Namespace) -> TrainConfig:
+    """Return the preset or the file's settings, with those of ``--set`` on top."""
+    if options.config is not None:
+        config = family.train_config.from_yaml(read_text(options.config))
+    else:
+        config = family.preset(options.preset or DEFAULT_PRESET)
+    return apply_settings(config, options.settings)
+
+
+def _check_out(out: Path | None) -> None:
+    from napari_mrgen.app.outputs import check_new_run
+
+    if out is None:
+        msg = "Say where the run shall go: --out RUN."
+        raise MrgenError(msg)
+    check_new_run(out)
+
+
+def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
+    from napari_mrgen.cli.report import exit_code, report
+    from napari_mrgen.cli.signals import Steered, steered
+    from napari_mrgen.engine.fit import fit
+
+    def events(control: Steered) -> Iterator[Event]:
+        return fit(
+            family,
+            config,
+            inputs,
+            options.out,
+            control,
+            device=options.device,
+            precision=options.precision,
+            only_stage=options.stage,
+            start_from=options.start_from,
+        )
+
+    with steered() as control:
+        last = report(events(control), as_json=options.json)
+    return exit_code(last, control.exit_code)
+
+
+def _print_plan(plan: Plan, *, as_json: bool) -> int:
+    if as_json:
+        print_json(asdict(plan))
+        return 0
+    from napari_mrgen.cli.tables import table_lines
+
+    rows = [("layer", "output", "parameters"), *((n, s, f"{p:,}") for n, s, p in plan.layers)]
+    print("\n".join(table_lines(rows)))
+    print(f"\nSample shape   {' x '.join(map(str, plan.shape))}")
+    print(f"Parameters     {plan.parameters:,}")
+    print(f"FLOPs a step   {plan.flops_per_step:.2e}")
+    print(f"Memory         {plan.memory_bytes / 2**30:.2f} GiB")
+    for note in plan.notes:
+        print(f"Note: {note}")
+    return 0
