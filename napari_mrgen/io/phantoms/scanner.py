@@ -31,7 +31,7 @@ def smooth_noise(
     white = generator.standard_normal(shape).astype(np.float32)
     radius = np.sqrt(sum(f**2 for f in _frequencies(shape))) * length
     gain = np.exp(-((radius - band) ** 2) * 2)
-    noise = np.fft.irfftn(np.fft.rfftn(white) * gain, shape)
+    noise = np.fft.irfftn(np.fft.rfftn(white) * gain, shape, tuple(range(len(shape))))
     return np.asarray((noise - noise.mean()) / noise.std(), np.float32)
 
 
