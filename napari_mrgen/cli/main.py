@@ -8,6 +8,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from napari_mrgen import __version__
 from napari_mrgen.cli import demo, devices, evaluate, families, generate, info, runs, train
@@ -37,8 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class Parser(argparse.ArgumentParser):
+    """Says a mistake in one line, as every other mistake is said."""
+
+    def error(self, message: str) -> NoReturn:
+        raise MrgenError(f"{message}; `{self.prog} --help` tells more.")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="napari-mrgen",
         description="Train generative models of MRI, generate with them, and judge them.",
         epilog="`napari-mrgen COMMAND --help` explains a command; `napari-mrgen demo` shows all.",

@@ -19,7 +19,7 @@ from napari_mrgen.cli.options import (
     print_json,
     read_text,
 )
-from napari_mrgen.errors import MrgenError
+from napari_mrgen.errors import MrgenError, unknown
 
 if TYPE_CHECKING:
     from napari_mrgen.data.inputs import Inputs
@@ -63,8 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
     family = families.get(options.family)
     config = choose_config(family, options)
-    if not options.plan:
-        _check_out(options.out)
+    _check(config, options)
     inputs = gather(family, parse_paths(options.inputs), config, options.split)
     if options.plan:
         return _print_plan(family.plan(config, inputs), as_json=options.json)
@@ -80,13 +79,23 @@ def choose_config(family: Family, options: argparse.Namespace) -> TrainConfig:
     return apply_settings(config, options.settings)
 
 
-def _check_out(out: Path | None) -> None:
+def _check(config: TrainConfig, options: argparse.Namespace) -> None:
+    """Find mistakes before data is looked at and a folder is made."""
     from napari_mrgen.app.outputs import check_new_run
+    from napari_mrgen.engine.device import choose
+    from napari_mrgen.engine.header import read_header
 
-    if out is None:
+    if options.stage not in (None, *config.stages):
+        raise unknown("stage", options.stage, config.stages)
+    if options.start_from is not None:
+        read_header(options.start_from)
+    if options.plan:
+        return
+    if options.out is None:
         msg = "Say where the run shall go: --out RUN."
         raise MrgenError(msg)
-    check_new_run(out)
+    check_new_run(options.out)
+    choose(options.device)
 
 
 def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
