@@ -44,7 +44,7 @@ class Comparison:
         methods = {
             "Prediction": self.predicted,
             "Last frame repeated": self.seen[-1:],
-            "Mean of the frames seen": self.seen.mean(0, keepdims=True),
+            "Mean of the beat before": self.seen.mean(0, keepdims=True),
         }
         return {name: self._psnr(frames) for name, frames in methods.items()}
 
@@ -62,11 +62,11 @@ def draw(comparison: Comparison, path: Path) -> None:
     FigureCanvasAgg(figure)
     horizons = [h for h in HORIZONS if h <= len(comparison.truth)]
     grid = figure.add_gridspec(
-        4, len(horizons), height_ratios=(1, 1, 1, 1.15), hspace=0.06, wspace=0.04,
+        5, len(horizons), height_ratios=(1, 1, 1, 0.16, 1.05), hspace=0.06, wspace=0.04,
         left=0.075, right=0.93, top=0.9, bottom=0.075,
     )  # fmt: skip
     _draw_frames(figure, grid, comparison, horizons)
-    _draw_curve(figure.add_subplot(grid[3, :]), comparison)
+    _draw_curve(figure.add_subplot(grid[4, :]), comparison)
     figure.text(0.075, 0.955, "The next 50 frames of a heart that the model never saw",
                 color=_INK, fontsize=17, weight="bold")  # fmt: skip
     figure.savefig(path, facecolor=_PAPER)
@@ -110,5 +110,5 @@ def _draw_curve(axes: Any, comparison: Comparison) -> None:
     axes.tick_params(colors=_FAINT)
     axes.grid(color="#262b33", linewidth=0.8)
     axes.spines[:].set_visible(False)
-    axes.legend(frameon=False, labelcolor=_INK, ncols=3, loc="upper right", fontsize=11)
-    axes.margins(y=0.18)
+    axes.legend(frameon=False, labelcolor=_INK, ncols=3, fontsize=11,
+                loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)  # fmt: skip
