@@ -7,10 +7,9 @@ changed in the layer since.
 
 from __future__ import annotations
 
-import importlib.util
 import math
+import sys
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -118,14 +117,14 @@ def _unit(axis: str, volume: Volume) -> str:
     return _STEP_NAMES.get(axis, "mm")
 
 
-@cache
 def _define_steps() -> None:
     """Teach pint, in which napari keeps units, the units of axes that count steps.
 
     napari drops the units of all layers when those of one axis cannot be converted into one
-    another, say s and pixel. So a step is a unit by name only, and a second to pint.
+    another, say s and pixel. So a step is a unit by name only, and a second to pint. Where pint is
+    not loaded there is no napari that asks, and loading it would take longer than reading a cine.
     """
-    if importlib.util.find_spec("pint") is None:
+    if "pint" not in sys.modules:
         return
     import pint
 

@@ -123,7 +123,7 @@ def _paint_head(canvas: _Canvas, space: _Space, generator: np.random.Generator) 
 
 def _cerebrum(space: _Space) -> Field:
     hull = np.maximum(space.ellipsoid((0, -2, 12), (65, 84, 60)), -14 - space.up)
-    return np.minimum(hull, space.pair((40, 8, -16), (23, 42, 24)))
+    return np.asarray(np.minimum(hull, space.pair((40, 8, -16), (23, 42, 24))))
 
 
 def _cerebellum(space: _Space) -> Field:
