@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Average:
@@ -27,13 +28,22 @@ class Average:
     def update(self, step: int) -> None:
         """Take in the weights after ``step`` steps."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        for name, network in self.networks.items():
-            source = self._sources[name]
-            torch._foreach_lerp_(
-                list(network.parameters()), list(source.parameters()), weight=1 - decay
-            )
-            for kept, seen in zip(network.buffers(), source.buffers(), strict=True):
-                kept.copy_(seen)
+        kept, seen = self._parameters
+        torch._foreach_lerp_(kept, seen, weight=1 - decay)
+        for copied, buffer in self._buffers:
+            copied.copy_(buffer)
+
+    @cached_property
+    def _parameters(self) -> tuple[list[Tensor], list[Tensor]]:
+        # Walking over modules at every step would cost more than the average itself.
+        pairs = [(self.networks[name], self._sources[name]) for name in self.networks]
+        kept = [p.detach() for network, _ in pairs for p in network.parameters()]
+        return kept, [p.detach() for _, network in pairs for p in network.parameters()]
+
+    @cached_property
+    def _buffers(self) -> list[tuple[Tensor, Tensor]]:
+        pairs = [(self.networks[name], self._sources[name]) for name in self.networks]
+        return [b for kept, seen in pairs for b in zip(kept.buffers(), seen.buffers(), strict=True)]
 
     def hand_over(self) -> None:
         """Put the averaged weights into the trained networks: what later stages start from."""

@@ -115,8 +115,8 @@ def _guarded(
                 job.team.leave()
         finally:
             job = None
-    # What the exception held, a GPU's memory among it, is let go before the window asks again.
-    gc.collect()
+    if isinstance(last, events.Failed):
+        gc.collect()  # What the exception held, a GPU's memory among it, is free for a next try.
     if last is not None:
         yield last
 

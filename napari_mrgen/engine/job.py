@@ -14,7 +14,7 @@ from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.header import Header
 from napari_mrgen.engine.runs import Choices, hash_split
 from napari_mrgen.engine.task import Draws, Stage
-from napari_mrgen.engine.team import Team
+from napari_mrgen.engine.team import Team, Wish
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,12 @@ class Job:
 
     def draws(self, stage: str) -> Draws:
         return Draws((self.config.seed, stage))
+
+    def wish(self) -> Wish:
+        """What this process's control asks for; `Team.agree` says what all do."""
+        if self.control.is_stopped:
+            return Wish.STOP
+        return Wish.PAUSE if self.control.is_paused else Wish.GO
 
     def save_model(
         self, path: Path, trainee: Trainee, metrics: Mapping[str, float] | None = None

@@ -69,7 +69,7 @@ def _take_step(job: Job, trainee: Trainee, batches: Batches, meter: Meter) -> No
 
 def _obey(job: Job, trainee: Trainee, meter: Meter) -> Generator[Event, None, Wish]:
     """Wait while the run is paused; return what all processes do then."""
-    wish = job.team.agree(_wish(job))
+    wish = job.team.agree(job.wish())
     if wish is not Wish.PAUSE:
         return wish
     began, is_saved = time.monotonic(), False
@@ -78,7 +78,7 @@ def _obey(job: Job, trainee: Trainee, meter: Meter) -> Generator[Event, None, Wi
         yield events.Paused(*place)
     while wish is Wish.PAUSE:
         job.control.wait(_BEAT)
-        wish = job.team.agree(_wish(job))
+        wish = job.team.agree(job.wish())
         if not is_saved and time.monotonic() - began > LONG_PAUSE:
             is_saved = True
             yield from _save(job, trainee)
@@ -86,12 +86,6 @@ def _obey(job: Job, trainee: Trainee, meter: Meter) -> Generator[Event, None, Wi
     if job.team.is_first and wish is Wish.GO:
         yield events.Resumed(*place)
     return wish
-
-
-def _wish(job: Job) -> Wish:
-    if job.control.is_stopped:
-        return Wish.STOP
-    return Wish.PAUSE if job.control.is_paused else Wish.GO
 
 
 def _save(job: Job, trainee: Trainee) -> Iterator[Event]:

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -91,7 +91,8 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stack.close()
+        with suppress(OSError):  # What could not be written has been told already.
+            self._stack.close()
 
 
 class Scalars:

@@ -18,6 +18,7 @@ from napari_mrgen.engine.loop import train_stage
 from napari_mrgen.engine.records import write_scoreboard
 from napari_mrgen.engine.state import load_state
 from napari_mrgen.engine.task import Draws, Stage
+from napari_mrgen.engine.team import Wish
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 
@@ -25,8 +26,9 @@ from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 def train(job: Job) -> Iterator[Event]:
     """Train what is not trained yet; the last event is `Stopped` or `Finished`."""
     source = job.family.stages(job.config, job.inputs)
+    names = stage_names(job)
     last: Trainee | None = None
-    for index, name in enumerate(stage_names(job)):
+    for index, name in enumerate(names):
         yield events.Progressed(f"Preparing stage {name}")
         stage = _build(job, source, index)
         if job.choices.only_stage not in (None, name):
@@ -36,7 +38,8 @@ def train(job: Job) -> Iterator[Event]:
             _take_finished(job, last)
         else:
             yield from _train(job, last)
-        if last.step < stage.steps:
+        is_stopped = job.team.agree(job.wish()) is Wish.STOP
+        if last.step < stage.steps or (is_stopped and index + 1 < len(names)):
             yield events.Stopped(name, last.step)
             return
         last.average.hand_over()

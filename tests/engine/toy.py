@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.volume import Volume
 
 NAME = "toy"
+on_step: Callable[[str, int], None] = lambda stage, step: None
+"""What a test wants done when a step begins."""
 
 
 class ToyConfig(TrainConfig):
@@ -94,6 +96,7 @@ class First(Task):
     """Denoise, with noise and dropout drawn from the step."""
 
     def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
+        on_step("first", step)
         self.set_learning_rate("predictor", self.rate * 0.99**step)
         loss = self.loss(batch["image"], draws)
         self.update("predictor", loss)
@@ -123,6 +126,7 @@ class Second(First):
     """The same against a critic that learns too."""
 
     def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
+        on_step("second", step)
         if step == self.fail_at:
             msg = "the toy was told to fail"
             raise RuntimeError(msg)
