@@ -16,6 +16,8 @@ from napari_mrgen.errors import MrgenError
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _WANTED = re.compile(r"(?:Tried|tried) to allocate ([\d.]+) ?(B|[KMGT]iB|bytes)")
+_GONE = ("closed by peer", "Connection reset", "process group has been destroyed", "Broken pipe")
+"""How the collectives of several processes say that one is missing."""
 
 
 class NotANumberError(Exception):
@@ -41,6 +43,9 @@ def explain(
         where = f"{error.filename}: " if error.filename else ""
         message = f"A file could not be read or written: {where}{error.strerror or error}."
         return Failed(message, "Mend that, then resume the run.", details)
+    if any(sign in str(error) for sign in _GONE):
+        message = "Another process of this run ended before its time."
+        return Failed(message, "What that process says is the cause.", details)
     text = str(error).strip().splitlines()
     message = f"Training failed: {text[0] if text else type(error).__name__}"
     return Failed(

@@ -53,6 +53,7 @@ def fit(
 
     def begin(stack: ExitStack) -> Job:
         team = Team(choose(device), precision)
+        team.check_batch(config.batch_size)
         start = str(start_from.resolve()) if start_from else None
         choices = Choices(family.name, team.precision, only_stage, start)
         if team.is_first:
@@ -77,10 +78,12 @@ def resume(
         run = Run(run_dir)
         choices = run.choices
         family = lookup(choices.family)
+        config = run.config(family)
         team = Team(choose(device), choices.precision)
+        team.check_batch(config.batch_size)
         if team.is_first:
             stack.enter_context(locked(run_dir))
-        return Job(family, run.config(family), run.inputs, run_dir, choices, team, control)
+        return Job(family, config, run.inputs, run_dir, choices, team, control)
 
     yield from _guarded(begin, lambda job: _tell(job, resumed=True))
 

@@ -63,15 +63,14 @@ class Team:
         dist.all_reduce(shared, dist.ReduceOp.MAX, group=self._group)
         return Wish(int(shared))
 
-    def share(self, batch_size: int) -> int:
-        """Return this process's part of a batch."""
+    def check_batch(self, batch_size: int) -> None:
+        """Refuse a batch that the processes cannot share evenly."""
         if batch_size % self.size:
             msg = (
                 f"{self.size} processes cannot share a batch_size of {batch_size}; "
                 f"expected a multiple of {self.size}."
             )
             raise MrgenError(msg)
-        return batch_size // self.size
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors by their mean over the processes, in one message."""

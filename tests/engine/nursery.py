@@ -66,7 +66,7 @@ def _draw_for_ever() -> None:
     """Disturb every global random generator."""
     while True:
         torch.rand(3)
-        np.random.random()  # noqa: NPY002 - the global one is meant
+        np.random.random()
         random.random()
 
 

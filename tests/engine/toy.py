@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,10 @@ from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.volume import Volume
 
 NAME = "toy"
-on_step: Callable[[str, int], None] = lambda stage, step: None
-"""What a test wants done when a step begins."""
+
+
+def on_step(stage: str, step: int) -> None:
+    """Do what a test wants when a step begins: tests put their own in its place."""
 
 
 class ToyConfig(TrainConfig):
