@@ -133,7 +133,7 @@ def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
         raw=read_head(path, HEADER_SIZES[form] if is_pair else first),
         image=_partner(path, ".img") if is_pair else path,
         offset=offset if is_pair else first,
-        shape=_shape(path, header),
+        shape=_shape(path, header, int(header["dim"][0])),
         dtype=_dtype(path, header),
         scaling=_scaling(header),
         affine=_checked(path, affine),
@@ -147,7 +147,7 @@ def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
 
 def _read_analyze(path: Path, head: bytes, endianness: str) -> Header:
     header = Spm2AnalyzeHeader(head[:348], endianness, check=False)
-    shape = _shape(path, header)
+    shape = _shape(path, header, int(header["dim"][0]))
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     note = "Analyze 7.5 holds no orientation: left and right are a guess (LAS, as in nibabel)."
     return Header(
@@ -173,7 +173,7 @@ def _read_mgh(path: Path, head: bytes) -> Header:
         raw=head[:_MGH_SIZE],
         image=path,
         offset=_MGH_SIZE,
-        shape=_shape(path, fields),
+        shape=_shape(path, fields, 4),
         dtype=_dtype(path, fields),
         affine=_checked(path, fields.get_affine()),
     )
@@ -193,9 +193,12 @@ def _dtype(path: Path, header: AnyHeader) -> np.dtype[Any]:
     return dtype
 
 
-def _shape(path: Path, header: AnyHeader) -> tuple[int, ...]:
+def _shape(path: Path, header: AnyHeader, dimensions: int) -> tuple[int, ...]:
     shape = tuple(int(n) for n in header.get_data_shape())
-    if not shape or min(shape) < 1:
+    if not 1 <= dimensions <= 7:
+        msg = f"{path.name} has a header that makes no sense: {dimensions} dimensions."
+        raise MrgenError(msg)
+    if min(shape) < 1:
         msg = f"{path.name} holds no voxels: its header gives the shape {shape}."
         raise MrgenError(msg)
     return shape

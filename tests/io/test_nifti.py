@@ -227,7 +227,9 @@ def test_lengths_become_millimetres(unit: str, factor: float, tmp_path: Path) ->
 
 def test_unit_columns_take_their_length_from_pixdim(tmp_path: Path) -> None:
     fields = {"pixdim": [1, 1.37, 1.37, 10, 1, 1, 1, 1], "qform_code": 0, "xyzt_units": 0}
-    path = save(tmp_path / "in.nii", random_array((4, 5, 6, 7)), np.diag([-1.0, -1, 1, 1]), **fields)
+    path = save(
+        tmp_path / "in.nii", random_array((4, 5, 6, 7)), np.diag([-1.0, -1, 1, 1]), **fields
+    )
     volume = read(path)
     assert volume.spacing == pytest.approx((10, 1.37, 1.37))
     assert volume.times is None
