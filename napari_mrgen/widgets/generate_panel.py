@@ -1,0 +1,243 @@
+"""Generate panel: use a trained model on a scan in the viewer, and save what it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import npe2
+from napari import Viewer
+from napari.layers import Layer
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import QUrl, Signal
+from qtpy.QtGui import QDesktopServices, QShowEvent
+from qtpy.QtWidgets import QApplication, QFileDialog, QProgressBar, QVBoxLayout
+
+from napari_mrgen import families
+from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.family import Family, GenerateConfig
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.volume import Volume
+from napari_mrgen.widgets import jobs, remember
+from napari_mrgen.widgets.activity import Activity
+from napari_mrgen.widgets.closing import ClosingGuard
+from napari_mrgen.widgets.device_picker import DevicePicker
+from napari_mrgen.widgets.form import Form
+from napari_mrgen.widgets.layer_inputs import InputPickers
+from napari_mrgen.widgets.model_picker import ModelPicker
+from napari_mrgen.widgets.parts import Note, Panel, button, group, row, scrolled
+from napari_mrgen.widgets.result_layers import add_volume
+from napari_mrgen.widgets.session import RunState
+from napari_mrgen.widgets.wording import diagnostics
+from napari_mrgen.widgets.worker import run_in_thread
+
+FILTERS = "NIfTI (*.nii.gz *.nii);;Movie (*.gif *.mp4);;Pictures (*.png)"
+
+
+class GeneratePanel(Panel):
+    """The dock widget: model, input, settings, results."""
+
+    generated = Signal(object)
+    """The layers of a generation that has ended, if it made any."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._control = Control()
+        self._is_busy = False
+        self._family: Family | None = None
+        self.form: Form[GenerateConfig] | None = None
+        self.results: list[Layer] = []
+        self._details = ""
+        self.model = ModelPicker()
+        self.inputs = InputPickers(napari_viewer.layers)
+        self.device = DevicePicker()
+        self._form_place = QVBoxLayout()
+        self._activity = Activity()
+        self._guard = ClosingGuard(self, lambda: self._is_busy, self._on_stop)
+        self._lay_out()
+        self.model.changed.connect(self._on_model)
+        self._show_family(None)
+        self._on_model()
+
+    # ------------------------------------------------------------ layout
+
+    def _lay_out(self) -> None:
+        self._headline = Note()
+        self._headline.setObjectName("headline")
+        self._bar = QProgressBar()
+        self._bar.setRange(0, 0)
+        self._bar.setTextVisible(False)
+        self._bar.setFixedHeight(8)
+        self._generate = button("Generate", self.generate, "Run the model")
+        self._stop = button("Stop", self._on_stop, "Keep what there is and end")
+        self._save = button("Save…", self._on_save, "Write the last result to a file", name="save")
+        self._input_group = group("Start from", self.inputs)
+        self._form_group = group("Settings", self._form_place)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(
+            scrolled(
+                group("Model", self.model),
+                self._input_group,
+                self._form_group,
+                group("Computer", self.device),
+            ),
+            stretch=1,
+        )
+        bottom = QVBoxLayout()
+        bottom.setContentsMargins(4, 0, 4, 4)
+        bottom.setSpacing(4)
+        for widget in (self._bar, self._headline):
+            bottom.addWidget(widget)
+        bottom.addLayout(row(self._generate, self._stop, self._save))
+        bottom.addLayout(
+            row(
+                button("Open run folder", self._on_open_folder),
+                button("Copy diagnostics", self._on_diagnostics),
+            )
+        )
+        layout.addLayout(bottom)
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        super().showEvent(event)
+        self._guard.watch_window()
+
+    # ------------------------------------------------------------ what the user asked for
+
+    def use_model(self, path: Path) -> None:
+        """Choose the model of a run folder or file."""
+        self.model.use(path)
+
+    def generate(self) -> None:
+        """Read the form, once, and run the model with it."""
+        card = self.model.card
+        if card is None or self.form is None:
+            self._complain("Choose a trained model first; the Train panel makes one.")
+            return
+        try:
+            config = self.form.config()
+            sources = {role: given[0] for role, given in self.inputs.sources().items()}
+        except MrgenError as error:
+            self._complain(str(error))
+            return
+        remember.save_settings(f"generate_{card.family}", config)
+        control = self._control = Control()
+        device = self.device.device()
+        self.results = []
+        self._set_busy("Generating… The result becomes a layer.")
+        run_in_thread(
+            lambda: jobs.generated(card.path, sources, config, device, control),
+            self._on_result,
+            self._on_generated,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the last result with napari's writers; the ending of the name says the format."""
+        if not self.results:
+            self._complain("There is no result to save yet; press Generate.")
+            return
+        # A list, for the worker gets values: the layer may change or go while it is written.
+        data = [self._chosen_result().as_layer_data_tuple()]
+        self._set_busy(f"Saving {path.name}…")
+        run_in_thread(
+            lambda: iter(npe2.write(str(path), data, plugin_name="napari-mrgen")),
+            lambda saved: show_info(f"Saved {saved}."),
+            lambda error: self._set_idle(f"Saved {path}.", error),
+        )
+
+    def _chosen_result(self) -> Layer:
+        """Return the result that is selected in the layer list, or else the first."""
+        active = self._viewer.layers.selection.active
+        return active if active in self.results else self.results[0]
+
+    def _on_stop(self) -> None:
+        self._control.stop()
+        self._headline.say("Stopping…")
+
+    def _on_save(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Save the result", "predicted.nii.gz", FILTERS)
+        if name:
+            self.save(Path(name))
+
+    def _on_open_folder(self) -> None:
+        if self.model.card is not None:
+            folder = self.model.card.path
+            folder = folder if folder.is_dir() else folder.parent
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+
+    def _on_diagnostics(self) -> None:
+        state = RunState(
+            run_dir=self.model.card.path if self.model.card else None,
+            problem=self._headline.text(), details=self._details,
+        )  # fmt: skip
+        config = self.form.config() if self.form else None
+        QApplication.clipboard().setText(diagnostics(state, config, self.device.describe()))
+        show_info("Copied. Paste it into a report.")
+
+    # ------------------------------------------------------------ what came of it
+
+    def _on_model(self) -> None:
+        card = self.model.card
+        name = card.family if card else ""
+        if name != (self._family.name if self._family else ""):
+            self._show_family(families.get(name) if name else None)
+        self._set_idle(
+            "Choose a scan to start from, then press Generate." if card
+            else "Train a model first, or choose one from the disk."
+        )  # fmt: skip
+
+    def _show_family(self, family: Family | None) -> None:
+        self._family, self.form = family, None
+        while self._form_place.count():
+            self._form_place.takeAt(0).widget().deleteLater()
+        self.inputs.show_inputs(family.generate_inputs if family else ())
+        self._input_group.setVisible(family is not None)
+        self._form_group.setVisible(family is not None)
+        if family is not None:
+            last = remember.load_settings(f"generate_{family.name}", family.generate_config)
+            self.form = Form(last or family.generate_config())
+            self._form_place.addWidget(self.form)
+
+    def _on_result(self, volume: Volume) -> None:
+        if self._guard.is_waiting:
+            return
+        layer = add_volume(self._viewer, volume)
+        self.results.append(layer)
+        self._viewer.layers.selection.active = self.results[0]
+
+    def _on_generated(self, error: BaseException | None) -> None:
+        if not self.results and error is None:
+            self._set_idle("Stopped before there was a result.")
+            return
+        names = ", ".join(layer.name for layer in self.results)
+        self._set_idle(
+            f"Done: {names}. Play it with the slider below the image, or save it.", error
+        )
+        self.generated.emit(self.results)
+
+    def _set_busy(self, text: str) -> None:
+        self._is_busy = True
+        self._headline.say(text)
+        self._activity.show(text)
+        self._show_buttons()
+
+    def _set_idle(self, text: str, error: BaseException | None = None) -> None:
+        self._is_busy = False
+        self._activity.close()
+        self._headline.say(text)
+        if error is not None:
+            problem = jobs.failed(error)
+            self._details = problem.details
+            self._complain(f"{problem.message} {problem.advice}".strip())
+        self._show_buttons()
+        self._guard.let_go()
+
+    def _show_buttons(self) -> None:
+        self._bar.setVisible(self._is_busy)
+        self._generate.setEnabled(not self._is_busy and self.model.card is not None)
+        self._stop.setEnabled(self._is_busy)
+        self._save.setEnabled(not self._is_busy and bool(self.results))
+
+    def _complain(self, sentence: str) -> None:
+        self._headline.say(sentence, warning=True)
+        show_error(sentence)

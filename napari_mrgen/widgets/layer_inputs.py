@@ -1,0 +1,190 @@
+"""Layer inputs: choose what to work on, among the layers in the viewer or on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari.components import LayerList
+from napari.layers import Image, Labels, Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
+
+from napari_mrgen.engine.family import Input
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.layers import from_layer
+from napari_mrgen.volume import Volume
+from napari_mrgen.widgets.editors import combo
+from napari_mrgen.widgets.parts import menu_button, row
+from napari_mrgen.widgets.session import Sources
+
+TRANSIENT = "napari_mrgen_transient"
+"""Metadata key of layers that only show something, such as previews: never an input."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry of the list: some layers, or a path."""
+
+    layers: tuple[Layer, ...] = ()
+    path: Path | None = None
+
+    def sources(self) -> tuple[Path | Volume, ...]:
+        if self.path is not None:
+            return (self.path,)
+        return tuple(from_layer(layer.as_layer_data_tuple()) for layer in self.layers)
+
+
+class InputPicker(QWidget):
+    """One `Input` of a family: a list of the layers that fit, and a button for files."""
+
+    changed = Signal()
+
+    def __init__(self, wanted: Input, layers: LayerList) -> None:
+        super().__init__()
+        self.wanted, self._layers = wanted, layers
+        self._paths: list[Path] = []
+        self._choices: list[Choice] = []
+        self._box = combo(f"input_{wanted.role}", wanted.help)
+        self._box.currentIndexChanged.connect(lambda _index: self.changed.emit())
+        title = QLabel(f"{wanted.title} (optional)" if wanted.optional else wanted.title)
+        title.setToolTip(wanted.help)
+        disk = menu_button(
+            "Disk",
+            "Use a file or folder instead of a layer",
+            {"Choose a file…": self._on_choose_file, "Choose a folder…": self._on_choose_folder},
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(title)
+        layout.addLayout(row(self._box, disk))
+        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
+            event.connect(self._on_layers_changed)
+        self._fill()
+
+    def sources(self) -> tuple[Path | Volume, ...]:
+        """Read the choice; layers become volumes here, on the window's own thread.
+
+        Raises
+        ------
+        MrgenError
+            If nothing is chosen that is needed.
+        """
+        choice = self._choice()
+        if choice is None or choice == Choice():
+            if self.wanted.optional:
+                return ()
+            msg = f"{self.wanted.title}: nothing is chosen; open a scan or choose a folder."
+            raise MrgenError(msg)
+        return choice.sources()
+
+    def choose_path(self, path: Path) -> None:
+        """Put a file or folder on the list and choose it."""
+        if path not in self._paths:
+            self._paths.append(path)
+        self._fill(Choice(path=path))
+
+    def choose_layer(self, layer: Layer) -> None:
+        self._fill(Choice(layers=(layer,)))
+
+    def forget_layers(self) -> None:
+        """Stop watching the viewer."""
+        events = self._layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.disconnect(self._on_layers_changed)
+
+    def _on_layers_changed(self, _event: Any = None) -> None:
+        self._fill()
+
+    def _choice(self) -> Choice | None:
+        index = self._box.currentIndex()
+        return self._choices[index] if 0 <= index < len(self._choices) else None
+
+    def _fill(self, wish: Choice | None = None) -> None:
+        """List what there is now, keeping the choice where it is still there."""
+        before = self._choice()
+        wish = wish or before
+        fitting = tuple(layer for layer in reversed(self._layers) if fits(layer, self.wanted))
+        self._choices = [Choice(layers=(layer,)) for layer in fitting]
+        if self.wanted.many and len(fitting) > 1:
+            self._choices.append(Choice(layers=fitting))
+        self._choices += [Choice(path=path) for path in self._paths]
+        if self.wanted.optional:
+            self._choices.insert(0, Choice())
+        self._box.blockSignals(True)
+        self._box.clear()
+        self._box.addItems([self._text(choice) for choice in self._choices])
+        if wish in self._choices:
+            self._box.setCurrentIndex(self._choices.index(wish))
+        self._box.setPlaceholderText("Open a scan, or choose a file…")
+        self._box.blockSignals(False)
+        if self._choice() != before:
+            self.changed.emit()
+
+    def _text(self, choice: Choice) -> str:
+        if choice.path is not None:
+            return f"{choice.path.name}  ({choice.path.parent})"
+        if not choice.layers:
+            return "none"
+        if len(choice.layers) > 1:
+            return f"All {len(choice.layers)} fitting layers"
+        return f"Layer: {choice.layers[0].name}"
+
+    def _on_choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, self.wanted.title)
+        if path:
+            self.choose_path(Path(path))
+
+    def _on_choose_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, self.wanted.title)
+        if path:
+            self.choose_path(Path(path))
+
+
+class InputPickers(QWidget):
+    """The pickers of all inputs of a family, made anew for another family."""
+
+    changed = Signal()
+
+    def __init__(self, layers: LayerList) -> None:
+        super().__init__()
+        self._layers = layers
+        self.pickers: dict[str, InputPicker] = {}
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+
+    def show_inputs(self, wanted: Sequence[Input]) -> None:
+        self.clear()
+        for one in wanted:
+            picker = InputPicker(one, self._layers)
+            picker.changed.connect(self.changed)
+            self._layout.addWidget(picker)
+            self.pickers[one.role] = picker
+
+    def sources(self) -> Sources:
+        """Read all choices; an optional one that is left open is left out."""
+        read = {role: picker.sources() for role, picker in self.pickers.items()}
+        return {role: given for role, given in read.items() if given}
+
+    def clear(self) -> None:
+        for picker in self.pickers.values():
+            picker.forget_layers()
+            picker.deleteLater()
+        self.pickers = {}
+
+
+def fits(layer: Layer, wanted: Input) -> bool:
+    """Whether a layer may be this input: its kind, its number of axes, and their names if given."""
+    kind = Labels if wanted.kind == "labels" else Image
+    if not isinstance(layer, kind) or layer.multiscale or TRANSIENT in layer.metadata:
+        return False
+    if isinstance(layer, Image) and layer.rgb:
+        return False
+    names = "".join(layer.axis_labels)
+    if not set(names) <= set("ntzyx"):  # not named by us: the usual order is taken
+        names = "tzyx"[-layer.ndim :] if layer.ndim <= 4 else ""
+    names = names if "z" in names else names.replace("yx", "zyx")
+    return names in wanted.axes

@@ -1,0 +1,147 @@
+"""Small pieces that both panels are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QMenu,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+PANEL_WIDTH = 340
+"""Narrow enough to stand beside the images on a 1366-pixel screen."""
+
+
+class Panel(QWidget):
+    """A dock widget that asks for no more room than it needs beside the images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setMinimumWidth(PANEL_WIDTH)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        return QSize(PANEL_WIDTH, 600)
+
+
+class Section(QWidget):
+    """A heading that folds and unfolds what stands below it."""
+
+    def __init__(self, title: str, content: QLayout, *, is_open: bool = False) -> None:
+        super().__init__()
+        self.header = QToolButton()
+        self.header.setText(title)
+        self.header.setCheckable(True)
+        self.header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.header.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.header.setStyleSheet("QToolButton { border: none; text-align: left; }")
+        self._body = QWidget()
+        self._body.setLayout(content)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.header)
+        layout.addWidget(self._body)
+        self.header.toggled.connect(self._on_toggled)
+        self.header.setChecked(is_open)
+        self._on_toggled(is_open)
+
+    def _on_toggled(self, is_open: bool) -> None:
+        arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow
+        self.header.setArrowType(arrow)
+        self._body.setVisible(is_open)
+
+
+class Note(QLabel):
+    """A line or two of small print; hidden while it has nothing to say."""
+
+    def __init__(self, text: str = "", *, warning: bool = False) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._warning = warning
+        self.say(text)
+
+    def say(self, text: str, *, warning: bool | None = None) -> None:
+        warning = self._warning if warning is None else warning
+        self.setStyleSheet("color: #e6a23c;" if warning else "")
+        self.setText(text)
+        self.setVisible(bool(text))
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Let long words, such as paths, not make the panel wider."""
+        return QSize(0, super().minimumSizeHint().height())
+
+
+def button(text: str, on_click: Callable[[], object], tip: str = "", name: str = "") -> QPushButton:
+    """Make a push button; its object name is how tests and scripts find it."""
+    made = QPushButton(text)
+    made.setObjectName(name or text.lower().replace(" ", "_").rstrip("…"))
+    made.setToolTip(tip)
+    made.clicked.connect(lambda _checked=False: on_click())
+    return made
+
+
+def menu_button(text: str, tip: str, actions: Mapping[str, Callable[[], object]]) -> QToolButton:
+    """Make a button that opens a menu."""
+    made = QToolButton()
+    menu = QMenu(made)
+    for title, on_chosen in actions.items():
+        menu.addAction(title, on_chosen)
+    made.setText(text)
+    made.setToolTip(tip)
+    made.setMenu(menu)
+    made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+    made.setStyleSheet("QToolButton { padding: 2px 14px 2px 4px; }")
+    return made
+
+
+def row(*widgets: QWidget) -> QHBoxLayout:
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def group(title: str, *parts: QWidget | QLayout) -> QGroupBox:
+    """Make a titled block of widgets, one under the other."""
+    box = QGroupBox(title)
+    layout = QVBoxLayout(box)
+    layout.setContentsMargins(8, 4, 8, 6)
+    layout.setSpacing(5)
+    for part in parts:
+        if isinstance(part, QLayout):
+            layout.addLayout(part)
+        else:
+            layout.addWidget(part)
+    return box
+
+
+def scrolled(*parts: QWidget) -> QScrollArea:
+    """Stack widgets in a scroll area, so that a tall panel never pushes the window off screen."""
+    inside = QWidget()
+    layout = QVBoxLayout(inside)
+    layout.setContentsMargins(4, 4, 4, 4)
+    layout.setSpacing(8)
+    for part in parts:
+        layout.addWidget(part)
+    layout.addStretch(1)
+    area = QScrollArea()
+    area.setWidget(inside)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    return area

@@ -1,0 +1,91 @@
+"""Run view: how a run goes and what came out of it. It shows a state and asks for things."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QPushButton, QVBoxLayout, QWidget
+
+from napari_mrgen.engine import events
+from napari_mrgen.engine.events import Event
+from napari_mrgen.metrics.scoreboard import Scoreboard
+from napari_mrgen.widgets.loss_plot import LossPlot
+from napari_mrgen.widgets.parts import Note, button, group, scrolled
+from napari_mrgen.widgets.session import Phase, RunState
+from napari_mrgen.widgets.tables import ScoreTable
+
+
+class RunView(QWidget):
+    """The curves, the scoreboard, and what can be done with the run."""
+
+    generate_requested = Signal()
+    enlarge_requested = Signal()
+    open_run_requested = Signal()
+    open_folder_requested = Signal()
+    tensorboard_requested = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plot = LossPlot()
+        self._scores = ScoreTable(Scoreboard())
+        self._device = Note()
+        self._folder = Note()
+        self._generate = button(
+            "Generate with this model", self.generate_requested.emit,
+            "Open the Generate panel with the model of this run",
+        )  # fmt: skip
+        self._results = self._results_group()
+        self._run_buttons: tuple[QPushButton, ...] = ()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(
+            scrolled(group("Progress", self._device, self.plot), self._results, self._run_group())
+        )
+        self.show_state(RunState())
+
+    def follow(self, event: Event) -> None:
+        """Draw what an event brings."""
+        match event:
+            case events.StageStarted():
+                self.plot.start_stage(event.step)
+            case events.Stepped():
+                self.plot.add_losses(event.step, event.losses)
+            case events.Evaluated():
+                self.plot.add_metrics(event.step, event.metrics)
+            case events.Finished():
+                self._scores.show_scores(event.scoreboard)
+
+    def show_state(self, state: RunState) -> None:
+        self._device.say(f"Training on {state.device}." if state.device else "")
+        self._folder.say("" if state.run_dir is None else str(state.run_dir))
+        self._results.setVisible(state.phase is Phase.FINISHED)
+        for one in self._run_buttons:
+            one.setEnabled(state.run_dir is not None and state.phase is not Phase.STARTING)
+        self._open_run.setEnabled(not state.is_busy)
+
+    def clear(self) -> None:
+        """Begin an empty page for another run."""
+        self.plot.clear()
+
+    def _results_group(self) -> QGroupBox:
+        hint = Note(
+            "Mean ± spread over the held-out subjects. The other rows are simple methods: "
+            "a model that learned something beats them."
+        )
+        larger = button("Show larger", self.enlarge_requested.emit, "The table in its own window")
+        return group("Scores", hint, self._scores, larger, self._generate)
+
+    def _run_group(self) -> QGroupBox:
+        open_folder = button("Open run folder", self.open_folder_requested.emit)
+        tensorboard = button(
+            "TensorBoard", self.tensorboard_requested.emit, "Show the run in the web browser"
+        )
+        self._open_run = button(
+            "Open an earlier run…", self.open_run_requested.emit,
+            "See it here, resume it, or generate with it", name="open_run",
+        )  # fmt: skip
+        self._run_buttons = (open_folder, tensorboard)
+        grid = QGridLayout()
+        grid.addWidget(open_folder, 0, 0)
+        grid.addWidget(tensorboard, 0, 1)
+        grid.addWidget(self._open_run, 1, 0, 1, 2)
+        return group("Run", self._folder, grid)

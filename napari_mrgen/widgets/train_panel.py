@@ -1,0 +1,275 @@
+"""Train panel: set up a training, watch it learn, and carry its model over to Generate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from napari import Viewer
+from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QEvent, QUrl, Signal
+from qtpy.QtGui import QDesktopServices, QShowEvent
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QTabWidget, QVBoxLayout
+
+from napari_mrgen import families
+from napari_mrgen.engine import events
+from napari_mrgen.engine.events import Event
+from napari_mrgen.engine.family import DataLook, Plan
+from napari_mrgen.engine.runs import Run
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.widgets import jobs, remember
+from napari_mrgen.widgets.action_bar import ActionBar
+from napari_mrgen.widgets.activity import Activity
+from napari_mrgen.widgets.closing import ClosingGuard
+from napari_mrgen.widgets.generate_panel import GeneratePanel
+from napari_mrgen.widgets.parts import Panel
+from napari_mrgen.widgets.planner import Planner
+from napari_mrgen.widgets.result_layers import PreviewLayers, add_volume
+from napari_mrgen.widgets.run_view import RunView
+from napari_mrgen.widgets.session import RunState, Session
+from napari_mrgen.widgets.setup_view import SetupView
+from napari_mrgen.widgets.tables import ModelDialog, ScoreDialog
+from napari_mrgen.widgets.tensorboard import TensorBoard
+from napari_mrgen.widgets.wording import diagnostics
+from napari_mrgen.widgets.worker import run_in_thread
+
+_closed_while_busy: set[TrainPanel] = set()
+"""Panels that were taken out of the window and live on until their run is saved."""
+
+
+class TrainPanel(Panel):
+    """The dock widget: the only part of it that knows the viewer.
+
+    Views say what the user asked for, handlers here do it, the session keeps the state, and every
+    new state is shown by all views.
+    """
+
+    state_changed = Signal(object)
+    """The `RunState` after whatever happened."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.setup = SetupView(napari_viewer.layers)
+        self.run = RunView()
+        self.bar = ActionBar()
+        self.session = Session(jobs.run_events, run_in_thread, self._on_state)
+        self._planner = Planner(self.setup.job, self)
+        self._previews = PreviewLayers(napari_viewer)
+        self._activity = Activity()
+        self._tensorboard = TensorBoard(self)
+        self._guard = ClosingGuard(self, self._is_busy, self.session.stop)
+        self._wants_model = self._is_looking = False
+        self._shown_run: Path | None = None
+        self._lay_out()
+        self._connect()
+        self._on_theme()
+        self._on_state(self.session.state, None)
+        self._planner.plan_soon()
+
+    # ------------------------------------------------------------ layout
+
+    def _lay_out(self) -> None:
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.setup, "Set up")
+        self.tabs.addTab(self.run, "Run")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.tabs, stretch=1)
+        layout.addWidget(self.bar)
+
+    def _connect(self) -> None:
+        setup, run, bar = self.setup, self.run, self.bar
+        setup.changed.connect(self._planner.plan_soon)
+        setup.look_at_data_requested.connect(self._on_look_at_data)
+        setup.look_at_model_requested.connect(self._on_look_at_model)
+        self._planner.planned.connect(self._on_planned)
+        self._planner.failed.connect(self._on_plan_failed)
+        run.generate_requested.connect(self.open_generate)
+        run.enlarge_requested.connect(self._on_enlarge)
+        run.open_run_requested.connect(self._on_open_run)
+        run.open_folder_requested.connect(self._on_open_folder)
+        run.tensorboard_requested.connect(self._on_tensorboard)
+        self._tensorboard.failed.connect(lambda said: show_error(f"TensorBoard: {said}"))
+        bar.train_requested.connect(self.train)
+        bar.pause_requested.connect(self.session.pause)
+        bar.resume_requested.connect(self._on_resume)
+        bar.stop_requested.connect(self.session.stop)
+        bar.diagnostics_requested.connect(self._on_diagnostics)
+        bar.details_requested.connect(self._on_details)
+        self._viewer.events.theme.connect(self._on_theme)
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        super().showEvent(event)
+        self._guard.watch_window()
+
+    def event(self, event: QEvent) -> bool:
+        """Save the run when the panel is taken out of the window for good."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._is_busy():
+            _closed_while_busy.add(self)
+            self.session.stop()
+            show_info("The panel was closed: its run is being stopped and saved.")
+        return bool(super().event(event))
+
+    # ------------------------------------------------------------ what the user asked for
+
+    def train(self) -> None:
+        """Read the form, once, and start a run with it."""
+        try:
+            job = self.setup.job()
+            self.session.start(job)
+        except MrgenError as error:
+            self._complain(str(error))
+            return
+        self.setup.remember()
+
+    def open_run(self, run_dir: Path) -> None:
+        """Show an earlier run: its settings, curves and scores."""
+        try:
+            run = Run(run_dir)
+            family = families.get(run.choices.family)
+            self.setup.choose_family(family.name)
+            self.setup.show_config(run.config(family))
+            self.session.open(run_dir, run.history)
+        except MrgenError as error:
+            self._complain(str(error))
+
+    def _on_resume(self) -> None:
+        self.session.resume(self.setup.device.device())
+
+    def _on_look_at_data(self) -> None:
+        if self._is_looking:
+            return
+        try:
+            job = self.setup.job()
+        except MrgenError as error:
+            self._complain(str(error))
+            return
+        self._is_looking = True
+        self._activity.show("Looking at the data")
+        folder = self._planner.folder / "look"
+        run_in_thread(
+            lambda: jobs.look_at_data(job.family, job.config, job.sources, folder),
+            self._on_looked,
+            self._on_look_ended,
+        )
+
+    def _on_looked(self, look: DataLook) -> None:
+        self.setup.show_data(look)
+        add_volume(self._viewer, look.montage, is_transient=True)
+
+    def _on_look_ended(self, error: BaseException | None) -> None:
+        self._is_looking = False
+        self._activity.close()
+        if error is not None:
+            self._complain(jobs.failed(error).message)
+
+    def _on_look_at_model(self) -> None:
+        self._wants_model = True
+        if self._planner.plan is not None:
+            self._on_planned(self._planner.plan)
+        else:
+            self.bar.headline.say("Looking at the model…")
+            self._planner.plan_soon()
+
+    def _on_planned(self, plan: Plan | None) -> None:
+        self.setup.device.show_plan(plan)
+        if plan is not None and self._wants_model:
+            self._wants_model = False
+            self.bar.show_state(self.session.state)
+            ModelDialog(self.setup.family.title, plan, self).show()
+
+    def _on_plan_failed(self, problem: str) -> None:
+        if self._wants_model:  # otherwise the form is only not complete yet
+            self._wants_model = False
+            self._complain(problem)
+
+    def open_generate(self) -> GeneratePanel:
+        """Bring up the Generate panel, with the model of this run if there is one."""
+        dock, panel = self._viewer.window.add_plugin_dock_widget(
+            "napari-mrgen", "Generate", tabify=True
+        )
+        dock.raise_()
+        if self.session.state.model is not None:
+            panel.use_model(self.session.state.model)
+        return cast("GeneratePanel", panel)
+
+    def _on_enlarge(self) -> None:
+        ScoreDialog(self.session.state.scoreboard, self).show()
+
+    def _on_open_run(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Open an earlier run")
+        if folder:
+            self.open_run(Path(folder))
+
+    def _on_open_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.session.state.run_dir)))
+
+    def _on_tensorboard(self) -> None:
+        if self.session.state.run_dir is not None:
+            show_info("Opening TensorBoard in the web browser…")
+            self._tensorboard.open(self.session.state.run_dir / "tensorboard")
+
+    def _on_diagnostics(self) -> None:
+        text = diagnostics(self.session.state, self.setup.config(), self.setup.device.describe())
+        QApplication.clipboard().setText(text)
+        show_info("Copied. Paste it into a report.")
+
+    def _on_details(self) -> None:
+        state = self.session.state
+        box = QMessageBox(QMessageBox.Icon.Warning, "What went wrong", state.problem, parent=self)
+        box.setInformativeText(state.advice)
+        box.setDetailedText(state.details)
+        box.open()
+
+    # ------------------------------------------------------------ what the run said
+
+    def _on_state(self, state: RunState, event: Event | None) -> None:
+        if event is None and state.run_dir != self._shown_run:
+            self._shown_run = state.run_dir
+            self._show_new_run()
+        if event is not None:
+            self._follow(event)
+        self.bar.show_state(state)
+        self.run.show_state(state)
+        self._show_activity(state)
+        if not state.is_busy:
+            self._guard.let_go()
+            _closed_while_busy.discard(self)
+        self.state_changed.emit(state)
+
+    def _show_new_run(self) -> None:
+        self._planner.cancel()
+        self.run.clear()
+        self._previews.forget()
+        self.tabs.setCurrentWidget(self.run)
+
+    def _follow(self, event: Event) -> None:
+        self.run.follow(event)
+        match event:
+            case jobs.Preview() if not self._guard.is_waiting:
+                self._previews.show(event.volumes)
+            case events.Warned():
+                show_warning(event.message)
+            case events.Failed():
+                show_error(event.message)
+            case events.Finished():
+                remember.note("model", str(self.session.state.run_dir))
+                show_info("The model is trained and saved.")
+
+    def _show_activity(self, state: RunState) -> None:
+        if state.is_busy:
+            self._activity.show(state.headline, None if state.doing else state.fraction)
+        elif not self._is_looking:
+            self._activity.close()
+
+    def _complain(self, sentence: str) -> None:
+        self.bar.complain(sentence)
+        show_error(sentence)
+
+    def _is_busy(self) -> bool:
+        return self.session.state.is_busy
+
+    def _on_theme(self, _event: Any = None) -> None:
+        self.run.plot.set_colour(get_theme(self._viewer.theme).text.as_hex())

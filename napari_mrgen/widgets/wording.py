@@ -1,0 +1,66 @@
+"""Wording: numbers as a person would say them, and the text of a report."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from napari_mrgen.config import Config
+from napari_mrgen.widgets.session import RunState
+
+PACKAGES = (
+    "napari-mrgen",
+    "napari",
+    "torch",
+    "lightning-fabric",
+    "numpy",
+    "nibabel",
+    "PyQt6",
+    "PySide6",
+)
+
+
+def size(count: float) -> str:
+    """Say a number of bytes: "1.2 GB"."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def many(count: float) -> str:
+    """Say a large number: "2.1 million"."""
+    for word, factor in (("million million", 1e12), ("billion", 1e9), ("million", 1e6)):
+        if count >= factor:
+            return f"{count / factor:.3g} {word}"
+    return f"{count:,.0f}"
+
+
+def diagnostics(state: RunState, config: Config | None, devices: str) -> str:
+    """Return what a report of a problem should hold."""
+    where = state.where or "no step yet"
+    parts = [
+        f"{platform.platform()}, Python {platform.python_version()}",
+        ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name))),
+        f"Devices: {devices or 'not listed'}",
+        f"Run: {state.phase.value}, {where}, on {state.device or 'no device'}",
+        f"Run folder: {_without_home(state.run_dir)}",
+    ]
+    if config is not None:
+        parts.append(f"Settings:\n{config.to_yaml()}")
+    if state.problem:
+        parts.append(f"Problem: {state.problem}\n{state.details}")
+    return "\n".join(parts)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _without_home(path: Path | None) -> str:
+    """Leave the user's name out of what is posted in public."""
+    return str(path or "none").replace(str(Path.home()), "~")
