@@ -23,7 +23,18 @@ from napari_mrgen.io.phantoms import beating_heart
 
 FAMILY = "frame_prediction"
 PRESET = "quick"
-SETTINGS = {"autoencoder_steps": 200, "gan_steps": 40, "patch": 96, "preview_every": 60}
+SETTINGS = {
+    "autoencoder_steps": 900,
+    "gan_steps": 60,
+    "patch": 64,
+    "slices": 1,
+    "batch_size": 8,
+    "width": 16,
+    "new_motion": 0.2,
+    "ema_decay": 0.98,
+    "preview_every": 150,
+    "save_every": 300,
+}
 """What makes the preset fit into a demo of three minutes on two cores."""
 FRAMES = 50
 PATIENTS = 8
