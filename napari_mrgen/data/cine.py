@@ -1,0 +1,366 @@
+"""Cine series as training windows: read lazily, scaled, cut, and varied.
+
+A window is ``(t, z, y, x)``: some frames of context, then the frames to predict. Everything random
+is drawn first, from an explicit generator, into a small value, and then applied.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_mrgen.data.scaling import Scaling
+from napari_mrgen.io.find import Reference
+from napari_mrgen.volume import Volume
+
+HARMONICS = 3
+
+
+@dataclass(frozen=True)
+class Cine:
+    """A series in memory: frames ``(t, z, y, x)`` scaled to about 0..1, and its cycle in frames."""
+
+    frames: Tensor
+    cycle: int
+    """Frames in one heart beat; 0 where the series does not cover one."""
+    scaling: Scaling
+
+
+def load(volume: Volume) -> Cine:
+    """Scale a ``tzyx`` volume and look for its cycle."""
+    scaling = Scaling.fit(volume.array)
+    frames = torch.from_numpy(scaling.apply(volume.array))
+    return Cine(frames, find_cycle(frames), scaling)
+
+
+def find_cycle(frames: Tensor, least: int = 8) -> int:
+    """Return after how many frames the series repeats, or 0.
+
+    A lag counts as the cycle where frames that far apart differ no more than neighbours do. The
+    series may also stop just before it repeats: then its last frame leads on to its first.
+    """
+    count = len(frames)
+    if count < least:
+        return 0
+    small = functional.avg_pool2d(frames.flatten(0, 1)[:, None], 2, ceil_mode=True)
+    small = small.view(count, -1)
+    steps = (small[1:] - small[:-1]).square().mean(1)
+    for lag in range(least, count - 2):
+        if (small[lag:] - small[:-lag]).square().mean() <= steps.mean():
+            return lag
+    wrap = (small[-1] - small[0]).square().mean()
+    return count if wrap <= 1.5 * steps.max() else 0
+
+
+def fit_patch(
+    frames: Tensor, size: tuple[int, int], corner: tuple[int, int] | None = None
+) -> Tensor:
+    """Crop ``(..., y, x)`` to ``size``, from ``corner`` or in the middle, or repeat its edges."""
+    for axis, length in zip((-2, -1), size, strict=True):
+        have = frames.shape[axis]
+        if have > length:
+            start = (have - length) // 2 if corner is None else corner[axis]
+            frames = frames.narrow(axis, start, length)
+        elif have < length:
+            before = (length - have) // 2
+            index = torch.arange(-before, length - before).clamp(0, have - 1)
+            frames = frames.index_select(axis, index.to(frames.device))
+    return frames
+
+
+# ---- variation: drawn, then applied -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Retiming:
+    """A new frame rate and a new motion curve over the cycle.
+
+    Phase ``u`` of the new cycle shows phase ``u + sum_k a_k sin(2 pi k u + p_k) / (2 pi k)`` of the
+    old one, which is monotone while the ``|a_k|`` sum to less than one.
+    """
+
+    cycle: int
+    amplitudes: tuple[float, ...]
+    phases: tuple[float, ...]
+
+    def apply(self, positions: Tensor, cycle: int) -> Tensor:
+        """Map positions in new frames to (fractional) positions in frames of the old cycle."""
+        u = positions.double() / self.cycle
+        warped = u.clone()
+        for k, (a, p) in enumerate(zip(self.amplitudes, self.phases, strict=True), start=1):
+            warped += a * torch.sin(2 * math.pi * k * u + p) / (2 * math.pi * k)
+        return warped * cycle
+
+
+def draw_retiming(g: torch.Generator, shortest: int, longest: int, strength: float) -> Retiming:
+    raw = [uniform(g, -1, 1) for _ in range(HARMONICS)]
+    total = uniform(g, 0, strength) / max(sum(map(abs, raw)), 1e-6)
+    phases = tuple(uniform(g, 0, 2 * math.pi) for _ in range(HARMONICS))
+    return Retiming(integer(g, shortest, longest), tuple(a * total for a in raw), phases)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a window is turned, zoomed and toned; the same for all its frames and slices."""
+
+    flip_x: bool
+    flip_y: bool
+    transpose: bool
+    affine: tuple[float, float, float, float] | None
+    """Angle (rad), zoom, shift x and y (in half widths)."""
+    gamma: float
+    gain: float
+
+    def apply(self, frames: Tensor) -> Tensor:
+        frames = frames.flip(-1) if self.flip_x else frames
+        frames = frames.flip(-2) if self.flip_y else frames
+        frames = frames.transpose(-1, -2) if self.transpose else frames
+        if self.affine is not None:
+            frames = _turn(frames, *self.affine)
+        if self.gamma != 1:
+            frames = frames.clamp(min=0).pow(self.gamma)
+        return frames * self.gain
+
+
+def draw_look(g: torch.Generator) -> Look:
+    flip_x, flip_y, transpose, turned, toned, scaled = (uniform(g, 0, 1) < 0.5 for _ in range(6))
+    shift = 0.15
+    affine = (
+        uniform(g, -0.5, 0.5),
+        uniform(g, 0.8, 1.25),
+        uniform(g, -shift, shift),
+        uniform(g, -shift, shift),
+    )
+    gamma, gain = math.exp(uniform(g, -0.3, 0.3)), uniform(g, 0.7, 1.1)
+    return Look(
+        flip_x, flip_y, transpose, affine if turned else None, gamma if toned else 1.0,
+        gain if scaled else 1.0,
+    )  # fmt: skip
+
+
+def add_rician_noise(frames: Tensor, sigma: float, g: torch.Generator) -> Tensor:
+    """Return the magnitude after complex Gaussian noise of this standard deviation."""
+    real, imaginary = torch.randn((2, *frames.shape), generator=g) * sigma
+    return torch.hypot(frames + real, imaginary)
+
+
+def uniform(g: torch.Generator, low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand((), generator=g, dtype=torch.float64))
+
+
+def integer(g: torch.Generator, low: int, high: int) -> int:
+    """Draw from ``low..high``, both included."""
+    return int(torch.randint(low, high + 1, (), generator=g))
+
+
+def _turn(frames: Tensor, angle: float, zoom: float, x: float, y: float) -> Tensor:
+    c, s = math.cos(angle) * zoom, math.sin(angle) * zoom
+    theta = torch.tensor([[[c, -s, x], [s, c, y]]])
+    grid = functional.affine_grid(theta, [1, 1, *frames.shape[-2:]], align_corners=False)
+    flat = frames.reshape(1, -1, *frames.shape[-2:])
+    turned = functional.grid_sample(flat, grid, padding_mode="reflection", align_corners=False)
+    return turned.view_as(frames)
+
+
+# ---- windows ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """How windows are cut, and how much they are varied."""
+
+    context: int
+    future: int
+    slices: int
+    patch: int
+    retime: float = 0.7
+    """Share of windows with a new motion curve."""
+    retime_strength: float = 0.75
+    shortest_cycle: int = 10
+    longest_cycle: int = 34
+    forget_cycle: float = 0.25
+    """Share of windows whose cycle length is hidden."""
+    jump: float = 0.5
+    """Share of windows whose prediction starts later than the next frame."""
+    noise: float = 0.03
+    """Greatest standard deviation of noise added to half of the contexts."""
+    varied: bool = True
+    """Whether windows are also turned, zoomed, toned and made noisy."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where a window's frames lie in its source, and what the network is told."""
+
+    positions: Tensor
+    lead: int
+    cycle: int
+    """As told: 0 is unknown."""
+
+
+def draw_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timing:
+    """Draw where a window starts, its motion curve, and how far ahead it predicts."""
+    if not cine.cycle:
+        return _draw_open_timing(cine, spec, g)
+    cycle, retiming = cine.cycle, None
+    if uniform(g, 0, 1) < spec.retime:
+        retiming = draw_retiming(g, spec.shortest_cycle, spec.longest_cycle, spec.retime_strength)
+        cycle = retiming.cycle
+    start = uniform(g, 0, cycle) if retiming else integer(g, 0, cycle - 1)
+    hidden = uniform(g, 0, 1) < spec.forget_cycle
+    room = max(0, cycle - spec.context - spec.future)
+    lead = _draw_lead(min(room, 6) if hidden else room, spec, g)
+    positions = start + _offsets(spec, lead).double()
+    if retiming:
+        positions = retiming.apply(positions, cine.cycle)
+    return Timing(positions % cine.cycle, lead, 0 if hidden else cycle)
+
+
+def _draw_open_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timing:
+    """For a series without a cycle: a window inside it, played at a slower or faster rate."""
+    offsets = _offsets(spec, 0)
+    longest = (len(cine.frames) - 1) / int(offsets[-1])
+    rate = min(longest, uniform(g, 0.5, 1.5) if uniform(g, 0, 1) < spec.retime else 1.0)
+    positions = offsets.double() * rate
+    start = uniform(g, 0, len(cine.frames) - 1 - float(positions[-1]))
+    start = start if rate not in (1.0,) else float(int(start))
+    return Timing(positions + start, 0, 0)
+
+
+def _draw_lead(room: int, spec: WindowSpec, g: torch.Generator) -> int:
+    jumps = uniform(g, 0, 1) < spec.jump
+    return integer(g, 1, room) if jumps and room > 0 else 0
+
+
+def _offsets(spec: WindowSpec, lead: int) -> Tensor:
+    future = torch.arange(spec.future) + spec.context + lead
+    return torch.cat([torch.arange(spec.context), future])
+
+
+def frames_at(cine: Cine, positions: Tensor, z: slice) -> Tensor:
+    """Frames at fractional positions, interpolated between neighbours (periodically in a cycle)."""
+    before = positions.floor().long()
+    weight = (positions - before).float().view(-1, 1, 1, 1)
+    count = cine.cycle or len(cine.frames)
+    after = (before + 1) % count if cine.cycle else (before + 1).clamp(max=count - 1)
+    # Slicing first keeps the copy small.
+    frames = cine.frames[:, z]
+    return torch.lerp(frames[before % count], frames[after], weight)
+
+
+class CineStore:
+    """Series read when first needed and kept while memory allows."""
+
+    def __init__(self, references: Sequence[Reference], keep_bytes: int = 2 << 30) -> None:
+        self.references = tuple(references)
+        self._keep_bytes = keep_bytes
+        self._kept: OrderedDict[int, Cine] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    def __getitem__(self, index: int) -> Cine:
+        if index not in self._kept:
+            self._kept[index] = load(self.references[index].read())
+            while len(self._kept) > 1 and self._bytes() > self._keep_bytes:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(index)
+        return self._kept[index]
+
+    def _bytes(self) -> int:
+        return sum(cine.frames.nbytes for cine in self._kept.values())
+
+
+class CineWindows:
+    """The training windows of a set of cines and fixed windows of the held-out ones.
+
+    A sample holds ``frames`` (t, z, y, x), ``lead`` (frames between the context and the first frame
+    to predict, less one) and ``cycle`` (frames in a beat; 0 is unknown).
+    """
+
+    windows_per_series = 16
+
+    def __init__(
+        self,
+        train: Sequence[Reference],
+        test: Sequence[Reference],
+        spec: WindowSpec,
+        held_out_series: int = 4,
+    ) -> None:
+        self.train, self.test, self.spec = CineStore(train), CineStore(test), spec
+        self._held_out_series = min(held_out_series, len(test))
+
+    def __len__(self) -> int:
+        return len(self.train) * self.windows_per_series
+
+    def sample(self, index: int, generator: torch.Generator) -> Mapping[str, Tensor]:
+        spec, g = self.spec, generator
+        cine = self.train[index % len(self.train)]
+        timing = draw_timing(cine, spec, g)
+        z = self._draw_slices(cine, g)
+        frames = frames_at(cine, timing.positions, z)
+        corner = tuple(integer(g, 0, max(0, n - spec.patch)) for n in frames.shape[-2:])
+        frames = fit_patch(frames, (spec.patch, spec.patch), (corner[0], corner[1]))
+        if spec.varied:
+            frames = draw_look(g).apply(frames)
+            sigma = max(0.0, uniform(g, -spec.noise, spec.noise))
+            noisy = add_rician_noise(frames[: spec.context], sigma, g)
+            frames = torch.cat([noisy, frames[spec.context :]])
+        return _window(self._fit_slices(frames), timing)
+
+    def held_out(self) -> Iterator[Mapping[str, Tensor]]:
+        """Yield one window in the middle of a few series, unvaried, as batches of one."""
+        for index in range(self._held_out_series):
+            yield {name: value[None] for name, value in self.held_out_window(index).items()}
+
+    def held_out_window(self, index: int) -> Mapping[str, Tensor]:
+        cine, spec = self.test[index], self.spec
+        count = cine.cycle or len(cine.frames)
+        positions = (_offsets(spec, 0) + index * count // 4).double()
+        positions = positions % count if cine.cycle else positions.clamp(max=count - 1)
+        middle = max(0, (cine.frames.shape[1] - spec.slices) // 2)
+        frames = frames_at(cine, positions, slice(middle, middle + spec.slices))
+        frames = self._fit_slices(fit_patch(frames, (spec.patch, spec.patch)))
+        return _window(frames.contiguous(), Timing(positions, 0, cine.cycle))
+
+    def describe(self) -> Mapping[str, Any]:
+        first = self.train.references[0].read()
+        return {
+            "scaling": {"method": "percentile", "percentile": 99.5, "per": "series"},
+            "axes": "tzyx",
+            "shape": [self.spec.context, self.spec.slices, self.spec.patch, self.spec.patch],
+            "spacing_mm": list(first.spacing),
+            "frame_interval_s": first.frame_interval,
+        }
+
+    def _draw_slices(self, cine: Cine, g: torch.Generator) -> slice:
+        start = integer(g, 0, max(0, cine.frames.shape[1] - self.spec.slices))
+        return slice(start, start + self.spec.slices)
+
+    def _fit_slices(self, frames: Tensor) -> Tensor:
+        """Repeat the outer slices of a series that has too few."""
+        missing = self.spec.slices - frames.shape[1]
+        if missing <= 0:
+            return frames.contiguous()
+        index = torch.arange(-(missing // 2), frames.shape[1] + missing - missing // 2)
+        return frames[:, index.clamp(0, frames.shape[1] - 1)]
+
+
+def _window(frames: Tensor, timing: Timing) -> Mapping[str, Tensor]:
+    return {
+        "frames": frames,
+        "lead": torch.tensor(float(timing.lead)),
+        "cycle": torch.tensor(float(timing.cycle)),
+    }
+
+
+def as_array(frames: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return frames.detach().float().cpu().numpy()

@@ -1,0 +1,70 @@
+"""From some frames to any number of further ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_mrgen.data.scaling import Scaling
+from napari_mrgen.families.frame_prediction.networks import roll_out
+
+Networks = Mapping[str, nn.Module]
+
+
+def predict(
+    networks: Networks,
+    frames: np.ndarray[Any, Any],
+    cycle: int,
+    count: int,
+    generator: torch.Generator | None = None,
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Continue frames ``(t, z, y, x)`` in any units by ``count`` frames, in the same units.
+
+    All that the networks are told is in the arguments: the scaling too comes from ``frames``.
+    """
+    scaling = Scaling.fit(frames)
+    device = next(networks["generator"].parameters()).device
+    context = torch.from_numpy(scaling.apply(frames))[None].to(device)
+    with torch.no_grad():
+        predicted = forecast(networks, context, cycle, count, generator)
+    return scaling.invert(predicted[0].float().cpu().numpy())
+
+
+def forecast(
+    networks: Networks,
+    context: Tensor,
+    cycle: int,
+    count: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Predict ``count`` frames after ``context`` ``(b, t, z, y, x)``, scaled to about 0..1.
+
+    Where the network knows the heart's cycle, what lies more than one cycle ahead repeats the
+    prediction of one cycle before: so the motion neither fades nor drifts, however long it is.
+    """
+    network, texture = networks["generator"], networks.get("texture")
+    wanted = min(count, cycle) if cycle and getattr(network, "knows_cycle", False) else count
+    padded = pad(context, network.multiple)  # type: ignore[arg-type]
+    lead = context.new_zeros(len(context))
+    passes = roll_out(network, padded, lead, lead + cycle, generator)
+    frames: list[Tensor] = []
+    while sum(part.shape[1] for part in frames) < wanted:
+        part = next(passes)
+        frames.append(part if texture is None else texture(part, padded[:, -1:], generator))
+    predicted = torch.cat(frames, 1)[:, :wanted, : context.shape[2]]
+    predicted = predicted[..., : context.shape[3], : context.shape[4]]
+    return predicted[:, torch.arange(count, device=predicted.device) % wanted]
+
+
+def pad(frames: Tensor, multiple: Sequence[int]) -> Tensor:
+    """Repeat the last ``z``, ``y`` and ``x`` until sizes are multiples of what a network needs."""
+    z, y, x = ((-size) % step for size, step in zip(frames.shape[2:], multiple, strict=True))
+    if not (z or y or x):
+        return frames
+    flat = functional.pad(frames.flatten(0, 1)[:, None], (0, x, 0, y, 0, z), mode="replicate")
+    return flat[:, 0].unflatten(0, frames.shape[:2])

@@ -1,0 +1,112 @@
+"""Continue a cine: from its last frames, or from any frame on, by any number of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_mrgen.data.cine import add_rician_noise, find_cycle
+from napari_mrgen.data.scaling import Scaling
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.families.frame_prediction.config import (
+    FramePredictionConfig,
+    FramePredictionGenerateConfig,
+)
+from napari_mrgen.families.frame_prediction.forecasting import predict
+from napari_mrgen.families.frame_prediction.scoring import score
+from napari_mrgen.volume import Volume
+
+__all__ = ["generate", "score"]
+
+Networks = Mapping[str, nn.Module]
+
+
+def generate(
+    networks: Networks,
+    trained: FramePredictionConfig,
+    config: FramePredictionGenerateConfig,
+    inputs: Mapping[str, Volume],
+    generator: torch.Generator,
+) -> Iterator[Volume]:
+    """Yield the predicted cine; of several samples, axis ``n``, and their spread beside it."""
+    volume = inputs["cine"]
+    if config.stage == "gan" and "texture" not in networks and "autoencoder" in trained.stages:
+        msg = "This model has no GAN stage; choose stage 'best' or 'autoencoder', or train it."
+        raise MrgenError(msg)
+    left_out = "texture" if config.stage == "autoencoder" else None
+    chosen = {name: network for name, network in networks.items() if name != left_out}
+    start = volume.size("t") - 1 if config.start_frame is None else config.start_frame
+    cycle = _cycle(volume) if config.cycle is None else config.cycle
+    frames = context_frames(volume, start, trained.context, cycle)
+    noisy = config.noise or config.samples > 1
+    drawn = []
+    for _ in range(config.samples):
+        context = _disturb(frames, trained.noise, generator) if noisy else frames
+        drawn.append(predict(chosen, context, cycle, config.frames, generator if noisy else None))
+    yield from _results(volume, start, frames, np.stack(drawn), config)
+
+
+def context_frames(volume: Volume, start: int, context: int, cycle: int) -> np.ndarray[Any, Any]:
+    """Return the frames up to ``start``; in a periodic series the last come before the first."""
+    count = volume.size("t")
+    if start >= count:
+        msg = f"Cannot start after frame {start}: this cine has frames 0 to {count - 1}."
+        raise MrgenError(msg)
+    first = start - context + 1
+    if first < 0 and not cycle:
+        msg = (
+            f"The model needs {context} frames to start from, and frame {start} has only "
+            f"{start} before it; start after frame {context - 1} or later."
+        )
+        raise MrgenError(msg)
+    return volume.array[[index % (cycle or count) for index in range(first, start + 1)]]
+
+
+def _cycle(volume: Volume) -> int:
+    return find_cycle(torch.from_numpy(Scaling.fit(volume.array).apply(volume.array)))
+
+
+def _disturb(
+    frames: np.ndarray[Any, Any], noise: float, generator: torch.Generator
+) -> np.ndarray[Any, Any]:
+    scaling = Scaling.fit(frames)
+    scaled = torch.from_numpy(scaling.apply(frames))
+    return scaling.invert(add_rician_noise(scaled, noise, generator).numpy())
+
+
+def _results(
+    volume: Volume,
+    start: int,
+    context: np.ndarray[Any, Any],
+    drawn: np.ndarray[Any, np.dtype[np.float32]],
+    config: FramePredictionGenerateConfig,
+) -> Iterator[Volume]:
+    before = context if config.include_context else context[:0]
+    times = _times(volume, start, len(before), config.frames)
+    shown = [np.concatenate([before.astype(np.float32), sample]) for sample in drawn]
+    array = np.stack(shown) if config.samples > 1 else shown[0]
+    name = f"{volume.name or 'cine'} predicted"
+    axes = "ntzyx" if config.samples > 1 else "tzyx"
+    yield volume.with_array(_like(array, volume.array.dtype), axes, name=name, times=times)
+    if config.samples > 1:
+        spread = np.std(np.stack(shown), axis=0)
+        yield volume.with_array(spread, "tzyx", name=f"{name}, spread", times=times)
+
+
+def _times(volume: Volume, start: int, before: int, count: int) -> tuple[float, ...] | None:
+    if volume.times is None or volume.frame_interval is None:
+        return None
+    interval = volume.frame_interval
+    return tuple(volume.times[start] + interval * (i + 1) for i in range(-before, count))
+
+
+def _like(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Whole numbers stay whole numbers, so that the result compares with its source."""
+    if dtype.kind not in "iu":
+        return array.astype(np.float32)
+    limits = np.iinfo(dtype)
+    return np.rint(array).clip(limits.min, limits.max).astype(dtype)

@@ -1,0 +1,198 @@
+"""Networks that see some frames and predict the next ones, and how they are rolled out.
+
+Frames travel as ``(b, t, z, y, x)``. Intensities are scaled to about 0..1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
+from napari_mrgen.families.frame_prediction.simple_ugen import SimpleDiscriminator, SimpleUGen
+from napari_mrgen.nn.discriminators import PatchDiscriminator
+from napari_mrgen.nn.noise import randn_like
+from napari_mrgen.nn.unet import Decoder, Encoder
+from napari_mrgen.nn.warp import warp
+
+BRIGHTNESS, CONTRAST, CHANGE = 0.3, 4.0, 10.0
+"""Mean intensity, and what brings intensities and their changes to about unit variance."""
+TIMING_FEATURES = 10
+
+
+def networks(config: FramePredictionConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+    """Build what a model file can hold; ``shape`` is not needed, since any size works."""
+    del shape
+    if config.network == "simple_ugen":
+        return {"generator": SimpleUGen(config.context, config.noise)}
+    return {"generator": FlowPredictor(config), "texture": Texture(config)}
+
+
+def discriminator(config: FramePredictionConfig) -> nn.Module:
+    if config.network == "simple_ugen":
+        return SimpleDiscriminator(config.context + 1)
+    return FrameDiscriminator(config)
+
+
+class FlowPredictor(nn.Module):
+    """Predicts the next frames as the last real frame, displaced, plus a residual.
+
+    All slices of a volume beat together: features averaged over them, with the place in the heart's
+    cycle where it is known, steer the decoder. Displacing a real frame keeps its edges however far
+    ahead the prediction is.
+    """
+
+    multiple = (1, 16, 16)
+    """Sizes of ``z, y, x`` must be multiples of these."""
+    knows_cycle = True
+
+    def __init__(self, config: FramePredictionConfig) -> None:
+        super().__init__()
+        self.context, self.count = config.context, config.frames_per_pass
+        self.seen = max(self.context, self.count)
+        widths = [config.width * factor for factor in (1, 2, 3, 4)]
+        steering = 4 * config.width
+        self.encoder = Encoder(4 * (self.context + self.seen), widths)
+        self.decoder = Decoder(widths, steering, 6 * self.count)
+        self.timing = _perceptron(TIMING_FEATURES, steering)
+        self.volume = _perceptron(widths[-1], steering)
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(steering, steering), nn.SiLU())
+
+    def forward(
+        self,
+        context: Tensor,
+        recent: Tensor,
+        lead: Tensor,
+        cycle: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Predict ``count`` frames.
+
+        Parameters
+        ----------
+        context
+            ``(b, context, z, y, x)``, real frames.
+        recent
+            ``(b, seen, z, y, x)``, the frames just before the wanted ones, predicted or real.
+        lead
+            ``(b,)``, frames between the context and the wanted ones.
+        cycle
+            ``(b,)``, frames in a heart beat, 0 where unknown.
+        generator
+            Not used: what is uncertain comes in with noise on the context.
+        """
+        del generator
+        slices = context.shape[2]
+        frames, last = _fold(context), _fold(context[:, -1:])
+        change = torch.cat([frames[:, :-1], _fold(recent)], 1) - last
+        seen = torch.cat([CONTRAST * (last - BRIGHTNESS), CHANGE * change], 1)
+        features = self.encoder(functional.pixel_unshuffle(seen, 2))
+        volume = features[-1].mean((2, 3)).unflatten(0, (-1, slices)).mean(1)
+        steering = self.mix(self.timing(timing_features(lead, cycle)) + self.volume(volume))
+        found = self.decoder(features, steering.repeat_interleave(slices, 0)).float()
+        return _unfold(self._render(last, found), slices)
+
+    def _render(self, last: Tensor, found: Tensor) -> Tensor:
+        flow = functional.interpolate(found[:, : 2 * self.count], scale_factor=2.0, mode="bilinear")
+        flow = 4 * flow.unflatten(1, (self.count, 2))
+        residual = functional.pixel_shuffle(found[:, 2 * self.count :], 2)
+        return warp(last.expand(-1, self.count, -1, -1), flow) + residual / CHANGE
+
+
+class Texture(nn.Module):
+    """Adds to predicted frames the fine texture that a mean over possible futures has not.
+
+    It sees the prediction, the last real frame and noise; what it adds starts at zero.
+    """
+
+    def __init__(self, config: FramePredictionConfig, width: int = 16) -> None:
+        super().__init__()
+        del config
+        self.layers = nn.Sequential(
+            nn.Conv2d(4, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.SiLU(),
+        )
+        self.head = nn.Conv2d(width, 1, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self, prediction: Tensor, last: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return ``prediction`` ``(b, t, z, y, x)`` with texture; ``last`` is ``(b, 1, z, y, x)``.
+
+        Without a generator there is no noise, and the texture is the same at each call.
+        """
+        frames = prediction.flatten(0, 2)[:, None]
+        real = last.expand_as(prediction).flatten(0, 2)[:, None]
+        noise = torch.zeros_like(frames) if generator is None else randn_like(frames, generator)
+        detail = frames - functional.avg_pool2d(frames, 3, 1, 1, count_include_pad=False)
+        seen = [CONTRAST * (frames - BRIGHTNESS), CHANGE * (frames - real), CHANGE * detail, noise]
+        added = self.head(self.layers(torch.cat(seen, 1))).float() / CHANGE
+        return prediction + added.view_as(prediction)
+
+
+class FrameDiscriminator(nn.Module):
+    """Judges patches of the last real frames together with those that follow, slice by slice."""
+
+    def __init__(self, config: FramePredictionConfig) -> None:
+        super().__init__()
+        self.patches = PatchDiscriminator(config.context + config.frames_per_pass)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return logits of ``(b, t, z, y, x)``: context and future."""
+        return self.patches(CONTRAST * (_fold(frames) - BRIGHTNESS))  # type: ignore[no-any-return]
+
+
+def timing_features(lead: Tensor, cycle: Tensor) -> Tensor:
+    """Tell where in the heart's cycle the wanted frames lie, and how fast it goes: ``(b, 10)``."""
+    known = (cycle > 0).float()
+    length = torch.where(cycle > 0, cycle, torch.ones_like(cycle))
+    angle, rate = 2 * math.pi * lead / length, 10 * math.pi / length
+    told = [
+        torch.sin(angle), torch.cos(angle), torch.sin(2 * angle), torch.cos(2 * angle),
+        lead / length, 10 / length, torch.sin(rate), torch.cos(rate),
+    ]  # fmt: skip
+    return torch.stack([lead / 10, known, *(known * feature for feature in told)], 1)
+
+
+def roll_out(
+    network: nn.Module,
+    context: Tensor,
+    lead: Tensor,
+    cycle: Tensor,
+    generator: torch.Generator | None = None,
+) -> Generator[Tensor, Tensor | None, None]:
+    """Yield pass after pass of predicted frames ``(b, t, z, y, x)``, without end.
+
+    Each pass sees the frames of the pass before. A caller that wants no gradient through that sends
+    the frames to be seen instead, for instance detached.
+    """
+    seen = int(getattr(network, "seen", context.shape[1]))
+    recent = torch.cat([context[:, :1]] * max(0, seen - context.shape[1]) + [context], 1)[:, -seen:]
+    while True:
+        frames = network(context, recent, lead, cycle, generator)
+        fed_back = yield frames
+        lead = lead + frames.shape[1]
+        recent = torch.cat([recent, frames if fed_back is None else fed_back], 1)[:, -seen:]
+
+
+def _perceptron(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.SiLU(), nn.Linear(outputs, outputs))
+
+
+def _fold(frames: Tensor) -> Tensor:
+    """``(b, t, z, y, x)`` to slices with frames as channels: ``(b z, t, y, x)``."""
+    return frames.transpose(1, 2).flatten(0, 1)
+
+
+def _unfold(slices: Tensor, count: int) -> Tensor:
+    return slices.unflatten(0, (-1, count)).transpose(1, 2)

@@ -1,0 +1,151 @@
+"""How well a cine is predicted, by horizon, with the trivial methods beside the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from napari_mrgen.data.cine import Cine, load
+from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
+from napari_mrgen.families.frame_prediction.forecasting import predict
+from napari_mrgen.io.find import Reference
+from napari_mrgen.metrics.images import mse, psnr, ssim
+from napari_mrgen.metrics.scoreboard import Score
+
+NEAR = (1, 2, 3, 5, 10)
+FAR = range(41, 61)
+SSIM_EVERY = 5
+"""Of the far horizons; it takes longer than the prediction."""
+Networks = Mapping[str, nn.Module]
+Method = Callable[[Tensor, int, int], Tensor]
+"""From the context ``(t, z, y, x)``, the cycle and a count to that many frames."""
+
+
+def score(
+    networks: Networks, trained: FramePredictionConfig, references: Iterable[Reference]
+) -> Iterator[Score]:
+    """Yield the figures of each held-out series: the model's stages, then the trivial methods."""
+    for reference in references:
+        cine = load(reference.read())
+        yield from score_cine(reference.subject, cine, _methods(networks, trained), trained.context)
+
+
+def score_cine(
+    subject: str,
+    cine: Cine,
+    methods: Mapping[str, Method],
+    context: int,
+    windows: int = 3,
+) -> Iterator[Score]:
+    """Average over windows that start at evenly spread frames.
+
+    A periodic series is continued periodically; a method is told ``context`` frames and the cycle,
+    and frames of the cycle that it has been shown do not count at the far horizons.
+    """
+    tallies = {name: Tally() for name in [*methods, "temporal mean"]}
+    starts = _starts(cine, context, windows)
+    for start in starts:
+        window = _Window(cine, start, context)
+        for name, method in methods.items():
+            tallies[name].add(window, method(window.context, cine.cycle, window.count))
+        mean = cine.frames.mean(0, keepdim=True).expand(window.count, -1, -1, -1)
+        tallies["temporal mean"].add(window, mean)
+    for name, tally in tallies.items():
+        yield Score(name, subject, tally.means())
+
+
+@dataclass
+class Tally:
+    """Figures by name, to be averaged over windows."""
+
+    found: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, window: _Window, predicted: Tensor) -> None:
+        for horizon in NEAR:
+            if horizon in window.horizons:
+                self._add(str(horizon), window, predicted, horizon)
+        for horizon in FAR:
+            if horizon in window.horizons and not window.is_shown(horizon):
+                self._add("41-60", window, predicted, horizon)
+
+    def _add(self, label: str, window: _Window, predicted: Tensor, horizon: int) -> None:
+        truth, guess = window.truth(horizon), predicted[horizon - 1]
+        ratio = mse(guess, truth, dims=3) / mse(window.context[-1], truth, dims=3)
+        figures = {"PSNR": psnr(guess, truth, dims=3), "skill": 1 - ratio}
+        if horizon not in FAR or horizon % SSIM_EVERY == 0:
+            figures["SSIM"] = ssim(guess, truth).mean()
+        for name, value in figures.items():
+            self.found.setdefault(f"{name} {label}", []).append(float(value))
+
+    def means(self) -> dict[str, float]:
+        return {name: sum(values) / len(values) for name, values in self.found.items()}
+
+
+class _Window:
+    """Context frames of a series, and the truth at each horizon that there is."""
+
+    def __init__(self, cine: Cine, start: int, context: int) -> None:
+        self._cine, self._start, self._length = cine, start, context
+        count = len(cine.frames)
+        self.context = torch.stack([self._frame(start + i) for i in range(context)])
+        last = FAR[-1] if cine.cycle else count - start - context
+        self.horizons = range(1, last + 1)
+        self.count = last
+
+    def _frame(self, index: int) -> Tensor:
+        return self._cine.frames[index % self._cine.cycle if self._cine.cycle else index]
+
+    def truth(self, horizon: int) -> Tensor:
+        return self._frame(self._start + self._length + horizon - 1)
+
+    def is_shown(self, horizon: int) -> bool:
+        place = (self._length + horizon - 1) % self._cine.cycle
+        return place < self._length
+
+
+def _starts(cine: Cine, context: int, windows: int) -> list[int]:
+    places = cine.cycle or max(1, len(cine.frames) - context)
+    chosen = min(windows, places)
+    return [round(index * places / chosen) for index in range(chosen)]
+
+
+def _methods(networks: Networks, trained: FramePredictionConfig) -> dict[str, Method]:
+    methods = {_title(trained, "texture" in networks): _model(networks)}
+    if "texture" in networks and "autoencoder" in trained.stages:
+        methods["autoencoder"] = _model({"generator": networks["generator"]})
+    return {**methods, **TRIVIAL}
+
+
+def _title(trained: FramePredictionConfig, has_texture: bool) -> str:
+    is_gan = has_texture or (trained.network == "simple_ugen" and "gan" in trained.stages)
+    return "GAN" if is_gan else "autoencoder"
+
+
+def _model(networks: Networks) -> Method:
+    def method(context: Tensor, cycle: int, count: int) -> Tensor:
+        return torch.from_numpy(predict(networks, context.numpy(), cycle, count))
+
+    return method
+
+
+def _persistence(context: Tensor, cycle: int, count: int) -> Tensor:
+    return context[-1:].expand(count, -1, -1, -1)
+
+
+def _context_mean(context: Tensor, cycle: int, count: int) -> Tensor:
+    return context.mean(0, keepdim=True).expand(count, -1, -1, -1)
+
+
+def _extrapolation(context: Tensor, cycle: int, count: int) -> Tensor:
+    steps = torch.arange(1, count + 1).view(-1, 1, 1, 1)
+    return context[-1] + steps * (context[-1] - context[-2])
+
+
+TRIVIAL: dict[str, Method] = {
+    "persistence": _persistence,
+    "context mean": _context_mean,
+    "linear extrapolation": _extrapolation,
+}

@@ -1,0 +1,133 @@
+"""Image metrics, defined once: data range, window, mask and dimensionality stated.
+
+Images are ``(..., y, x)`` tensors; every function keeps the leading axes unless it says otherwise,
+so that figures can be averaged by horizon, slice or subject afterwards.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SSIM_WINDOW = 11
+SSIM_SIGMA = 1.5
+
+
+def mse(prediction: Tensor, truth: Tensor, mask: Tensor | None = None, dims: int = 2) -> Tensor:
+    """Mean squared error over the last ``dims`` axes, inside ``mask`` where given."""
+    error = (prediction - truth).square()
+    axes = tuple(range(-dims, 0))
+    if mask is None:
+        return error.mean(axes)
+    weight = mask.to(error).expand_as(error)
+    return (error * weight).sum(axes) / weight.sum(axes)
+
+
+def psnr(
+    prediction: Tensor,
+    truth: Tensor,
+    data_range: float = 1.0,
+    mask: Tensor | None = None,
+    dims: int = 2,
+) -> Tensor:
+    """Peak signal-to-noise ratio in dB over the last ``dims`` axes.
+
+    ``dims=2`` gives one figure a slice, ``dims=3`` one a volume ``(z, y, x)``.
+    """
+    return 20 * math.log10(data_range) - 10 * torch.log10(mse(prediction, truth, mask, dims))
+
+
+def ssim(
+    prediction: Tensor, truth: Tensor, data_range: float = 1.0, mask: Tensor | None = None
+) -> Tensor:
+    """Structural similarity of 2-D slices: Gaussian window of 11 pixels, sigma 1.5, K .01 and .03.
+
+    The mean runs over pixels whose window lies inside the image, or over those of them in ``mask``.
+
+    References
+    ----------
+    Wang et al., IEEE Transactions on Image Processing 13(4):600-612, 2004.
+    """
+    similarity = ssim_map(prediction, truth, data_range)
+    if mask is None:
+        return similarity.mean((-2, -1))
+    edge = SSIM_WINDOW // 2
+    weight = mask[..., edge:-edge, edge:-edge].to(similarity).expand_as(similarity)
+    return (similarity * weight).sum((-2, -1)) / weight.sum((-2, -1))
+
+
+def ssim_map(prediction: Tensor, truth: Tensor, data_range: float = 1.0) -> Tensor:
+    """Return local similarities ``(..., y - 10, x - 10)``; see `ssim`."""
+    if min(prediction.shape[-2:]) < SSIM_WINDOW:
+        size = "x".join(map(str, prediction.shape[-2:]))
+        msg = f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, got {size}"
+        raise ValueError(msg)
+    x, y = torch.broadcast_tensors(prediction, truth)
+    moments = _blur(torch.stack([x, y, x * x, y * y, x * y]))
+    mean_x, mean_y, xx, yy, xy = moments.unbind(0)
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
+    covariance = xy - mean_x * mean_y
+    variances = xx - mean_x.square() + yy - mean_y.square()
+    return luminance * (2 * covariance + c2) / (variances + c2)
+
+
+def radial_power(images: Tensor, bins: int = 32) -> tuple[Tensor, Tensor]:
+    """Mean power of 2-D slices on rings of spatial frequency, under a Hann window.
+
+    Returns
+    -------
+    frequency
+        ``(bins,)``, centres of the rings in cycles a pixel, up to 0.5.
+    power
+        ``(..., bins)``.
+    """
+    height, width = images.shape[-2:]
+    window = _hann(height, images)[:, None] * _hann(width, images)
+    spectrum = torch.fft.rfft2(images * window).abs().square() / window.square().sum()
+    fy = torch.fft.fftfreq(height, device=images.device)[:, None]
+    fx = torch.fft.rfftfreq(width, device=images.device)
+    radius = (fy.square() + fx.square()).sqrt()
+    ring = (radius * 2 * bins).long().clamp(max=bins).flatten()
+    power = spectrum.new_zeros(*images.shape[:-2], bins + 1)
+    power.index_add_(-1, ring, spectrum.flatten(-2))
+    counts = torch.bincount(ring, minlength=bins + 1)
+    frequency = (torch.arange(bins, device=images.device) + 0.5) / (2 * bins)
+    return frequency, power[..., :bins] / counts[:bins].clamp(min=1)
+
+
+def spectral_distance(
+    prediction: Tensor, truth: Tensor, band: tuple[float, float] = (0.1, 0.5)
+) -> Tensor:
+    """Mean absolute difference of log10 radial power over a band of frequencies (cycles a pixel).
+
+    Power is averaged over all leading axes first: the distance of two sets of images, not of pairs.
+    """
+    frequency, power = radial_power(prediction.flatten(0, -3))
+    _, reference = radial_power(truth.flatten(0, -3))
+    inside = (frequency >= band[0]) & (frequency <= band[1])
+    return (power.mean(0).log10() - reference.mean(0).log10())[inside].abs().mean()
+
+
+def _blur(images: Tensor) -> Tensor:
+    flat = images.reshape(-1, 1, *images.shape[-2:])
+    kernel = torch.tensor(_gaussian(), dtype=images.dtype, device=images.device)
+    flat = functional.conv2d(
+        functional.conv2d(flat, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1)
+    )
+    return flat.view(*images.shape[:-2], *flat.shape[-2:])
+
+
+@functools.cache
+def _gaussian() -> tuple[float, ...]:
+    reach = SSIM_WINDOW // 2
+    weights = [math.exp(-(i**2) / (2 * SSIM_SIGMA**2)) for i in range(-reach, reach + 1)]
+    return tuple(w / sum(weights) for w in weights)
+
+
+def _hann(size: int, like: Tensor) -> Tensor:
+    return torch.hann_window(size, periodic=False, dtype=like.dtype, device=like.device)

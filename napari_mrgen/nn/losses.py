@@ -1,0 +1,26 @@
+"""Losses that two or more families use."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from napari_mrgen.metrics.images import radial_power
+
+
+def charbonnier(error: Tensor, width: float = 0.01) -> Tensor:
+    """Mean absolute error, rounded off within ``width`` (Charbonnier et al., ICIP 1994)."""
+    return ((error.square() + width * width).sqrt() - width).mean()
+
+
+def spectral_loss(prediction: Tensor, truth: Tensor, band: tuple[float, float]) -> Tensor:
+    """Mean absolute difference of the log10 radial power of two sets of images ``(..., y, x)``.
+
+    Power is averaged over each set, so that the texture is compared, not each image's own spectrum.
+    """
+    frequency, power = radial_power(prediction.float())
+    _, reference = radial_power(truth.float())
+    inside = (frequency >= band[0]) & (frequency <= band[1])
+    floor = 1e-9
+    means = [p.flatten(0, -2).mean(0) + floor for p in (power, reference)]
+    ratio = means[0].log10() - means[1].log10()
+    return ratio[inside].abs().mean()
