@@ -25,7 +25,7 @@ Fields = Mapping[str, Any]
 KEY = "napari_mrgen"
 """Where in a layer's metadata the fields of its Volume are kept, as plain data."""
 
-_SAMPLED = 200_000
+_SAMPLED = 50_000
 _GUESSED_AXES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "ntzyx"}
 _STEP_NAMES = {"t": "frame", "n": "sample"}
 _OBLIQUE = "The scan is oblique: it is shown upright, its centre in place; its affine is kept."
@@ -92,11 +92,14 @@ def contrast_limits(array: Array) -> tuple[float, float]:
     for values in (flat[::step], flat):
         finite = values[np.isfinite(values)]
         if finite.size:
-            low, high = (float(v) for v in np.percentile(finite, (0.5, 99.5)))
-            low, high = (low, high) if low < high else (float(finite.min()), float(finite.max()))
-            if low < high:
-                return low, high
-    return (low, low + 1) if finite.size else (0.0, 1.0)
+            # np.percentile would say the same; its first call alone takes a fifth of a reading.
+            last = finite.size - 1
+            places = (math.floor(0.005 * last), math.ceil(0.995 * last))
+            ordered = np.partition(finite, (0, *places, last))
+            for low, high in (ordered[[*places]], ordered[[0, last]]):
+                if low < high:
+                    return float(low), float(high)
+    return (float(finite[0]), float(finite[0]) + 1) if finite.size else (0.0, 1.0)
 
 
 def _shown(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:

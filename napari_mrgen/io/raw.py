@@ -7,8 +7,8 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 _MOST_COMPRESSED = 1032
 """Deflate makes at most so many bytes of one: what a compressed file can hold at the very most."""
-_PIECE = 1 << 20
+_PIECE = 1 << 17
 _LITTLE = 4096
 _LEVEL = 3
 
@@ -41,7 +41,11 @@ def read_span(path: Path, start: int, length: int) -> npt.NDArray[np.uint8]:
     with _opened(path) as file:
         _check_room(path, start + length, _is_gzip(file))
         span = np.empty(length, np.uint8)
-        filled = _fill(span, _spans(file, start, length))
+        if _is_gzip(file):
+            filled = _fill(span, _inflate(file, start + length), start)
+        else:
+            file.seek(start)
+            filled = file.readinto(span.data)
     if filled < length:
         msg = (
             f"{path.name} is cut short: its header promises {length:,} bytes of image, "
@@ -80,14 +84,14 @@ def write_gzip(path: Path, pieces: Iterable[memoryview]) -> None:
         file.write(deflater.flush())
 
 
-def _is_gzip(file: BinaryIO) -> bool:
+def _is_gzip(file: BufferedReader) -> bool:
     magic = file.read(2)
     file.seek(0)
     return magic == _GZIP_MAGIC
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
         with path.open("rb") as file:
             yield file
@@ -116,29 +120,19 @@ def _check_room(path: Path, wanted: int, gzipped: bool) -> None:
         raise MrgenError(msg)
 
 
-def _spans(file: BinaryIO, start: int, length: int) -> Iterator[memoryview]:
-    """Yield the bytes wanted, piece by piece."""
-    if not _is_gzip(file):
-        file.seek(start)
-        while length > 0 and (plain := file.read(min(length, _PIECE))):
-            length -= len(plain)
-            yield memoryview(plain)
-        return
-    for piece in _inflate(file, start + length):
-        yield memoryview(piece)[start:]
-        start = max(0, start - len(piece))
-
-
-def _fill(span: npt.NDArray[np.uint8], pieces: Iterator[memoryview]) -> int:
+def _fill(span: npt.NDArray[np.uint8], pieces: Iterable[bytes], skipped: int) -> int:
+    """Copy what comes after the first ``skipped`` bytes; return how much that was."""
     target = span.data
-    filled = 0
+    place = -skipped
     for piece in pieces:
-        target[filled : filled + len(piece)] = piece
-        filled += len(piece)
-    return filled
+        kept = memoryview(piece)[max(0, -place) :]
+        start = max(0, place)
+        target[start : start + len(kept)] = kept
+        place += len(piece)
+    return max(0, place)
 
 
-def _inflate(file: BinaryIO, length: int) -> Iterator[bytes]:
+def _inflate(file: BufferedReader, length: int) -> Iterator[bytes]:
     """Yield at most ``length`` decompressed bytes; a file of several gzip members is one stream."""
     inflater = zlib.decompressobj(_GZIP_WINDOW)
     pending = b""

@@ -264,7 +264,7 @@ class TestFromElsewhere:
     [
         (np.zeros((2, 3, 4)), (0, 1)),
         (np.full((2, 3, 4), np.nan), (0, 1)),
-        (np.arange(24.0).reshape(2, 3, 4), (0.115, 22.885)),
+        (np.arange(24.0).reshape(2, 3, 4), (0, 23)),
         (np.where(np.arange(10_000).reshape(10, 10, 100) == 7, 5.0, 0.0), (0, 5)),
         (np.full((2, 3, 4), 7, np.uint8), (7, 8)),
     ],
