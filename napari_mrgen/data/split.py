@@ -31,11 +31,18 @@ class Split:
     def load(cls, path: Path) -> Split:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(tuple(values["train"]), tuple(values["test"]))
+            return cls(_names(values["train"]), _names(values["test"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             expected = '{"train": [...], "test": [...]}'
             msg = f"{path.name} is no split file; expected {expected} ({error})."
             raise MrgenError(msg) from None
+
+
+def _names(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(name, str) for name in values):
+        msg = f"got {values!r} for a list of subjects"
+        raise TypeError(msg)
+    return tuple(values)
 
 
 def split_subjects(subjects: Iterable[str], held_out: float, seed: int) -> Split:

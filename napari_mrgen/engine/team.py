@@ -1,8 +1,8 @@
 """Team: the processes that train one run together, mostly just one.
 
-Lightning Fabric owns device, precision and processes. Its wrappers of networks are not used: that
-of several processes cannot have a network called several times in a step, or frozen for a while,
-as adversarial training does, and that of mixed precision forbids `torch.autograd.grad`.
+Lightning Fabric owns devices and processes. Its wrappers of networks are not used: that of several
+processes cannot have a network called several times in a step, or frozen for a while, as
+adversarial training does, and that of mixed precision forbids `torch.autograd.grad`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from napari_mrgen.engine.device import Precision, choose_precision
+from napari_mrgen.engine.device import choose_precision
 from napari_mrgen.errors import MrgenError
 
 _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -43,7 +43,7 @@ class Team:
         if precision == "auto" and processes > (1, 1) and device.type == "cpu":
             precision = "32-true"  # Each would measure for itself, and they must be the same.
         self.precision = choose_precision(precision, device)
-        self.fabric = _launch(device, self.precision, *processes)
+        self.fabric = _launch(device, *processes)
         self.device = self.fabric.device
         self._autocast = torch.bfloat16 if self.precision == "bf16-mixed" else None
         self.rank, self.size = self.fabric.global_rank, self.fabric.world_size
@@ -131,16 +131,15 @@ def _to_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
-def _launch(device: torch.device, precision: Precision, size: int, local: int) -> Fabric:
+def _launch(device: torch.device, size: int, local: int) -> Fabric:
     if size == 1:
         chosen: Any = 1 if device.type == "cpu" else [device.index or 0]
-        return Fabric(accelerator=device.type, devices=chosen, precision=precision)
+        return Fabric(accelerator=device.type, devices=chosen)
     fabric = Fabric(
         accelerator=device.type,
         devices=local,
         num_nodes=size // local,
         strategy="ddp",
-        precision=precision,
     )
     # Elsewhere this call would run the program again: inside napari, a second napari.
     fabric.launch()

@@ -12,6 +12,7 @@ import random
 import resource
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def _train(
         events = fit(toy.FAMILY, settings, inputs, folder, control, precision="32-true")
     last = list(events)[-1]
     if isinstance(last, Failed):
-        (folder.parent / "failure.txt").write_text(f"{last.message} {last.advice}")
+        with suppress(OSError):
+            (folder.parent / "failure.txt").write_text(f"{last.message} {last.advice}")
     return int(isinstance(last, Failed))
 
 

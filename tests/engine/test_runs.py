@@ -1,0 +1,123 @@
+"""The run folder as another process sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from napari_mrgen.engine import events
+from napari_mrgen.engine.lock import living_trainer, locked
+from napari_mrgen.engine.records import Journal
+from napari_mrgen.engine.runs import Choices, Run, create, fingerprint, watch
+from napari_mrgen.errors import MrgenError
+from tests.engine import toy
+
+STARTED = events.Started("run", "toy", "CPU", ("first",))
+STEPPED = events.Stepped("first", 1, 2, {"error": 0.5}, 0.1, 0.1)
+
+
+def test_watch_follows_a_living_run_to_its_end(tmp_path: Path) -> None:
+    stopped = events.Stopped("first", 2)
+
+    def train() -> None:
+        with locked(tmp_path), Journal(tmp_path) as journal:
+            journal.record(STARTED)
+            begun.set()
+            time.sleep(0.3)
+            journal.record(STEPPED)
+            journal.record(stopped)
+
+    begun = threading.Event()
+    trainer = threading.Thread(target=train)
+    trainer.start()
+    begun.wait()
+    assert list(watch(tmp_path)) == [STARTED, STEPPED, stopped]
+    trainer.join()
+    assert Run(tmp_path).status == "stopped"
+
+
+def test_a_run_whose_process_died_is_interrupted(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.record(STARTED)
+    assert Run(tmp_path).status == "interrupted"
+    *told, failed = watch(tmp_path)
+    assert told == [STARTED]
+    assert isinstance(failed, events.Failed)
+    assert "interrupted" in failed.message
+    assert list(watch(tmp_path, follow=False)) == [STARTED]
+
+
+def test_a_torn_line_is_passed_over_and_ended(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.record(STARTED)
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(b'{"event": "Stepped", "sta')
+    assert list(watch(tmp_path, follow=False)) == [STARTED]
+    with Journal(tmp_path) as journal:
+        journal.record(STEPPED)
+    assert list(watch(tmp_path, follow=False)) == [STARTED, STEPPED]
+
+
+class TestLock:
+    def test_one_trainer_only(self, tmp_path: Path) -> None:
+        with (
+            locked(tmp_path),
+            pytest.raises(MrgenError, match=f"process {os.getpid()}"),
+            locked(tmp_path),
+        ):
+            pass
+        assert living_trainer(tmp_path) is None
+
+    def test_a_dead_trainer_does_not_hold(self, tmp_path: Path) -> None:
+        lock = {"host": socket.gethostname(), "pid": os.getpid(), "born": 1.0}
+        (tmp_path / "lock.json").write_text(json.dumps(lock))
+        with locked(tmp_path):
+            assert living_trainer(tmp_path) == f"process {os.getpid()}"
+
+    def test_a_trainer_elsewhere_holds_while_it_talks(self, tmp_path: Path) -> None:
+        lock = {"host": "elsewhere", "pid": 1, "born": 1.0}
+        (tmp_path / "lock.json").write_text(json.dumps(lock))
+        assert living_trainer(tmp_path) is None
+        (tmp_path / "events.jsonl").touch()
+        assert living_trainer(tmp_path) == "elsewhere (process 1)"
+        os.utime(tmp_path / "events.jsonl", (0, 0))
+        assert living_trainer(tmp_path) is None
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": "x"}'])
+    def test_a_torn_lock_does_not_hold(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "lock.json").write_text(text)
+        assert living_trainer(tmp_path) is None
+
+
+def test_a_run_with_its_inputs_inside_can_be_moved(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    inputs = toy.inputs(run_dir / "inputs")
+    create(run_dir, Choices("toy", "32-true"), toy.ToyConfig(), inputs)
+    moved = run_dir.rename(tmp_path / "moved")
+    assert Run(moved).inputs == toy.inputs(moved / "inputs")
+    assert Run(moved).changed_inputs() == ()
+    assert Run(moved).config(toy.FAMILY) == toy.ToyConfig()
+
+
+def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
+    create(tmp_path, Choices("toy", "32-true", format=9), toy.ToyConfig(), toy.inputs(tmp_path))
+    with pytest.raises(MrgenError, match="format 9"):
+        _ = Run(tmp_path).choices
+
+
+@pytest.mark.parametrize("size", [0, 5, 200_000])
+def test_a_fingerprint_follows_the_content(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "scan"
+    path.write_bytes(bytes(size))
+    before = fingerprint(path)
+    assert fingerprint(path) == before
+    path.write_bytes(bytes(size) + b"x")
+    assert fingerprint(path) != before
+    path.unlink()
+    assert fingerprint(path) == ""

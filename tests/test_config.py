@@ -1,0 +1,96 @@
+"""A Config that exists is valid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from napari_mrgen.config import Config, is_plain, setting
+from napari_mrgen.errors import MrgenError
+
+
+class Small(Config):
+    rate: float = setting(1e-4, gt=0, unit="1/step")
+    """How fast it learns."""
+    kind: Literal["a", "b"] = setting("a")
+    """Which kind."""
+    shape: tuple[int, int] | None = setting(None)
+    """Shape, if any."""
+    folder: Path | None = setting(None, level="advanced")
+    """Where."""
+
+
+@given(
+    st.floats(1e-12, 1e12),
+    st.sampled_from(["a", "b"]),
+    st.none() | st.tuples(st.integers(), st.integers()),
+)
+def test_yaml_and_back(rate: float, kind: str, shape: tuple[int, int] | None) -> None:
+    config = Small.parse({"rate": rate, "kind": kind, "shape": shape, "folder": "some/where"})
+    assert Small.from_yaml(config.to_yaml()) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"speed": 1}, "There is no setting 'speed'"),
+        ({"rate": 0}, "rate: input should be greater than 0, got 0."),
+        ({"rate": "fast"}, "rate: .*, got 'fast'."),
+        ({"kind": "c"}, "kind: input should be 'a' or 'b', got 'c'."),
+        ({"shape": [1]}, "shape"),
+    ],
+)
+def test_a_bad_value_is_one_sentence(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(MrgenError, match=said) as caught:
+        Small.parse(values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b", "rate: [", "3", ""])
+def test_a_bad_file_is_one_sentence(text: str) -> None:
+    with pytest.raises(MrgenError) as caught:
+        Small.from_yaml(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_it_cannot_be_changed_but_copied() -> None:
+    config = Small()
+    with pytest.raises(ValidationError):
+        config.rate = 1.0
+    assert config.with_values({"rate": 2.0}).rate == 2.0
+    assert config.rate == 1e-4
+    with pytest.raises(MrgenError):
+        config.with_values({"rate": -1.0})
+
+
+def test_docstring_unit_and_level_are_with_the_field() -> None:
+    field = Small.model_fields["rate"]
+    assert field.description == "How fast it learns."
+    assert field.json_schema_extra == {"unit": "1/step", "level": "basic"}
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [bool, int, float, Path, Literal["a"], tuple[int, float], int | None, tuple[int, int] | None],
+)
+def test_a_form_can_show(annotation: Any) -> None:
+    assert is_plain(annotation)
+
+
+@pytest.mark.parametrize(
+    "annotation", [str, list[int], dict[str, int], int | float, tuple[int, ...], Any, Config]
+)
+def test_a_form_cannot_show(annotation: Any) -> None:
+    assert not is_plain(annotation)
+
+
+def test_a_field_that_no_form_can_show_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Bad\.names"):
+
+        class Bad(Config):
+            names: list[int]
