@@ -75,10 +75,13 @@ def test_the_writer_for_a_name(path: str, layers: list[str], command: str) -> No
     assert writer.command == f"{NAME}.{command}"
 
 
-def test_opening_a_file_imports_neither_torch_nor_napari() -> None:
+def test_opening_and_saving_import_neither_torch_nor_napari(tmp_path: Path) -> None:
     code = (
-        "import sys; from napari_mrgen.io import plugin; plugin.sample_heart();"
+        "import sys; from napari_mrgen.io import plugin;"
+        "path = sys.argv[1]; plugin.write_nifti(path, plugin.sample_heart()[:1]);"
+        "plugin.get_reader(path)(path);"
         "print([name for name in ('torch', 'napari', 'av') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code, str(tmp_path / "heart.nii.gz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
