@@ -61,7 +61,7 @@ def _run_without_window(options: argparse.Namespace) -> int:
         last = report(demo.train(files, control, options.device), as_json=options.json)
         if isinstance(last, Finished) and demo.predict(files, control, options.device):
             _tell(files, as_json=options.json)
-    return exit_code(last, control.exit_code)
+    return exit_code(last, files.run, control.exit_code)
 
 
 def _tell(files: object, *, as_json: bool) -> None:

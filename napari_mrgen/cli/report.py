@@ -39,10 +39,12 @@ def report(source: Iterator[Event], *, as_json: bool) -> Event | None:
     return last
 
 
-def exit_code(last: Event | None, of_signal: int = 0) -> int:
+def exit_code(last: Event | None, run_dir: Path, of_signal: int = 0) -> int:
     """Return the program's exit code for a run's last event; a failure is said on stderr."""
     if isinstance(last, events.Failed):
-        print(f"napari-mrgen: {last.message} {last.advice}".rstrip(), file=sys.stderr)
+        where = f"Details are in {run_dir / 'events.jsonl'}." if last.details else ""
+        sentence = " ".join(f"{last.message} {last.advice} {where}".split())
+        print(f"napari-mrgen: {sentence}", file=sys.stderr)
         return 1
     return of_signal
 

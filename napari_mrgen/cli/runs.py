@@ -40,7 +40,7 @@ def resume(options: argparse.Namespace) -> int:
     with steered() as control:
         events = resume(options.folder, families.get, control, device=options.device)
         last = report(events, as_json=options.json)
-    return exit_code(last, control.exit_code)
+    return exit_code(last, options.folder, control.exit_code)
 
 
 def watch(options: argparse.Namespace) -> int:
@@ -50,4 +50,4 @@ def watch(options: argparse.Namespace) -> int:
 
     check_run(options.folder)
     events = watch(options.folder, follow=not options.once)
-    return exit_code(report(events, as_json=options.json))
+    return exit_code(report(events, as_json=options.json), options.folder)

@@ -31,11 +31,13 @@ def scoreboard_lines(scoreboard: Scoreboard) -> list[str]:
         lines += [*table_lines(rows), ""]
     if scoreboard.rows:
         subjects = max(row.subjects for row in scoreboard.rows)
-        lines.append(f"Mean ± spread over {subjects} subject{'s' * (subjects != 1)}.")
+        one = "Of one subject."
+        lines.append(f"Mean ± spread over {subjects} subjects." if subjects > 1 else one)
     return lines
 
 
 def _cell(row: Row, name: str) -> str:
     if name not in row.mean:
         return "–"
-    return f"{row.mean[name]:.3g} ± {row.spread[name]:.2g}"
+    spread = f" ± {row.spread[name]:.2g}" if row.subjects > 1 else ""
+    return f"{row.mean[name]:.3g}{spread}"

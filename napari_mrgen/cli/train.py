@@ -118,7 +118,7 @@ def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argpars
 
     with steered() as control:
         last = report(events(control), as_json=options.json)
-    return exit_code(last, control.exit_code)
+    return exit_code(last, options.out, control.exit_code)
 
 
 def _print_plan(plan: Plan, *, as_json: bool) -> int:
