@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from napari_mrgen.engine.task import Batch, Draws, Task
 from napari_mrgen.engine.team import in_precision
@@ -57,33 +57,36 @@ def measure_step(
     autocast
         ``torch.bfloat16`` where the training will use it.
     """
-    counter, lives = FlopCounterMode(display=False), _Lives()
-    with FakeTensorMode(allow_non_fake_inputs=True), lives:
+    ledger = _Ledger()
+    with FakeTensorMode(allow_non_fake_inputs=True), ledger:
         task, batch = build()
         rows: dict[str, Layer] = {}
         for network in task.networks.values():
             network.forward = in_precision(network.forward, autocast)
-        with counter, _listed(task.networks, rows), _without_optimizers(task):
+        with _listed(task.networks, rows), _without_optimizers(task):
             task.step(batch, 0, Draws((0,)))
     weights = sum(_bytes(network) for network in task.networks.values())
     kept = sum(_state_bytes(optimizer) for optimizer in task.optimizers.values())
     averaged = sum(_bytes(task.networks[name]) for name in task.shipped)
-    activations = max(0, lives.peak - 2 * weights)
+    activations = max(0, ledger.peak - 2 * weights)
     return Cost(
-        flops=counter.get_total_flops(),
+        flops=ledger.flops,
         parameters=sum(p.numel() for n in task.networks.values() for p in n.parameters()),
         activation_bytes=activations,
-        memory_bytes=int(_ALLOCATOR * (max(lives.peak, 2 * weights) + kept + averaged)),
+        memory_bytes=int(_ALLOCATOR * (max(ledger.peak, 2 * weights) + kept + averaged)),
         layers=tuple(rows.values()),
     )
 
 
-class _Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows every storage from its birth to its end, and remembers the peak of their bytes."""
+class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operations, and follows every storage from birth to end for the peak of their bytes.
+
+    torch's own `FlopCounterMode` has these formulas too, but forbids penalties on gradients.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.peak = 0
+        self.flops = self.now = self.peak = 0
         self._known: set[int] = set()
 
     def __torch_dispatch__(
@@ -93,7 +96,10 @@ class _Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if (formula := flop_registry.get(func.overloadpacket)) is not None:
+            self.flops += formula(*args, **kwargs, out_val=result)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._meet(leaf.untyped_storage())

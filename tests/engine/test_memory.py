@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 import torch
@@ -69,6 +70,24 @@ def test_a_step_of_many_networks_and_updates() -> None:
     assert names[:2] == ["predictor.body (Conv2d)", "predictor.norm (BatchNorm2d)"]
     assert cost.layers[0] == ("predictor.body (Conv2d)", "4 x 4 x 8 x 8", 40)
     assert sum(parameters for _, _, parameters in cost.layers) == cost.parameters
+
+
+def test_a_penalty_on_gradients() -> None:
+    class Penalised(Plain):
+        def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
+            image = batch["image"].requires_grad_()
+            opinion = self.networks["net"](image).sum()
+            (gradient,) = torch.autograd.grad(opinion, image, create_graph=True)
+            self.update("adam", opinion + gradient.square().mean())
+            return {}
+
+    def build(kind: type[Task]) -> tuple[Task, Batch]:
+        net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 1, 3, padding=1))
+        task = kind({"net": net}, {"adam": torch.optim.Adam(net.parameters())}, ("net",))
+        return task, {"image": torch.zeros(2, 1, 16, 16)}
+
+    plain, penalised = (measure_step(partial(build, kind)) for kind in (Plain, Penalised))
+    assert penalised.flops > 1.5 * plain.flops
 
 
 def test_what_does_not_fit_the_machine_is_measured_all_the_same() -> None:
