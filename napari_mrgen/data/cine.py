@@ -131,7 +131,8 @@ class Look:
 
 
 def draw_look(g: torch.Generator) -> Look:
-    flip_x, flip_y, transpose, turned, toned, scaled = (uniform(g, 0, 1) < 0.5 for _ in range(6))
+    flip_x, flip_y, transpose, toned, scaled = (uniform(g, 0, 1) < 0.5 for _ in range(5))
+    turned = uniform(g, 0, 1) < 0.25
     shift = 0.15
     affine = (
         uniform(g, -0.5, 0.5),
@@ -181,10 +182,10 @@ class WindowSpec:
     future: int
     slices: int
     patch: int
-    retime: float = 0.7
+    retime: float = 0.4
     """Share of windows with a new motion curve."""
-    retime_strength: float = 0.75
-    shortest_cycle: int = 10
+    retime_strength: float = 0.5
+    shortest_cycle: int = 12
     longest_cycle: int = 34
     forget_cycle: float = 0.25
     """Share of windows whose cycle length is hidden."""
@@ -253,6 +254,8 @@ def frames_at(cine: Cine, positions: Tensor, z: slice) -> Tensor:
     after = (before + 1) % count if cine.cycle else (before + 1).clamp(max=count - 1)
     # Slicing first keeps the copy small.
     frames = cine.frames[:, z]
+    if not weight.any():
+        return frames[before % count]
     return torch.lerp(frames[before % count], frames[after], weight)
 
 

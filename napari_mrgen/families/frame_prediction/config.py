@@ -11,14 +11,14 @@ from napari_mrgen.engine.family import GenerateConfig, TrainConfig
 class FramePredictionConfig(TrainConfig):
     """Train a feedback autoencoder on cines, then a GAN that starts from it."""
 
-    batch_size: int = setting(6, ge=1, le=4096)
+    batch_size: int = setting(8, ge=1, le=4096)
     """Windows of a cine seen in one training step."""
     network: Literal["flow", "simple_ugen"] = setting("flow")
     """``flow`` warps the last real frame and adds a residual; ``simple_ugen`` is the network of
     VolumetricVideo, which paints each volume anew."""
-    autoencoder_steps: int = setting(3000, ge=0, le=10_000_000, unit="steps")
+    autoencoder_steps: int = setting(2400, ge=0, le=10_000_000, unit="steps")
     """Length of the first stage, which learns the motion; 0 leaves it out."""
-    gan_steps: int = setting(600, ge=0, le=10_000_000, unit="steps", title="GAN steps")
+    gan_steps: int = setting(250, ge=0, le=10_000_000, unit="steps", title="GAN steps")
     """Length of the second stage, which learns the texture; 0 leaves it out. Without the first
     stage it trains the whole network."""
     patch: int = setting(128, ge=32, le=1024, unit="pixels")
@@ -36,6 +36,9 @@ class FramePredictionConfig(TrainConfig):
     """Passes that a roll-out in training grows to."""
     gradient_passes: int = setting(2, ge=1, le=16, level="advanced")
     """Gradients flow back through so many of the last passes."""
+    coarse_share: float = setting(0.83, ge=0, le=1, level="advanced")
+    """Share of the first stage that trains at half resolution: there a step takes a quarter of the
+    time, and the motion is the same."""
     learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
     """Peak learning rate of the autoencoder; it rises at first and then falls to nothing."""
     gan_learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced", title="GAN rate")
@@ -48,13 +51,13 @@ class FramePredictionConfig(TrainConfig):
     """Weight of the difference of the power spectra in the GAN stage."""
     noise: float = setting(0.03, ge=0, le=1, level="advanced")
     """Noise in the network's input while it trains, as a share of the intensity range."""
-    new_motion: float = setting(0.5, ge=0, le=1, level="advanced", title="New motion curves")
+    new_motion: float = setting(0.4, ge=0, le=1, level="advanced", title="New motion curves")
     """Share of windows that are played along a new motion curve, frame rate and cycle length."""
-    hide_cycle: float = setting(0.25, ge=0, le=1, level="advanced", title="Hidden cycle length")
+    hide_cycle: float = setting(0.2, ge=0, le=1, level="advanced", title="Hidden cycle length")
     """Share of windows where the network is not told the length of the heart's cycle."""
     later_start: float = setting(0.4, ge=0, le=1, level="advanced", title="Later start")
     """Share of windows where the prediction starts later than at the next frame."""
-    ema_decay: float = setting(0.997, ge=0, lt=1, level="advanced", title="Weight averaging")
+    ema_decay: float = setting(0.995, ge=0, lt=1, level="advanced", title="Weight averaging")
     """Decay of the moving average of the weights; the average is what is saved as the model."""
 
     @property
@@ -92,7 +95,7 @@ TINY = FramePredictionConfig(
 )
 """Seconds on a CPU: to try that everything works."""
 
-QUICK = FramePredictionConfig()
+QUICK = FramePredictionConfig(preview_every=200)
 """Minutes on a CPU, and already better than repeating the last frame."""
 
 BASE = FramePredictionConfig(
@@ -123,6 +126,7 @@ SEED = FramePredictionConfig(
     gan_learning_rate=1e-4,
     discriminator_learning_rate=2e-4,
     noise=0.1,
+    coarse_share=0.0,
     new_motion=0.0,
     hide_cycle=1.0,
     later_start=0.0,

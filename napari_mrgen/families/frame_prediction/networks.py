@@ -109,18 +109,18 @@ class Texture(nn.Module):
     It sees the prediction, the last real frame and noise; what it adds starts at zero.
     """
 
-    def __init__(self, config: FramePredictionConfig, width: int = 16) -> None:
+    def __init__(self, config: FramePredictionConfig) -> None:
         super().__init__()
-        del config
+        width = config.width
         self.layers = nn.Sequential(
-            nn.Conv2d(4, width, 3, padding=1),
+            nn.Conv2d(16, width, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(width, width, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(width, width, 3, padding=1),
             nn.SiLU(),
         )
-        self.head = nn.Conv2d(width, 1, 3, padding=1)
+        self.head = nn.Conv2d(width, 4, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -136,8 +136,8 @@ class Texture(nn.Module):
         noise = torch.zeros_like(frames) if generator is None else randn_like(frames, generator)
         detail = frames - functional.avg_pool2d(frames, 3, 1, 1, count_include_pad=False)
         seen = [CONTRAST * (frames - BRIGHTNESS), CHANGE * (frames - real), CHANGE * detail, noise]
-        added = self.head(self.layers(torch.cat(seen, 1))).float() / CHANGE
-        return prediction + added.view_as(prediction)
+        found = self.head(self.layers(functional.pixel_unshuffle(torch.cat(seen, 1), 2))).float()
+        return prediction + functional.pixel_shuffle(found, 2).view_as(prediction) / CHANGE
 
 
 class FrameDiscriminator(nn.Module):

@@ -122,6 +122,8 @@ class AutoencoderTask(FrameTask):
         context, truth = self._cut(batch)
         passes = passes_at(done, config.passes)
         wanted = truth[:, : passes * config.frames_per_pass]
+        if done < config.coarse_share:
+            context, wanted = halve(context), halve(wanted)
         predicted = self._roll_out(batch, context, passes, draws("noise", device=self.device))
         loss = self._loss(predicted - wanted)
         self.update("generator", loss)
@@ -223,6 +225,11 @@ def one_cycle(done: float, warm_up: float = 0.05) -> float:
     if done < warm_up:
         return (done + 1e-3) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up))) + 1e-3
+
+
+def halve(frames: Tensor) -> Tensor:
+    """Return ``(b, t, z, y, x)`` at half the resolution in plane."""
+    return functional.avg_pool3d(frames, (1, 2, 2))
 
 
 def passes_at(done: float, most: int) -> int:

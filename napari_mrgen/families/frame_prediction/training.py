@@ -89,7 +89,9 @@ def look(config: FramePredictionConfig, inputs: Inputs) -> DataLook:
     stack = as_array(torch.stack(samples))  # (n, t, z, y, x)
     first = inputs.train("cine")[0].read()
     z, y, x = first.spacing
-    montage = Volume(stack, "ntzyx", np.diag([x, y, z, 1.0])[[2, 1, 0, 3]], name="training windows")
+    montage = Volume(
+        stack, "ntzyx", np.diag([x, y, z, 1.0])[:, [2, 1, 0, 3]], name="training windows"
+    )
     return DataLook(montage, inputs.split.train, inputs.split.test, _oddities(inputs))
 
 
