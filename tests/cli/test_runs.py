@@ -121,7 +121,10 @@ def test_a_signal_stops_and_saves(
             if json.loads(line)["event"] == "Stepped":
                 process.send_signal(number)
                 break
-        rest, errors = process.communicate(timeout=60)
+        try:
+            rest, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == code
     assert errors.splitlines()[-1] == "Stopping after this step; once more to kill."
     assert events_of(rest)[-1] == "Stopped"

@@ -1,0 +1,223 @@
+"""What every family must do, found in the registry: a new one is tested by being there."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_mrgen import families
+from napari_mrgen.app.inputs import gather
+from napari_mrgen.app.predict import generate
+from napari_mrgen.config import Config
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.engine import events
+from napari_mrgen.engine.checkpoint import load_model
+from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.family import Family, TrainConfig
+from napari_mrgen.engine.fit import fit, resume
+from napari_mrgen.io import nifti
+from napari_mrgen.io.phantoms import beating_heart, brain
+from napari_mrgen.volume import Volume
+
+FILES = {"__init__.py", "config.py", "networks.py", "training.py", "generation.py"}
+PRESETS = {"tiny", "quick", "base", "seed"}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A family trained tiny on phantoms: stopped once on the way, and gone on with."""
+
+    family: Family
+    config: TrainConfig
+    inputs: Inputs
+    paths: dict[str, list[Path]]
+    run: Path
+    first: list[events.Event]
+    second: list[events.Event]
+
+    def sources(self) -> dict[str, Path]:
+        return {asked.role: self.paths[asked.role][0] for asked in self.family.generate_inputs}
+
+
+@pytest.fixture(scope="module", params=families.names())
+def family(request: pytest.FixtureRequest) -> Family:
+    return families.get(request.param)
+
+
+@pytest.fixture(scope="module")
+def trained(family: Family, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp(family.name)
+    paths = write_samples(family, folder / "data")
+    config = family.preset("tiny")
+    inputs = gather(family, paths, config)
+    run, control = folder / "run", Control()
+    first: list[events.Event] = []
+    for event in fit(family, config, inputs, run, control, device="cpu"):
+        first.append(event)
+        if isinstance(event, events.Stepped):
+            control.stop()
+    second = list(resume(run, families.get, Control(), device="cpu"))
+    return Trained(family, config, inputs, paths, run, first, second)
+
+
+def write_samples(family: Family, folder: Path) -> dict[str, list[Path]]:
+    """Write phantoms of three subjects for every role that is not optional, by its axes."""
+    paths: dict[str, list[Path]] = {}
+    for number, asked in enumerate(family.train_inputs):
+        for seed in range(3 if asked.many else 1):
+            volume = sample(asked.axes, seed, number)
+            path = folder / asked.role / f"subject-{seed}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nifti.write(volume, path)
+            paths.setdefault(asked.role, []).append(path)
+    return paths
+
+
+def sample(axes: tuple[str, ...], seed: int, number: int) -> Volume:
+    if "tzyx" in axes:
+        return beating_heart(seed, frames=14, slices=2, size=40)[0]
+    return brain(seed)[number % 2]
+
+
+def test_the_five_files_are_there(family: Family) -> None:
+    module = importlib.import_module(family.package)
+    found = {path.name for path in Path(str(module.__file__)).parent.glob("*.py")}
+    assert found >= FILES
+    assert family.name == family.package.rpartition(".")[2]
+
+
+def test_it_introduces_itself(family: Family) -> None:
+    assert family.title
+    assert family.summary.endswith(".")
+    assert family.paper
+    assert all(asked.title and asked.axes for asked in family.train_inputs)
+
+
+def test_naming_it_needs_no_torch(family: Family) -> None:
+    code = (
+        f"import sys; from napari_mrgen import families; families.get({family.name!r})\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_presets_are_there(family: Family) -> None:
+    assert set(family.presets) == PRESETS
+    assert all(config.stages for config in family.presets.values())
+
+
+def test_every_preset_says_what_it_is(family: Family) -> None:
+    module = importlib.import_module(f"{family.package}.config")
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    documented = {
+        target.id
+        for before, after in itertools.pairwise(tree.body)
+        if isinstance(before, ast.Assign)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+        for target in before.targets
+        if isinstance(target, ast.Name)
+    }
+    assert {name.upper() for name in PRESETS} <= documented
+
+
+def test_configs_survive_yaml_and_json(family: Family) -> None:
+    for config in (*family.presets.values(), family.generate_config()):
+        assert type(config).from_yaml(config.to_yaml()) == config
+        assert type(config).parse(json.loads(config.model_dump_json())) == config
+
+
+def test_every_setting_is_explained(family: Family) -> None:
+    for kind in (family.train_config, family.generate_config):
+        for name, info in kind.model_fields.items():
+            assert info.description, f"{kind.__name__}.{name} has no docstring"
+            extra = info.json_schema_extra
+            assert isinstance(extra, dict), f"{kind.__name__}.{name} is not made by setting()"
+            assert extra["level"] in ("basic", "advanced")
+
+
+def test_names_that_families_share_mean_the_same(family: Family) -> None:
+    kinds: dict[str, object] = {"frames": int, "samples": int, "start_frame": int | None}
+    fields = family.generate_config.model_fields
+    assert all(fields[name].annotation == kind for name, kind in kinds.items() if name in fields)
+
+
+def test_networks_build_without_memory(trained: Trained) -> None:
+    shape = tuple(load_model(trained.run, families.get).info.data["shape"])
+    for config in trained.family.presets.values():
+        with torch.device("meta"):
+            networks = trained.family.networks(config, shape)
+        tensors = [p for network in networks.values() for p in network.parameters()]
+        assert tensors
+        assert all(tensor.is_meta for tensor in tensors)
+
+
+def test_a_plan_is_made_of_numbers(trained: Trained) -> None:
+    plan = trained.family.plan(trained.config, trained.inputs)
+    assert min(plan.parameters, plan.flops_per_step, plan.memory_bytes, *plan.shape) > 0
+    assert plan.layers
+    assert sum(count for _, _, count in plan.layers) <= plan.parameters
+
+
+def test_a_look_shows_what_the_networks_see(trained: Trained) -> None:
+    look = trained.family.look(trained.config, trained.inputs)
+    assert np.isfinite(look.montage.array).all()
+    assert set(look.train) == set(trained.inputs.split.train)
+    assert set(look.test) == set(trained.inputs.split.test)
+
+
+def test_it_trains_stops_and_goes_on(trained: Trained) -> None:
+    assert isinstance(trained.first[-1], events.Stopped), trained.first[-1]
+    assert isinstance(trained.second[-1], events.Finished), trained.second[-1]
+    for kind in (events.Previewed, events.Evaluated, events.Saved):
+        assert any(isinstance(event, kind) for event in trained.second)
+
+
+def test_the_scoreboard_has_the_trivial_methods(trained: Trained) -> None:
+    finished = trained.second[-1]
+    assert isinstance(finished, events.Finished)
+    rows = finished.scoreboard.rows
+    assert len(rows) > 1
+    assert all(row.mean for row in rows)
+    assert {row.subjects for row in rows} == {len(trained.inputs.split.test)}
+
+
+def test_results_are_named_and_lie_where_their_source_lies(trained: Trained) -> None:
+    results = list(_generate(trained))
+    assert results
+    assert all(result.name and result.provenance for result in results)
+    for result, source in zip(results, _volumes(trained), strict=False):
+        assert result.spacing == pytest.approx(source.spacing)
+        np.testing.assert_allclose(result.affine, source.affine, atol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_result(trained: Trained) -> None:
+    one, two = (list(_generate(trained)) for _ in range(2))
+    for left, right in zip(one, two, strict=True):
+        np.testing.assert_array_equal(left.array, right.array)
+
+
+def test_every_result_is_finite(trained: Trained) -> None:
+    assert all(np.isfinite(result.array).all() for result in _generate(trained))
+
+
+def _generate(trained: Trained) -> Iterator[Volume]:
+    kind: type[Config] = trained.family.generate_config
+    values = {"frames": 6} if "frames" in kind.model_fields else {}
+    config = trained.family.generate_config.parse({"samples": 2, **values})
+    return generate(trained.run, trained.sources(), config, device="cpu")
+
+
+def _volumes(trained: Trained) -> Iterator[Volume]:
+    return (nifti.read(path) for path in trained.sources().values())
