@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QEventLoop, QObject, Qt, Signal
@@ -22,7 +23,8 @@ class ClosingGuard(QObject):
     def __init__(self, panel: QWidget, is_busy: Callable[[], bool], stop: Callable[[], None]):
         super().__init__(panel)
         self._panel, self._is_busy, self._stop = panel, is_busy, stop
-        self._window: QMainWindow | None = None
+        # Weak: a panel that is kept must not keep the window that it was in.
+        self._window: Callable[[], QMainWindow | None] = lambda: None
         self.is_waiting = False
         QApplication.instance().aboutToQuit.connect(self._wait)
 
@@ -31,15 +33,15 @@ class ClosingGuard(QObject):
         widget = self._panel.parentWidget()
         while widget is not None and not isinstance(widget, QMainWindow):
             widget = widget.parentWidget()
-        if widget is not None and widget is not self._window:
-            self._window = widget
+        if widget is not None and widget is not self._window():
+            self._window = weakref.ref(widget)
             widget.installEventFilter(self)
 
     def let_go(self) -> None:
         self._saved.emit()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        if watched is not self._window or event.type() != QEvent.Type.Close:
+        if watched is not self._window() or event.type() != QEvent.Type.Close:
             return False
         if self.is_waiting:
             event.ignore()
@@ -54,7 +56,7 @@ class ClosingGuard(QObject):
         self.is_waiting = True
         loop = QEventLoop()
         self._saved.connect(loop.quit)
-        message = _message(self._window)
+        message = _message(self._window())
         message.show()
         self._stop()
         if self._is_busy():

@@ -43,7 +43,7 @@ class GeneratePanel(Panel):
         super().__init__()
         self._viewer = napari_viewer
         self._control = Control()
-        self._is_busy = False
+        self.is_busy = False
         self._family: Family | None = None
         self.form: Form[GenerateConfig] | None = None
         self.results: list[Layer] = []
@@ -53,7 +53,7 @@ class GeneratePanel(Panel):
         self.device = DevicePicker()
         self._form_place = QVBoxLayout()
         self._activity = Activity()
-        self._guard = ClosingGuard(self, lambda: self._is_busy, self._on_stop)
+        self._guard = ClosingGuard(self, lambda: self.is_busy, self._on_stop)
         self._lay_out()
         self.model.changed.connect(self._on_model)
         self._show_family(None)
@@ -201,7 +201,8 @@ class GeneratePanel(Panel):
     def _on_result(self, volume: Volume) -> None:
         if self._guard.is_waiting:
             return
-        layer = add_volume(self._viewer, volume)
+        name = volume.name if "synthetic" in volume.name else f"{volume.name} (synthetic)"
+        layer = add_volume(self._viewer, volume, name=name)
         self.results.append(layer)
         self._viewer.layers.selection.active = self.results[0]
 
@@ -216,13 +217,13 @@ class GeneratePanel(Panel):
         self.generated.emit(self.results)
 
     def _set_busy(self, text: str) -> None:
-        self._is_busy = True
+        self.is_busy = True
         self._headline.say(text)
         self._activity.show(text)
         self._show_buttons()
 
     def _set_idle(self, text: str, error: BaseException | None = None) -> None:
-        self._is_busy = False
+        self.is_busy = False
         self._activity.close()
         self._headline.say(text)
         if error is not None:
@@ -233,10 +234,10 @@ class GeneratePanel(Panel):
         self._guard.let_go()
 
     def _show_buttons(self) -> None:
-        self._bar.setVisible(self._is_busy)
-        self._generate.setEnabled(not self._is_busy and self.model.card is not None)
-        self._stop.setEnabled(self._is_busy)
-        self._save.setEnabled(not self._is_busy and bool(self.results))
+        self._bar.setVisible(self.is_busy)
+        self._generate.setEnabled(not self.is_busy and self.model.card is not None)
+        self._stop.setEnabled(self.is_busy)
+        self._save.setEnabled(not self.is_busy and bool(self.results))
 
     def _complain(self, sentence: str) -> None:
         self._headline.say(sentence, warning=True)

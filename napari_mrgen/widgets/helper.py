@@ -27,8 +27,9 @@ class Helper(QObject):
         """Run ``napari-mrgen`` with these arguments."""
         self.cancel()
         self._process = process = QProcess(self)
-        process.finished.connect(lambda code, _status: self._on_finished(process, code))
-        process.errorOccurred.connect(lambda error: self._on_error(process, error))
+        # Methods, not lambdas: these are let go before a process dies with the window.
+        process.finished.connect(self._on_finished)
+        process.errorOccurred.connect(self._on_error)
         process.start(sys.executable, ["-m", "napari_mrgen", *arguments])
 
     def cancel(self) -> None:
@@ -37,7 +38,8 @@ class Helper(QObject):
         if process is not None:
             process.kill()
 
-    def _on_finished(self, process: QProcess, code: int) -> None:
+    def _on_finished(self, code: int) -> None:
+        process = self.sender()
         process.deleteLater()
         if process is not self._process:
             return
@@ -53,7 +55,8 @@ class Helper(QObject):
         else:
             self.answered.emit(answer)
 
-    def _on_error(self, process: QProcess, error: QProcess.ProcessError) -> None:
+    def _on_error(self, error: QProcess.ProcessError) -> None:
+        process = self.sender()
         if process is self._process and error == QProcess.ProcessError.FailedToStart:
             self._process = None
             process.deleteLater()

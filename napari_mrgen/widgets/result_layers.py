@@ -22,6 +22,34 @@ def add_volume(
     return viewer.add_layer(layer)
 
 
+class Montage:
+    """A layer that is looked at alone; the others are hidden for as long as it is there."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._layer: Layer | None = None
+        self._hidden: list[Layer] = []
+
+    def show(self, volume: Volume) -> None:
+        self.remove()
+        self._hidden = [layer for layer in self._viewer.layers if layer.visible]
+        for layer in self._hidden:
+            layer.visible = False
+        self._layer = add_volume(self._viewer, volume, is_transient=True)
+        self._viewer.reset_view()
+
+    def remove(self) -> None:
+        """Take the layer away and show again what it hid."""
+        if self._layer is None:
+            return
+        if self._layer in self._viewer.layers:
+            self._viewer.layers.remove(self._layer)
+        for layer in self._hidden:
+            layer.visible = True
+        self._layer = None
+        self._viewer.reset_view()
+
+
 class PreviewLayers:
     """Layers that a run updates in place; one that the user removed does not come back."""
 
@@ -30,8 +58,8 @@ class PreviewLayers:
         self._layers: dict[str, Layer] = {}
 
     def show(self, volumes: tuple[Volume, ...]) -> None:
-        for volume in volumes:
-            name = f"Preview: {volume.name}"
+        for number, volume in enumerate(volumes, start=1):
+            name = "Preview" if number == 1 else f"Preview {number}"
             layer = self._layers.get(name)
             if layer is None:
                 self._layers[name] = self._add(volume, name)

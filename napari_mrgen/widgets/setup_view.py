@@ -113,7 +113,11 @@ class SetupView(QWidget):
             self._data_note.say("")
             return
         held = f"{_subjects(look.test)} held out for testing" if look.test else "none held out"
-        lines = [f"{_subjects(look.train)} to train on, {held}.", *look.warnings]
+        lines = [
+            f"The new layer shows {look.montage.size('n')} examples, alone until you press Train.",
+            f"{_subjects(look.train)} to train on, {held}.",
+            *look.warnings,
+        ]
         self._data_note.say("\n".join(lines), warning=bool(look.warnings))
 
     # ------------------------------------------------------------ layout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import QObject, QProcess, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
@@ -18,7 +19,7 @@ class TensorBoard(QObject):
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self._process: QProcess | None = None
+        self._process: Any = None
         self._said = ""
 
     def open(self, folder: Path) -> None:
@@ -27,7 +28,7 @@ class TensorBoard(QObject):
         self._process = process = QProcess(self)
         process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         process.readyReadStandardOutput.connect(self._on_output)
-        process.finished.connect(lambda _code, _status: self._on_finished(process))
+        process.finished.connect(self._on_finished)
         arguments = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", "0"]
         process.start(sys.executable, ["-m", "tensorboard.main", *arguments])
 
@@ -35,7 +36,6 @@ class TensorBoard(QObject):
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.waitForFinished(1000)
 
     def _on_output(self) -> None:
         if self._process is None:
@@ -47,7 +47,9 @@ class TensorBoard(QObject):
             QDesktopServices.openUrl(QUrl(address.group()))
             self.opened.emit(address.group())
 
-    def _on_finished(self, process: QProcess) -> None:
+    def _on_finished(self, _code: int) -> None:
+        process = self.sender()
+        process.deleteLater()
         if process is self._process:
             self._process = None
             last = self._said.strip().splitlines()

@@ -25,7 +25,7 @@ from napari_mrgen.widgets.closing import ClosingGuard
 from napari_mrgen.widgets.generate_panel import GeneratePanel
 from napari_mrgen.widgets.parts import Panel
 from napari_mrgen.widgets.planner import Planner
-from napari_mrgen.widgets.result_layers import PreviewLayers, add_volume
+from napari_mrgen.widgets.result_layers import Montage, PreviewLayers
 from napari_mrgen.widgets.run_view import RunView
 from napari_mrgen.widgets.session import RunState, Session
 from napari_mrgen.widgets.setup_view import SetupView
@@ -57,6 +57,7 @@ class TrainPanel(Panel):
         self.session = Session(jobs.run_events, run_in_thread, self._on_state)
         self._planner = Planner(self.setup.job, self)
         self._previews = PreviewLayers(napari_viewer)
+        self._montage = Montage(napari_viewer)
         self._activity = Activity()
         self._tensorboard = TensorBoard(self)
         self._guard = ClosingGuard(self, self._is_busy, self.session.stop)
@@ -157,7 +158,7 @@ class TrainPanel(Panel):
 
     def _on_looked(self, look: DataLook) -> None:
         self.setup.show_data(look)
-        add_volume(self._viewer, look.montage, is_transient=True)
+        self._montage.show(look.montage)
 
     def _on_look_ended(self, error: BaseException | None) -> None:
         self._is_looking = False
@@ -243,6 +244,7 @@ class TrainPanel(Panel):
         self._planner.cancel()
         self.run.clear()
         self._previews.forget()
+        self._montage.remove()
         self.tabs.setCurrentWidget(self.run)
 
     def _follow(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""A virtual display for the tests that show widgets, where there is no real one."""
+"""A virtual display where there is no real one, and a napari window with this plugin in it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from npe2 import PluginManager
+from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QPushButton, QWidget
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,3 +37,33 @@ def display() -> Iterator[None]:
     del os.environ["DISPLAY"]
     server.terminate()
     server.wait()
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a config folder of its own, so that nothing is remembered."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def window(make_napari_viewer: Callable[..., Any], npe2pm: PluginManager) -> Iterator[Any]:
+    """Open a real napari window of the size of a small laptop's screen, with this plugin alone."""
+    with npe2pm.tmp_plugin(package="napari-mrgen"):  # type: ignore[attr-defined]
+        viewer = make_napari_viewer(show=True)
+        viewer.window.resize(1366, 768)
+        yield viewer
+
+
+@pytest.fixture
+def click(qtbot: QtBot) -> Callable[[QWidget, str], None]:
+    """Click on the button of that name, as a user would: it must be there, shown and enabled."""
+    from qtpy.QtCore import Qt
+
+    def press(parent: QWidget, name: str) -> None:
+        button = parent.findChild(QPushButton, name)
+        assert button is not None, name
+        assert button.isVisible(), name
+        assert button.isEnabled(), name
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    return press

@@ -1,0 +1,166 @@
+"""The whole way in a real window, by clicking, for every family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Layer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QPushButton, QTableWidget, QWidget
+
+from napari_mrgen import families
+from napari_mrgen.engine.runs import Run
+from napari_mrgen.widgets.generate_panel import GeneratePanel
+from napari_mrgen.widgets.loss_plot import LOSSES
+from napari_mrgen.widgets.session import Phase
+from napari_mrgen.widgets.train_panel import TrainPanel
+
+pytestmark = [pytest.mark.window, pytest.mark.timeout(600)]
+
+FRAMES = 50
+PATIENCE_MS = 240_000
+Click = Callable[[QWidget, str], None]
+
+
+@pytest.fixture(params=families.names())
+def family(request: pytest.FixtureRequest) -> Any:
+    return families.get(request.param)
+
+
+@pytest.fixture
+def panel(window: Any, family: Any, tmp_path: Path) -> TrainPanel:
+    """The Train panel beside the family's sample, ready to train ``tiny``."""
+    window.open_sample("napari-mrgen", family.sample)
+    _, made = window.window.add_plugin_dock_widget("napari-mrgen", "Train")
+    made.setup.choose_family(family.name)
+    made.setup.choose_preset("tiny")
+    made.setup.choose_runs_folder(tmp_path / "runs")
+    return made
+
+
+def wait_for(qtbot: QtBot, panel: TrainPanel, phase: Phase) -> None:
+    def is_there() -> bool:
+        state = panel.session.state
+        if state.phase is Phase.FAILED:
+            pytest.fail(f"{state.problem}\n{state.details}")
+        return state.phase is phase
+
+    qtbot.waitUntil(is_there, timeout=PATIENCE_MS)
+
+
+def placed_like(layer: Layer, source: Layer) -> None:
+    """Assert that two layers lie at the same place in space, in the same units."""
+    assert layer.axis_labels[-3:] == ("z", "y", "x")
+    assert layer.units[-3:] == source.units[-3:]
+    np.testing.assert_allclose(layer.scale[-3:], source.scale[-3:], rtol=1e-5)
+    np.testing.assert_allclose(layer.translate[-3:], source.translate[-3:], atol=1e-3)
+
+
+def test_from_sample_to_saved_file(
+    window: Any, panel: TrainPanel, family: Any, qtbot: QtBot, click: Click, tmp_path: Path
+) -> None:
+    source = window.layers[0]
+    look_at_the_data(window, panel, qtbot, click)
+    look_at_the_model(panel, qtbot, click)
+    train_with_interruptions(window, panel, qtbot, click)
+    click(panel, "generate_with_this_model")
+    made = generate(window, panel, qtbot, click)
+    placed_like(made, source)
+    play(window, made, qtbot)
+    save_and_reopen(window, made, qtbot, tmp_path)
+
+
+def look_at_the_data(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> None:
+    before = list(window.layers)
+    click(panel, "look_at_the_data")
+    qtbot.waitUntil(lambda: len(window.layers) > len(before), timeout=PATIENCE_MS)
+    assert not any(layer.visible for layer in before)
+
+
+def look_at_the_model(panel: TrainPanel, qtbot: QtBot, click: Click) -> None:
+    click(panel, "look_at_the_model")
+    qtbot.waitUntil(lambda: bool(panel.findChildren(QDialog)), timeout=PATIENCE_MS)
+    (dialog,) = panel.findChildren(QDialog)
+    assert dialog.findChild(QTableWidget).rowCount() > 1
+    dialog.close()
+
+
+def train_with_interruptions(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> None:
+    click(panel, "train")
+    assert not panel.findChild(QPushButton, "train").isEnabled()
+    wait_for(qtbot, panel, Phase.TRAINING)
+    click(panel, "pause")
+    wait_for(qtbot, panel, Phase.PAUSED)
+    click(panel, "resume")
+    wait_for(qtbot, panel, Phase.TRAINING)
+    click(panel, "stop")
+    wait_for(qtbot, panel, Phase.STOPPED)
+    run_dir = panel.session.state.run_dir
+    assert run_dir is not None
+    assert Run(run_dir).status == "stopped"
+    click(panel, "resume")
+    wait_for(qtbot, panel, Phase.FINISHED)
+    assert Run(run_dir).status == "finished"
+    assert any(curve.x for curve in panel.run.plot.curves[LOSSES].values())
+    preview = window.layers["Preview"]
+    placed_like(preview, window.layers[0])
+    assert window.layers[0].visible
+
+
+def generate(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> Layer:
+    generating = panel.open_generate()
+    assert isinstance(generating, GeneratePanel)
+    assert generating.form is not None
+    if "frames" in type(generating.form.config()).model_fields:
+        generating.form.editor("frames").set_value(FRAMES)
+    with qtbot.waitSignal(generating.generated, timeout=PATIENCE_MS) as caught:
+        click(generating, "generate")
+    (results,) = caught.args
+    made = results[0]
+    assert "synthetic" in made.name
+    if made.axis_labels[0] == "t":
+        assert made.data.shape[0] == FRAMES
+    assert np.isfinite(made.data).all()
+    return made
+
+
+def play(window: Any, layer: Layer, qtbot: QtBot) -> None:
+    """Press napari's own play button, and see the frames go by."""
+    if layer.axis_labels[0] != "t":
+        return
+    window.dims.set_current_step(0, 0)
+    dock, _ = window.window.add_plugin_dock_widget("napari-mrgen", "Train")
+    buttons = [b for b in dock.window().findChildren(QPushButton) if "Play" in type(b).__name__]
+    shown = [button for button in buttons if button.isVisible()]
+    seen: set[int] = set()
+    window.dims.events.current_step.connect(lambda: seen.add(window.dims.current_step[0]))
+    qtbot.mouseClick(shown[-1], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(seen) > 5, timeout=10_000)
+    qtbot.mouseClick(shown[-1], Qt.MouseButton.LeftButton)
+
+
+def save_and_reopen(window: Any, made: Layer, qtbot: QtBot, tmp_path: Path) -> None:
+    _, generating = window.window.add_plugin_dock_widget("napari-mrgen", "Generate")
+    path = tmp_path / "generated.nii.gz"
+    generating.save(path)
+    qtbot.waitUntil(lambda: not generating.is_busy, timeout=PATIENCE_MS)
+    (reopened,) = window.open(path, plugin="napari-mrgen")
+    np.testing.assert_array_equal(reopened.data, made.data)
+    placed_like(reopened, made)
+
+
+def test_closing_the_window_saves_the_run(
+    window: Any, panel: TrainPanel, qtbot: QtBot, click: Click
+) -> None:
+    click(panel, "train")
+    wait_for(qtbot, panel, Phase.TRAINING)
+    run_dir = panel.session.state.run_dir
+    assert run_dir is not None
+    panel.window().close()
+    assert panel.session.state.phase is Phase.STOPPED
+    assert Run(run_dir).status == "stopped"
