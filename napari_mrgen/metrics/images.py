@@ -76,8 +76,10 @@ def ssim_map(prediction: Tensor, truth: Tensor, data_range: float = 1.0) -> Tens
     return luminance * (2 * covariance + c2) / (variances + c2)
 
 
-def radial_power(images: Tensor, bins: int = 32) -> tuple[Tensor, Tensor]:
+def radial_power(images: Tensor, bins: int | None = None) -> tuple[Tensor, Tensor]:
     """Mean power of 2-D slices on rings of spatial frequency, under a Hann window.
+
+    There are half as many ``bins`` as pixels on the shorter side, so that no ring is empty.
 
     Returns
     -------
@@ -87,6 +89,7 @@ def radial_power(images: Tensor, bins: int = 32) -> tuple[Tensor, Tensor]:
         ``(..., bins)``.
     """
     height, width = images.shape[-2:]
+    bins = min(height, width) // 2 if bins is None else bins
     window = _hann(height, images)[:, None] * _hann(width, images)
     spectrum = torch.fft.rfft2(images * window).abs().square() / window.square().sum()
     fy = torch.fft.fftfreq(height, device=images.device)[:, None]

@@ -77,6 +77,8 @@ class Tally:
         figures = {"PSNR": psnr(guess, truth, dims=3), "skill": 1 - ratio}
         if horizon not in FAR or horizon % SSIM_EVERY == 0:
             figures["SSIM"] = ssim(guess, truth).mean()
+        if horizon in FAR:
+            figures["drift"] = (guess.mean() / truth.mean() - 1).abs()
         for name, value in figures.items():
             self.found.setdefault(f"{name} {label}", []).append(float(value))
 

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.families.frame_prediction.config import (
+    PRESETS,
+    FramePredictionGenerateConfig,
+)
+from napari_mrgen.families.frame_prediction.generation import context_frames, generate
+from napari_mrgen.families.frame_prediction.networks import networks
+from napari_mrgen.volume import Volume
+
+TINY = PRESETS["tiny"]
+BUILT = networks(TINY, ())
+AFFINE = np.diag([9.0, 1.5, 1.25, 1.0])[:, [2, 1, 0, 3]]
+
+
+@pytest.fixture
+def cine() -> Volume:
+    values = np.random.default_rng(0).integers(0, 200, (9, 2, 20, 24)).astype(np.uint8)
+    times = tuple(0.04 * i for i in range(9))
+    return Volume(values, "tzyx", AFFINE, name="heart", times=times)
+
+
+def run(cine: Volume, **settings) -> list[Volume]:
+    config = FramePredictionGenerateConfig(**settings)
+    g = torch.Generator().manual_seed(config.seed)
+    return list(generate(BUILT, TINY, config, {"cine": cine}, g))
+
+
+def test_prediction_lies_where_its_source_lies_and_goes_on_in_time(cine):
+    (predicted,) = run(cine, frames=7)
+    assert predicted.array.shape == (7, 2, 20, 24)
+    assert predicted.array.dtype == np.uint8
+    assert np.array_equal(predicted.affine, AFFINE)
+    assert predicted.times == pytest.approx([0.36 + 0.04 * i for i in range(7)])
+
+
+def test_times_are_not_invented(cine):
+    (predicted,) = run(cine.with_array(cine.array), frames=2)
+    assert predicted.times is None
+
+
+def test_the_context_may_stand_before(cine):
+    (predicted,) = run(cine, frames=2, start_frame=6, include_context=True)
+    assert np.array_equal(predicted.array[:5], cine.array[2:7])
+    assert predicted.times == pytest.approx([0.08 + 0.04 * i for i in range(7)])
+
+
+def test_an_untrained_model_repeats_the_frame_it_starts_from(cine):
+    (predicted,) = run(cine, frames=1, start_frame=5)
+    assert np.abs(predicted.array[0].astype(int) - cine.array[5]).max() <= 1
+
+
+def test_samples_are_stacked_with_their_spread(cine):
+    drawn, spread = run(cine, frames=3, samples=4)
+    assert (drawn.axes, drawn.array.shape) == ("ntzyx", (4, 3, 2, 20, 24))
+    assert (spread.axes, spread.array.shape) == ("tzyx", (3, 2, 20, 24))
+    assert spread.array.max() > 0
+
+
+def test_a_seed_is_one_future(cine):
+    first, again, other = (run(cine, frames=2, noise=True, seed=s)[0].array for s in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"), [(9, "frames 0 to 8"), (2, "start after frame 4 or later")]
+)
+def test_an_impossible_start_is_explained(cine, start, message):
+    with pytest.raises(MrgenError, match=message):
+        run(cine, start_frame=start, cycle=0)
+
+
+def test_a_periodic_series_goes_round(cine):
+    assert np.array_equal(context_frames(cine, 1, 5, cycle=9), cine.array[[6, 7, 8, 0, 1]])

@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from napari_mrgen.families.frame_prediction.config import PRESETS, FramePredictionConfig
+from napari_mrgen.families.frame_prediction.networks import (
+    discriminator,
+    networks,
+    roll_out,
+    timing_features,
+)
+
+TINY = PRESETS["tiny"]
+NO_CYCLE = torch.zeros(1)
+
+
+def frames(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_networks_build_without_memory(preset):
+    with torch.device("meta"):
+        built = networks(PRESETS[preset], ())
+    assert all(p.is_meta for network in built.values() for p in network.parameters())
+
+
+def test_an_untrained_flow_network_repeats_the_last_frame():
+    context = frames(1, 5, 2, 32, 48)
+    predicted = next(roll_out(networks(TINY, ())["generator"], context, NO_CYCLE, NO_CYCLE))
+    assert predicted.shape == (1, 5, 2, 32, 48)
+    assert torch.allclose(predicted, context[:, -1:].expand_as(predicted), atol=1e-5)
+
+
+def test_an_untrained_texture_adds_nothing():
+    texture = networks(TINY, ())["texture"]
+    predicted, last = frames(1, 5, 2, 32, 32), frames(1, 1, 2, 32, 32, seed=1)
+    assert torch.equal(texture(predicted, last, torch.Generator()), predicted)
+
+
+def test_slices_and_windows_keep_their_order():
+    generator = networks(TINY, ())["generator"]
+    context = frames(2, 5, 3, 32, 32)
+    predicted = next(roll_out(generator, context, torch.zeros(2), torch.zeros(2)))
+    assert torch.allclose(predicted[:, 0], context[:, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize(("context", "count"), [(5, 5), (5, 2), (3, 5), (2, 8)])
+def test_any_number_of_frames_goes_in_and_out(context, count):
+    config = TINY.with_values({"context": context, "frames_per_pass": count})
+    generator = networks(config, ())["generator"]
+    rolling = roll_out(generator, frames(1, context, 1, 32, 32), NO_CYCLE, NO_CYCLE)
+    assert [next(rolling).shape[1] for _ in range(3)] == [count] * 3
+
+
+def test_what_is_sent_is_seen_instead():
+    generator = networks(PRESETS["seed"], ())["generator"]
+    context = frames(1, 5, 4, 32, 32)
+    own, other = (roll_out(generator, context, NO_CYCLE, NO_CYCLE) for _ in range(2))
+    first = next(own)
+    next(other)
+    assert not torch.equal(own.send(first), other.send(first + 1))
+
+
+def test_simple_ugen_has_the_published_layers():
+    generator = networks(PRESETS["seed"], ())["generator"]
+    slopes = 2 * (5 + 10 + 15 + 20)
+    assert sum(p.numel() for p in generator.parameters()) == 68_411 + slopes
+    judge = discriminator(PRESETS["seed"])
+    assert sum(p.numel() for p in judge.parameters()) == 36_073
+
+
+def test_noise_layers_draw_from_the_generator_alone():
+    generator = networks(PRESETS["seed"], ())["generator"]
+    context = frames(1, 5, 4, 32, 32)
+
+    def draw(seed: int | None) -> torch.Tensor:
+        g = None if seed is None else torch.Generator().manual_seed(seed)
+        return next(roll_out(generator, context, NO_CYCLE, NO_CYCLE, g))
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+    assert torch.equal(draw(None), draw(None))
+
+
+def test_timing_repeats_with_the_cycle_and_is_silent_without_one():
+    lead, cycle = torch.tensor([3.0, 23.0]), torch.tensor([20.0, 20.0])
+    places = timing_features(lead, cycle)[:, 2:6]
+    assert torch.allclose(places[0], places[1], atol=1e-5)
+    assert not timing_features(lead, torch.zeros(2))[:, 1:].any()
+
+
+def test_presets_differ_from_the_defaults_as_they_say():
+    assert PRESETS["seed"].network == "simple_ugen"
+    assert all(isinstance(preset, FramePredictionConfig) for preset in PRESETS.values())
