@@ -15,7 +15,7 @@ Program = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def mrgen_data() -> Path:
-    """The folder of real MRI that some tests want: MRGEN_DATA, or shared/data beside the checkout."""
+    """The folder of real MRI that some tests want: MRGEN_DATA, or shared/data beside this one."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("MRGEN_DATA", beside))
     if not folder.is_dir():

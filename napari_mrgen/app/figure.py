@@ -46,9 +46,9 @@ class Comparison:
             "Last frame repeated": self.seen[-1:],
             "Mean of the beat before": self.seen.mean(0, keepdims=True),
         }
-        return {name: self._psnr(frames) for name, frames in methods.items()}
+        return {name: self.psnr_of(frames) for name, frames in methods.items()}
 
-    def _psnr(self, frames: Frames) -> npt.NDArray[np.float64]:
+    def psnr_of(self, frames: Frames) -> npt.NDArray[np.float64]:
         error = ((frames - self.truth) ** 2).mean(axis=(1, 2, 3), dtype=np.float64)
         return np.asarray(20 * np.log10(self.range) - 10 * np.log10(error))
 

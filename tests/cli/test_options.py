@@ -55,7 +55,7 @@ def test_a_setting_reads_as_its_type(text: str, value: object) -> None:
     ],
 )
 def test_a_wrong_setting_is_named(text: str, sentence: str) -> None:
-    with pytest.raises(MrgenError, match="^[^\n]+$") as error:
+    with pytest.raises(MrgenError, match=r"^[^\n]+$") as error:
         apply_settings(Everything(), [text])
     assert sentence in str(error.value)
 
