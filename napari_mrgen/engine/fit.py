@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine import events, runs
+from napari_mrgen.engine.atomic import remove_drafts
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose, describe
 from napari_mrgen.engine.environment import record_environment
@@ -135,6 +136,8 @@ def _tell(job: Job, *, resumed: bool) -> Iterator[Event]:
     if finished:
         yield replace(finished[-1], model=str(job.model_path))
         return
+    for folder in (job.run_dir, job.checkpoints):
+        remove_drafts(folder)
     yield from _warnings(job)
     yield from train(job)
 

@@ -76,4 +76,6 @@ class Trainee:
     stage: Stage
     average: Average
     step: int = 0
+    saved: int | None = None
+    """Step of the last state written."""
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from napari_mrgen.engine.team import Wish
 from napari_mrgen.io import nifti
 
 LONG_PAUSE = 60.0
-"""Seconds of pause after which the state is saved."""
+"""Seconds of pause after which the state is saved; a run of several processes ends then."""
 _BEAT = 0.2
 _PREVIEWS_KEPT = 8
 
@@ -82,6 +82,8 @@ def _obey(job: Job, trainee: Trainee, meter: Meter) -> Generator[Event, None, Wi
         if not is_saved and time.monotonic() - began > LONG_PAUSE:
             is_saved = True
             yield from _save(job, trainee)
+            if job.team.size > 1:
+                job.control.stop()  # Elsewhere others wait for these machines.
     meter.leave_out(time.monotonic() - began)
     if job.team.is_first and wish is Wish.GO:
         yield events.Resumed(*place)
@@ -89,11 +91,12 @@ def _obey(job: Job, trainee: Trainee, meter: Meter) -> Generator[Event, None, Wi
 
 
 def _save(job: Job, trainee: Trainee) -> Iterator[Event]:
-    if not job.team.is_first:
+    if not job.team.is_first or trainee.saved == trainee.step:
         return
     stage, average = trainee.stage, trainee.average
     path = save_state(job.checkpoints, trainee.index, stage.name, trainee.step, stage.task, average)
     job.save_model(job.model_path, trainee)
+    trainee.saved = trainee.step
     yield events.Saved(stage.name, trainee.step, str(path.relative_to(job.run_dir)))
 
 

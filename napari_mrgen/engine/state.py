@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from napari_mrgen.engine.atomic import remove_drafts, replacing
+from napari_mrgen.engine.atomic import replacing
 from napari_mrgen.engine.average import Average
 from napari_mrgen.engine.task import Task
 
@@ -61,7 +61,6 @@ def load_state(folder: Path, stage: str, task: Task, average: Average) -> tuple[
 
     Without one the step is 0 and nothing is changed.
     """
-    remove_drafts(folder)
     damaged = []
     for saved in saved_states(folder):
         if saved.stage != stage:
