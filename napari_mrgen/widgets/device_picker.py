@@ -46,6 +46,10 @@ class DevicePicker(QWidget):
     def device(self) -> str:
         return str(self._box.currentData())
 
+    def text(self) -> str:
+        """Return what is said about the devices."""
+        return f"{self._note.text()} {self._memory.text()}".strip()
+
     def describe(self) -> str:
         return "; ".join(f"{d['name']} {d['title']}" for d in self._devices)
 

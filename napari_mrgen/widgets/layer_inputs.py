@@ -90,6 +90,11 @@ class InputPicker(QWidget):
     def choose_layer(self, layer: Layer) -> None:
         self._fill(Choice(layers=(layer,)))
 
+    def choose_all(self) -> None:
+        """Choose all fitting layers, where several may be."""
+        together = [choice for choice in self._choices if len(choice.layers) > 1]
+        self._fill(together[0] if together else None)
+
     def forget_layers(self) -> None:
         """Stop watching the viewer."""
         events = self._layers.events
@@ -117,8 +122,8 @@ class InputPicker(QWidget):
         self._box.blockSignals(True)
         self._box.clear()
         self._box.addItems([self._text(choice) for choice in self._choices])
-        if wish in self._choices:
-            self._box.setCurrentIndex(self._choices.index(wish))
+        chosen = self._choices.index(wish) if wish in self._choices else 0
+        self._box.setCurrentIndex(chosen if self._choices else -1)
         self._box.setPlaceholderText("Open a scan, or choose a file…")
         self._box.blockSignals(False)
         if self._choice() != before:

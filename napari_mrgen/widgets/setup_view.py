@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class SetupView(QWidget):
     changed = Signal()
     look_at_data_requested = Signal()
     look_at_model_requested = Signal()
+    failed = Signal(str)
 
     def __init__(self, layers: LayerList) -> None:
         super().__init__()
@@ -106,6 +108,13 @@ class SetupView(QWidget):
         """Put settings into the form, such as those of an earlier run."""
         self.form.set_config(config)
         self._on_form_changed()
+
+    def save_settings(self, path: Path) -> None:
+        path.write_text(self.form.config().to_yaml(), encoding="utf-8")
+
+    def load_settings(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        self.show_config(self.family.train_config.from_yaml(text))
 
     def show_data(self, look: DataLook | None) -> None:
         """Say how the subjects are split and what looks wrong in the data."""
@@ -216,13 +225,18 @@ class SetupView(QWidget):
             self, "Save settings", f"{self.family.name}.yaml", "Settings (*.yaml)"
         )
         if name:
-            Path(name).write_text(self.form.config().to_yaml(), encoding="utf-8")
+            self._try(lambda: self.save_settings(Path(name)))
 
     def _on_load(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Load settings", "", "Settings (*.yaml *.yml)")
         if name:
-            text = Path(name).read_text(encoding="utf-8", errors="replace")
-            self.show_config(self.family.train_config.from_yaml(text))
+            self._try(lambda: self.load_settings(Path(name)))
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except (MrgenError, OSError) as error:
+            self.failed.emit(str(error))
 
 
 def _remembered_family() -> str:

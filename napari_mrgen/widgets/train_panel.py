@@ -83,8 +83,9 @@ class TrainPanel(Panel):
     def _connect(self) -> None:
         setup, run, bar = self.setup, self.run, self.bar
         setup.changed.connect(self._planner.plan_soon)
-        setup.look_at_data_requested.connect(self._on_look_at_data)
-        setup.look_at_model_requested.connect(self._on_look_at_model)
+        setup.failed.connect(self._complain)
+        setup.look_at_data_requested.connect(self.look_at_data)
+        setup.look_at_model_requested.connect(self.look_at_model)
         self._planner.planned.connect(self._on_planned)
         self._planner.failed.connect(self._on_plan_failed)
         run.generate_requested.connect(self.open_generate)
@@ -139,7 +140,8 @@ class TrainPanel(Panel):
     def _on_resume(self) -> None:
         self.session.resume(self.setup.device.device())
 
-    def _on_look_at_data(self) -> None:
+    def look_at_data(self) -> None:
+        """Add a layer with what the model will see."""
         if self._is_looking:
             return
         try:
@@ -166,7 +168,13 @@ class TrainPanel(Panel):
         if error is not None:
             self._complain(jobs.failed(error).message)
 
-    def _on_look_at_model(self) -> None:
+    @property
+    def plan(self) -> Plan | None:
+        """What the training in the form will need, once that is known."""
+        return self._planner.plan
+
+    def look_at_model(self) -> None:
+        """Show the model's layers and needs, as soon as they are known."""
         self._wants_model = True
         if self._planner.plan is not None:
             self._on_planned(self._planner.plan)

@@ -1,0 +1,44 @@
+"""Questions that are asked of the command line in a process of its own."""
+
+from __future__ import annotations
+
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QObject
+
+from napari_mrgen.widgets.device_picker import DevicePicker
+from napari_mrgen.widgets.helper import Helper
+
+PATIENCE_MS = 60_000
+
+
+def test_devices_are_listed_with_their_memory(qtbot: QtBot) -> None:
+    picker = DevicePicker()
+    qtbot.addWidget(picker)
+    assert picker.device() == "auto"
+    qtbot.waitSignal(picker.listed, timeout=PATIENCE_MS).wait()
+    assert "cpu" in picker.describe()
+    assert "Looking" not in picker.text()
+
+
+def test_a_mistake_comes_back_as_its_sentence(qtbot: QtBot) -> None:
+    owner = QObject()
+    helper = Helper(owner)
+    with qtbot.waitSignal(helper.failed, timeout=PATIENCE_MS) as caught:
+        helper.ask(["train", "no_such_family", "--plan", "--json"])
+    (sentence,) = caught.args
+    assert "no_such_family" in sentence
+    assert not sentence.startswith("napari-mrgen:")
+
+
+def test_a_new_question_replaces_the_old_one(qtbot: QtBot) -> None:
+    owner = QObject()
+    helper = Helper(owner)
+    answers: list[object] = []
+    helper.answered.connect(answers.append)
+    helper.failed.connect(answers.append)
+    helper.ask(["train", "no_such_family", "--plan", "--json"])
+    helper.ask(["families", "--json"])
+    qtbot.waitUntil(lambda: bool(answers), timeout=PATIENCE_MS)
+    qtbot.wait(200)
+    assert len(answers) == 1
+    assert "no_such_family" not in str(answers)

@@ -1,0 +1,104 @@
+"""What may be chosen as an input, and what is read of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import LayerList
+from napari.layers import Image, Labels, Layer
+from pytestqt.qtbot import QtBot
+
+from napari_mrgen.engine.family import Input
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.layers import to_layer
+from napari_mrgen.volume import Volume
+from napari_mrgen.widgets.layer_inputs import TRANSIENT, InputPicker, fits
+
+CINE = Input("cine", "Cine series", ("tzyx",), many=True)
+SLICE = Input("slice", "Slice", ("zyx",), optional=True)
+SHAPE = (3, 2, 8, 8)
+
+
+def image(name: str = "heart", **changes: object) -> Image:
+    return Image(np.zeros(SHAPE, np.float32), name=name, **changes)
+
+
+@pytest.fixture
+def layers() -> LayerList:
+    return LayerList()
+
+
+def picker(qtbot: QtBot, wanted: Input, layers: LayerList) -> InputPicker:
+    made = InputPicker(wanted, layers)
+    qtbot.addWidget(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (image(), True),
+        (image(axis_labels=("t", "z", "y", "x")), True),
+        (image(axis_labels=("n", "z", "y", "x")), False),
+        (Image(np.zeros((3, 8, 8)), axis_labels=("t", "y", "x")), True),
+        (Image(np.zeros((3, 8, 8))), False),
+        (Image(np.zeros((3, 8, 8, 3)), rgb=True), False),
+        (Labels(np.zeros(SHAPE, np.uint8)), False),
+        (image(metadata={TRANSIENT: True}), False),
+    ],
+)
+def test_only_layers_with_the_wanted_axes_fit(layer: Layer, expected: bool) -> None:
+    assert fits(layer, CINE) is expected
+
+
+def test_the_first_layer_that_comes_is_chosen(qtbot: QtBot, layers: LayerList) -> None:
+    made = picker(qtbot, CINE, layers)
+    with pytest.raises(MrgenError, match="nothing is chosen"):
+        made.sources()
+    with qtbot.waitSignal(made.changed):
+        layers.append(image())
+    (volume,) = made.sources()
+    assert isinstance(volume, Volume)
+    assert (volume.axes, volume.array.shape) == ("tzyx", SHAPE)
+
+
+def test_a_choice_stays_while_others_come_and_go(qtbot: QtBot, layers: LayerList) -> None:
+    first, second = image("first"), image("second")
+    layers.append(first)
+    made = picker(qtbot, CINE, layers)
+    layers.append(second)
+    made.choose_layer(first)
+    layers.remove(second)
+    assert made.sources()[0].name == "first"  # type: ignore[union-attr]
+
+
+def test_all_fitting_layers_can_be_chosen_together(qtbot: QtBot, layers: LayerList) -> None:
+    layers.extend([image("first"), image("second")])
+    made = picker(qtbot, CINE, layers)
+    made.choose_all()
+    assert len(made.sources()) == 2
+
+
+def test_a_path_stays_a_path(qtbot: QtBot, layers: LayerList, tmp_path: Path) -> None:
+    layers.append(image())
+    made = picker(qtbot, CINE, layers)
+    made.choose_path(tmp_path)
+    assert made.sources() == (tmp_path,)
+
+
+def test_an_optional_input_may_be_left_open(qtbot: QtBot, layers: LayerList) -> None:
+    made = picker(qtbot, SLICE, layers)
+    layers.append(Image(np.zeros((2, 8, 8))))
+    assert made.sources() == ()
+
+
+def test_what_is_read_lies_where_the_layer_lies(qtbot: QtBot, layers: LayerList) -> None:
+    affine = np.diag([8.0, 1.5, 1.25, 1.0])[[2, 1, 0, 3]]
+    volume = Volume(np.ones(SHAPE, np.float32), "tzyx", affine, times=(0.0, 0.1, 0.2))
+    layers.append(Layer.create(*to_layer(volume)))
+    (read,) = picker(qtbot, CINE, layers).sources()
+    assert isinstance(read, Volume)
+    np.testing.assert_allclose(read.affine, affine)
+    assert read.times == pytest.approx(volume.times)

@@ -1,0 +1,70 @@
+"""Layers that a run makes: placed like their source, updated in place, never in the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_mrgen.volume import Volume
+from napari_mrgen.widgets.result_layers import Montage, PreviewLayers, add_volume
+
+AFFINE = np.diag([8.0, 1.5, 1.25, 1.0])[:, [2, 1, 0, 3]]
+
+
+def volume(value: float, frames: int = 3) -> Volume:
+    return Volume(np.full((frames, 2, 4, 4), value, np.float32), "tzyx", AFFINE, name="made")
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+def test_geometry_units_and_names_are_set(viewer: ViewerModel) -> None:
+    layer = add_volume(viewer, volume(1), name="mine")
+    assert layer.name == "mine"
+    assert layer.axis_labels == ("t", "z", "y", "x")
+    assert [str(unit) for unit in layer.units[1:]] == ["millimeter"] * 3
+    np.testing.assert_allclose(layer.scale[1:], volume(1).spacing)
+
+
+def test_a_preview_is_updated_in_place(viewer: ViewerModel) -> None:
+    previews = PreviewLayers(viewer)
+    previews.show((volume(1),))
+    (layer,) = viewer.layers
+    layer.contrast_limits = (0, 3)
+    previews.show((volume(2, frames=5),))
+    assert list(viewer.layers) == [layer]
+    assert layer.data.shape[0] == 5
+    assert (layer.data == 2).all()
+    assert tuple(layer.contrast_limits) == (0, 3)
+
+
+def test_a_preview_that_was_removed_stays_away(viewer: ViewerModel) -> None:
+    previews = PreviewLayers(viewer)
+    previews.show((volume(1), volume(2)))
+    viewer.layers.remove(viewer.layers["Preview"])
+    previews.show((volume(3), volume(4)))
+    assert [layer.name for layer in viewer.layers] == ["Preview 2"]
+
+
+def test_the_next_run_makes_layers_of_its_own(viewer: ViewerModel) -> None:
+    previews = PreviewLayers(viewer)
+    previews.show((volume(1),))
+    previews.forget()
+    assert not viewer.layers
+    previews.show((volume(1),))
+    assert len(viewer.layers) == 1
+
+
+def test_a_montage_hides_the_others_while_it_is_there(viewer: ViewerModel) -> None:
+    shown, hidden = add_volume(viewer, volume(1)), add_volume(viewer, volume(2))
+    hidden.visible = False
+    montage = Montage(viewer)
+    montage.show(volume(3))
+    montage.show(volume(4))
+    assert [layer.visible for layer in viewer.layers] == [False, False, True]
+    montage.remove()
+    assert [shown.visible, hidden.visible] == [True, False]
+    assert list(viewer.layers) == [shown, hidden]
