@@ -69,13 +69,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _save(volume: Volume, outputs: Outputs, *, as_json: bool) -> None:
-    path = outputs.save(volume)
+    paths = outputs.save(volume)
     if as_json:
-        shape = list(volume.array.shape)
-        print_json({"path": str(path), "name": volume.name, "axes": volume.axes, "shape": shape})
+        facts = {"name": volume.name, "axes": volume.axes, "shape": list(volume.array.shape)}
+        print_json({"paths": [str(path) for path in paths], **facts})
     else:
         size = " x ".join(map(str, volume.array.shape))
-        print(f"{path}  {volume.name}, {volume.axes} {size}", flush=True)
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        print(f"{paths[0]}{more}  {volume.name}, {volume.axes} {size}", flush=True)
 
 
 def _only(role: str, paths: list[Path]) -> Path:

@@ -28,9 +28,9 @@ def test_generate_saves_with_its_provenance(
     )  # fmt: skip
     assert done.returncode == OK, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert results[0]["path"] == str(out)
+    assert results[0]["paths"] == [str(out)]
     assert results[0]["shape"][:2] == [2, 4]
-    assert all(Path(result["path"]).exists() for result in results)
+    assert all(Path(path).exists() for result in results for path in result["paths"])
     assert json.loads((tmp_path / "next.json").read_text())["seed"] == 3
     assert nifti.read(out).axes == "ntzyx"
 
