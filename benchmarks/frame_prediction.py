@@ -35,7 +35,7 @@ from napari_mrgen.engine.fit import fit
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.frame_prediction.forecasting import predict
 from napari_mrgen.families.frame_prediction.scoring import TRIVIAL, Method, score_cine
-from napari_mrgen.families.frame_prediction.tasks import one_cycle
+from napari_mrgen.families.frame_prediction.tasks import BAND, one_cycle
 from napari_mrgen.io.find import find
 from napari_mrgen.metrics.images import psnr, radial_power, spectral_distance
 from napari_mrgen.metrics.scoreboard import Scoreboard, tabulate
@@ -251,7 +251,7 @@ def add_spectrum(images: Tensor, like: Tensor) -> Tensor:
     """Add Gaussian noise so that the radial power of ``images`` becomes that of ``like``."""
     frequency, have = radial_power(images)
     _, wanted = radial_power(like)
-    missing = (wanted.mean(0) - have.mean(0)).clamp(min=0)
+    missing = (wanted.mean(0) - have.mean(0)).clamp(min=0) * (frequency >= BAND[0])
     height, width = images.shape[-2:]
     fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)
     radius = (fy.square() + fx.square()).sqrt().clamp(max=0.4999)

@@ -16,9 +16,9 @@ class FramePredictionConfig(TrainConfig):
     network: Literal["flow", "simple_ugen"] = setting("flow")
     """``flow`` warps the last real frame and adds a residual; ``simple_ugen`` is the network of
     VolumetricVideo, which paints each volume anew."""
-    autoencoder_steps: int = setting(2400, ge=0, le=10_000_000, unit="steps")
+    autoencoder_steps: int = setting(2100, ge=0, le=10_000_000, unit="steps")
     """Length of the first stage, which learns the motion; 0 leaves it out."""
-    gan_steps: int = setting(250, ge=0, le=10_000_000, unit="steps", title="GAN steps")
+    gan_steps: int = setting(220, ge=0, le=10_000_000, unit="steps", title="GAN steps")
     """Length of the second stage, which learns the texture; 0 leaves it out. Without the first
     stage it trains the whole network."""
     patch: int = setting(128, ge=32, le=1024, unit="pixels")
@@ -36,7 +36,7 @@ class FramePredictionConfig(TrainConfig):
     """Passes that a roll-out in training grows to."""
     gradient_passes: int = setting(2, ge=1, le=16, level="advanced")
     """Gradients flow back through so many of the last passes."""
-    coarse_share: float = setting(0.83, ge=0, le=1, level="advanced")
+    coarse_share: float = setting(0.65, ge=0, le=1, level="advanced")
     """Share of the first stage that trains at half resolution: there a step takes a quarter of the
     time, and the motion is the same."""
     learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
@@ -47,7 +47,7 @@ class FramePredictionConfig(TrainConfig):
     """Learning rate of the discriminator."""
     adversarial_weight: float = setting(2e-3, ge=0, le=100, level="advanced")
     """Weight of the discriminator's opinion beside the error of the image."""
-    spectral_weight: float = setting(5e-3, ge=0, le=100, level="advanced")
+    spectral_weight: float = setting(0.05, ge=0, le=100, level="advanced")
     """Weight of the difference of the power spectra in the GAN stage."""
     noise: float = setting(0.03, ge=0, le=1, level="advanced")
     """Noise in the network's input while it trains, as a share of the intensity range."""
@@ -55,7 +55,7 @@ class FramePredictionConfig(TrainConfig):
     """Share of windows that are played along a new motion curve, frame rate and cycle length."""
     hide_cycle: float = setting(0.2, ge=0, le=1, level="advanced", title="Hidden cycle length")
     """Share of windows where the network is not told the length of the heart's cycle."""
-    later_start: float = setting(0.4, ge=0, le=1, level="advanced", title="Later start")
+    later_start: float = setting(0.3, ge=0, le=1, level="advanced", title="Later start")
     """Share of windows where the prediction starts later than at the next frame."""
     ema_decay: float = setting(0.995, ge=0, lt=1, level="advanced", title="Weight averaging")
     """Decay of the moving average of the weights; the average is what is saved as the model."""

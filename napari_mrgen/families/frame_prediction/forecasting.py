@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mrgen.data.scaling import Scaling
-from napari_mrgen.families.frame_prediction.networks import roll_out
+from napari_mrgen.families.frame_prediction.networks import FlowPredictor, roll_out
+from napari_mrgen.nn.warp import warp
 
 Networks = Mapping[str, nn.Module]
 
@@ -59,6 +60,29 @@ def forecast(
     predicted = torch.cat(frames, 1)[:, :wanted, : context.shape[2]]
     predicted = predicted[..., : context.shape[3], : context.shape[4]]
     return predicted[:, torch.arange(count, device=predicted.device) % wanted]
+
+
+def carry_labels(
+    network: FlowPredictor, context: Tensor, labels: Tensor, cycle: int, count: int
+) -> Tensor:
+    """Move the labels ``(z, y, x)`` of the last frame along with the predicted motion.
+
+    Returns ``(t, z, y, x)`` for the ``count`` frames after ``context`` ``(1, t, z, y, x)``.
+    """
+    padded, lead = pad(context, network.multiple), context.new_zeros(1)
+    values = labels.unique()
+    masks = torch.stack([(labels == value).float() for value in values])[None]
+    masks = pad(masks, network.multiple)[0].transpose(0, 1)  # (z, label, y, x)
+    moved: list[Tensor] = []
+    recent = padded[:, -network.seen :]
+    for done in range(0, count, network.count):
+        told = (lead + done, lead + cycle)
+        for flow in network.displacement(padded, recent, *told).unbind(1):
+            shares = warp(masks, flow[:, None].expand(-1, len(values), -1, -1, -1))
+            moved.append(values[shares.argmax(1)])
+        recent = torch.cat([recent, network(padded, recent, *told)], 1)[:, -network.seen :]
+    z, y, x = labels.shape
+    return torch.stack(moved[:count])[:, :z, :y, :x]
 
 
 def pad(frames: Tensor, multiple: Sequence[int]) -> Tensor:

@@ -21,6 +21,8 @@ from napari_mrgen.nn.warp import warp
 
 BRIGHTNESS, CONTRAST, CHANGE = 0.3, 4.0, 10.0
 """Mean intensity, and what brings intensities and their changes to about unit variance."""
+FLOW_UNIT = 4.0
+"""Pixels that an output of 1 moves: hearts move some pixels a frame."""
 TIMING_FEATURES = 10
 
 
@@ -86,6 +88,20 @@ class FlowPredictor(nn.Module):
             Not used: what is uncertain comes in with noise on the context.
         """
         del generator
+        found = self._find(context, recent, lead, cycle)
+        last = _fold(context[:, -1:]).expand(-1, self.count, -1, -1)
+        residual = functional.pixel_shuffle(found[:, 2 * self.count :], 2) / CHANGE
+        return _unfold(warp(last, self._flow(found)) + residual, context.shape[2])
+
+    def displacement(self, context: Tensor, recent: Tensor, lead: Tensor, cycle: Tensor) -> Tensor:
+        """Return how far away each pixel of the wanted frames lay in the last real frame.
+
+        In pixels, along x, then y: ``(b z, count, 2, y, x)``.
+        """
+        return self._flow(self._find(context, recent, lead, cycle))
+
+    def _find(self, context: Tensor, recent: Tensor, lead: Tensor, cycle: Tensor) -> Tensor:
+        """Return flow and residual at half resolution, ``(b z, 6 count, y / 2, x / 2)``."""
         slices = context.shape[2]
         frames, last = _fold(context), _fold(context[:, -1:])
         change = torch.cat([frames[:, :-1], _fold(recent)], 1) - last
@@ -93,14 +109,12 @@ class FlowPredictor(nn.Module):
         features = self.encoder(functional.pixel_unshuffle(seen, 2))
         volume = features[-1].mean((2, 3)).unflatten(0, (-1, slices)).mean(1)
         steering = self.mix(self.timing(timing_features(lead, cycle)) + self.volume(volume))
-        found = self.decoder(features, steering.repeat_interleave(slices, 0)).float()
-        return _unfold(self._render(last, found), slices)
+        return self.decoder(features, steering.repeat_interleave(slices, 0)).float()  # type: ignore[no-any-return]
 
-    def _render(self, last: Tensor, found: Tensor) -> Tensor:
-        flow = functional.interpolate(found[:, : 2 * self.count], scale_factor=2.0, mode="bilinear")
-        flow = 4 * flow.unflatten(1, (self.count, 2))
-        residual = functional.pixel_shuffle(found[:, 2 * self.count :], 2)
-        return warp(last.expand(-1, self.count, -1, -1), flow) + residual / CHANGE
+    def _flow(self, found: Tensor) -> Tensor:
+        coarse = found[:, : 2 * self.count]
+        flow = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")
+        return FLOW_UNIT * flow.unflatten(1, (self.count, 2))
 
 
 class Texture(nn.Module):

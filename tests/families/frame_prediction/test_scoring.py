@@ -1,11 +1,15 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from napari_mrgen.data.cine import Cine
 from napari_mrgen.data.scaling import Scaling
-from napari_mrgen.families.frame_prediction.scoring import TRIVIAL, score_cine
+from napari_mrgen.families.frame_prediction.config import PRESETS
+from napari_mrgen.families.frame_prediction.networks import networks
+from napari_mrgen.families.frame_prediction.scoring import TRIVIAL, score_cine, ventricle
+from napari_mrgen.volume import Volume
 
 COUNT = 16
 
@@ -48,3 +52,20 @@ def test_frames_shown_do_not_count_far_ahead():
 
     list(score_cine("a", series, {"method": method}, 5, windows=1))
     assert asked == [(5, COUNT, 60)]
+
+
+def test_a_network_that_moves_nothing_keeps_the_ventricle():
+    series = cine(COUNT)
+    maps = np.zeros(series.frames.shape, np.uint8)
+    maps[:, :, 5:15, 5:15] = 3
+    labels = Volume(
+        maps, "tzyx", np.diag([10.0, 10.0, 10.0, 1.0]), "labels",
+        covariates={"labelled_frames": tuple(range(COUNT))},
+    )  # fmt: skip
+    network = networks(PRESETS["tiny"], ())["generator"]
+    figures = ventricle(network, series, labels, 5)
+    assert figures == {"LV volume error": 0, "EF error": 0}
+    maps[8:, :, 5:10] = 0
+    figures = ventricle(network, series, labels, 5)
+    assert figures["LV volume error"] == pytest.approx(100 * 8 / 11)
+    assert figures["EF error"] == pytest.approx(50)
