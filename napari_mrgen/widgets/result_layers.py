@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from napari.components import ViewerModel
 from napari.layers import Layer
 
@@ -14,12 +16,29 @@ def add_volume(
     viewer: ViewerModel, volume: Volume, *, name: str = "", is_transient: bool = False
 ) -> Layer:
     """Add a volume as a layer of its own; a transient one is never offered as an input."""
-    data, properties, kind = to_layer(volume)
+    data, properties, kind = to_layer(in_pace(viewer, volume) if is_transient else volume)
     layer = Layer.create(data, properties, kind)
     layer.name = name or layer.name
     if is_transient:
         layer.metadata[TRANSIENT] = True
     return viewer.add_layer(layer)
+
+
+def in_pace(viewer: ViewerModel, volume: Volume) -> Volume:
+    """Show frames of unknown time at the pace of the cine beside them, or the slider skips some."""
+    if volume.times is not None or "t" not in volume.axes:
+        return volume
+    for layer in viewer.layers:
+        axis = layer.axis_labels.index("t") if "t" in layer.axis_labels else None
+        if (
+            axis is not None
+            and str(layer.units[axis]) == "second"
+            and TRANSIENT not in layer.metadata
+        ):
+            start, pace = float(layer.translate[axis]), float(layer.scale[axis])
+            times = tuple(start + pace * frame for frame in range(volume.size("t")))
+            return replace(volume, times=times)
+    return volume
 
 
 class Montage:
@@ -78,7 +97,7 @@ class PreviewLayers:
 
     def _update(self, layer: Layer, volume: Volume) -> None:
         """Exchange the data; another shape, such as a later stage's, is placed anew as well."""
-        data, properties, _ = to_layer(volume)
+        data, properties, _ = to_layer(in_pace(self._viewer, volume))
         if data.ndim != layer.ndim:
             name = layer.name
             self._viewer.layers.remove(layer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -68,3 +70,15 @@ def test_a_montage_hides_the_others_while_it_is_there(viewer: ViewerModel) -> No
     montage.remove()
     assert [shown.visible, hidden.visible] == [True, False]
     assert list(viewer.layers) == [shown, hidden]
+
+
+@pytest.mark.parametrize(("times", "step"), [((0.5, 0.6, 0.7), 0.1), (None, 1.0)])
+def test_a_preview_keeps_pace_with_the_cine(
+    viewer: ViewerModel, times: tuple[float, ...] | None, step: float
+) -> None:
+    source = add_volume(viewer, replace(volume(1), times=times))
+    PreviewLayers(viewer).show((volume(2),))
+    preview = viewer.layers["Preview"]
+    assert preview.scale[0] == pytest.approx(step)
+    assert preview.translate[0] == pytest.approx(source.translate[0])
+    assert preview.units == source.units
