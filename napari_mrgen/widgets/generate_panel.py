@@ -25,7 +25,7 @@ from napari_mrgen.widgets.form import Form
 from napari_mrgen.widgets.layer_inputs import InputPickers
 from napari_mrgen.widgets.model_picker import ModelPicker
 from napari_mrgen.widgets.parts import Note, Panel, button, group, row, scrolled
-from napari_mrgen.widgets.result_layers import add_volume
+from napari_mrgen.widgets.result_layers import add_volume, go_to
 from napari_mrgen.widgets.session import RunState
 from napari_mrgen.widgets.wording import diagnostics
 from napari_mrgen.widgets.worker import run_in_thread
@@ -204,6 +204,7 @@ class GeneratePanel(Panel):
         name = volume.name if "synthetic" in volume.name else f"{volume.name} (synthetic)"
         layer = add_volume(self._viewer, volume, name=name)
         self.results.append(layer)
+        go_to(self._viewer, self.results[0])
         self._viewer.layers.selection.active = self.results[0]
 
     def _on_generated(self, error: BaseException | None) -> None:

@@ -50,6 +50,7 @@ class LossPlot(QWidget):
         self._plot.setMouseEnabled(x=False, y=False)
         self._plot.hideButtons()
         self._plot.setLabel("bottom", "Training step")
+        self._plot.getAxis("bottom").setHeight(42)
         self._legend = self._plot.addLegend(offset=(-5, 5), labelTextSize="8pt")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -41,6 +41,14 @@ def in_pace(viewer: ViewerModel, volume: Volume) -> Volume:
     return volume
 
 
+def go_to(viewer: ViewerModel, layer: Layer) -> None:
+    """Move those sliders to a layer at whose place it cannot be seen."""
+    first = viewer.dims.ndim - layer.ndim
+    for axis, (low, high) in enumerate(layer.extent.world.T[:-2], start=first):
+        if not low <= viewer.dims.point[axis] <= high:
+            viewer.dims.set_point(axis, low)
+
+
 class Montage:
     """A layer that is looked at alone; the others are hidden for as long as it is there."""
 
@@ -93,7 +101,9 @@ class PreviewLayers:
         self._layers = {}
 
     def _add(self, volume: Volume, name: str) -> Layer:
-        return add_volume(self._viewer, volume, name=name, is_transient=True)
+        layer = add_volume(self._viewer, volume, name=name, is_transient=True)
+        go_to(self._viewer, layer)
+        return layer
 
     def _update(self, layer: Layer, volume: Volume) -> None:
         """Exchange the data; another shape, such as a later stage's, is placed anew as well."""

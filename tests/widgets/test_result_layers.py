@@ -9,7 +9,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_mrgen.volume import Volume
-from napari_mrgen.widgets.result_layers import Montage, PreviewLayers, add_volume
+from napari_mrgen.widgets.result_layers import Montage, PreviewLayers, add_volume, go_to
 
 AFFINE = np.diag([8.0, 1.5, 1.25, 1.0])[:, [2, 1, 0, 3]]
 
@@ -82,3 +82,14 @@ def test_a_preview_keeps_pace_with_the_cine(
     assert preview.scale[0] == pytest.approx(step)
     assert preview.translate[0] == pytest.approx(source.translate[0])
     assert preview.units == source.units
+
+
+def test_the_sliders_go_to_a_layer_that_would_not_be_seen(viewer: ViewerModel) -> None:
+    add_volume(viewer, volume(1, frames=20))
+    later = add_volume(viewer, replace(volume(2), times=(30.0, 31.0, 32.0)))
+    viewer.dims.set_point(0, 4)
+    go_to(viewer, later)
+    assert viewer.dims.point[0] == pytest.approx(30)
+    viewer.dims.set_point(0, 31)
+    go_to(viewer, later)
+    assert viewer.dims.point[0] == pytest.approx(31)
