@@ -83,6 +83,8 @@ class Bars:
             case events.Saved() | events.Previewed() | events.Progressed():
                 pass
             case _:
+                if isinstance(event, events.Finished):
+                    self._progress.stop()  # The bars stay above the scoreboard.
                 for line in describe(event):
                     self._progress.console.print(line, highlight=False, markup=False)
 
