@@ -25,10 +25,10 @@ from napari_mrgen.widgets.tables import ModelDialog
 
 SIZE = (1366, 768)
 SETTINGS = {
-    "autoencoder_steps": 240, "gan_steps": 30, "patch": 64, "slices": 1, "width": 12,
-    "batch_size": 6, "new_motion": 0.2, "ema_decay": 0.97, "preview_every": 30, "save_every": 60,
+    "autoencoder_steps": 120, "gan_steps": 10, "patch": 64, "slices": 1, "width": 16,
+    "batch_size": 6, "new_motion": 0.2, "ema_decay": 0.97, "preview_every": 20, "save_every": 60,
 }  # fmt: skip
-"""Trains in a minute or two, and the preview can be seen to get better."""
+"""Trains in a minute, and the preview can be seen to get better."""
 
 
 def main(folder: Path) -> None:
@@ -83,7 +83,7 @@ class Tour:
         setup.show_config(setup.family.preset("quick").with_values(SETTINGS))
         setup.choose_runs_folder(self.runs)
         self.train.train()
-        self.settle(lambda: session.state.step > 150 or not session.state.is_busy)
+        self.settle(lambda: session.state.step > 90 or not session.state.is_busy)
         self.viewer.reset_view()
         self.take("training")
         session.pause()

@@ -161,6 +161,6 @@ def test_closing_the_window_saves_the_run(
     wait_for(qtbot, panel, Phase.TRAINING)
     run_dir = panel.session.state.run_dir
     assert run_dir is not None
-    panel.window().close()
+    window.close()
     assert panel.session.state.phase is Phase.STOPPED
     assert Run(run_dir).status == "stopped"
