@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -57,9 +58,9 @@ class Journal:
 
     def __init__(self, run_dir: Path) -> None:
         self._stack = ExitStack()
+        for name in ("events.jsonl", "metrics.csv"):
+            _end_line(run_dir / name)
         self._lines = self._stack.enter_context((run_dir / "events.jsonl").open("ab"))
-        if self._lines.tell() and not _ends_whole(run_dir / "events.jsonl"):
-            self._lines.write(b"\n")  # A killed writer's torn line must not swallow the next one.
         figures = (run_dir / "metrics.csv").open("a", newline="", encoding="utf-8")
         self._figures = self._stack.enter_context(figures)
         self._table = csv.writer(self._figures)
@@ -160,7 +161,10 @@ def _loads(line: bytes) -> Any:
         return None
 
 
-def _ends_whole(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"
+def _end_line(path: Path) -> None:
+    """End the line that a killed writer left torn: it must not swallow the next one."""
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                file.write(b"\n")

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine import events
+from napari_mrgen.engine.atomic import replacing
 from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.lock import living_trainer
@@ -177,7 +178,9 @@ def hash_split(split: Split) -> str:
 
 
 def write_json(path: Path, values: Any) -> None:
-    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    """Write a JSON file, whole or not at all: a run may be killed at any moment."""
+    with replacing(path) as file:
+        file.write(json.dumps(values, indent=1).encode() + b"\n")
 
 
 def _write_reference(run_dir: Path, reference: Reference) -> dict[str, Any]:

@@ -62,12 +62,18 @@ def kill(pid: int) -> None:
 
 def strike_save(run_dir: Path, pid: int) -> bool:
     """Kill when half of a checkpoint is written; return whether that was seen."""
-    until = time.monotonic() + 2
-    while time.monotonic() < until:
+    while is_alive(pid):
         for draft in run_dir.glob("checkpoints/.*.part"):
             kill(pid)
             return draft.exists()
-    kill(pid)
+        time.sleep(0.0005)
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
     return False
 
 

@@ -14,7 +14,7 @@ import pytest
 from napari_mrgen.engine import events
 from napari_mrgen.engine.lock import living_trainer, locked
 from napari_mrgen.engine.records import Journal
-from napari_mrgen.engine.runs import Choices, Run, create, fingerprint, watch
+from napari_mrgen.engine.runs import Choices, Run, create, fingerprint, watch, write_json
 from napari_mrgen.errors import MrgenError
 from tests.engine import toy
 
@@ -62,6 +62,15 @@ def test_a_torn_line_is_passed_over_and_ended(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.record(STEPPED)
     assert list(watch(tmp_path, follow=False)) == [STARTED, STEPPED]
+
+
+def test_a_json_file_is_written_whole(tmp_path: Path) -> None:
+    """A kill while it was written once left an empty one, which no later session could read."""
+    path = tmp_path / "environment.json"
+    write_json(path, [1])
+    with pytest.raises(TypeError):
+        write_json(path, [2, object()])
+    assert json.loads(path.read_text()) == [1]
 
 
 class TestLock:
