@@ -84,6 +84,7 @@ class Tour:
         setup.choose_runs_folder(self.runs)
         self.train.train()
         self.settle(lambda: session.state.step > 90 or not session.state.is_busy)
+        self.viewer.layers[0].visible = False
         self.viewer.reset_view()
         self.take("training")
         session.pause()

@@ -13,9 +13,9 @@ from napari_mrgen.widgets.helper import Helper
 from napari_mrgen.widgets.parts import Note
 from napari_mrgen.widgets.wording import size
 
-NO_GPU = (
-    "No GPU was found: the model runs on the processor. The presets tiny and quick are made for "
-    "that; base would take many hours."
+NO_GPU = "No GPU was found: the model runs on the processor."
+NO_GPU_TO_TRAIN = (
+    f"{NO_GPU} The presets tiny and quick are made for that; base would take many hours."
 )
 
 
@@ -24,8 +24,9 @@ class DevicePicker(QWidget):
 
     listed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, without_gpu: str = NO_GPU) -> None:
         super().__init__()
+        self._without_gpu = without_gpu
         self._devices: list[dict[str, Any]] = []
         self._needed = 0
         self._box = combo("device")
@@ -64,7 +65,7 @@ class DevicePicker(QWidget):
             free = size(device["free_bytes"])
             self._box.addItem(f"{device['title']}, {free} free", device["name"])
         has_gpu = any(device["name"] != "cpu" for device in devices)
-        self._note.say("" if has_gpu else NO_GPU, warning=not has_gpu)
+        self._note.say("" if has_gpu else self._without_gpu, warning=not has_gpu)
         self._show_memory()
         self.listed.emit()
 

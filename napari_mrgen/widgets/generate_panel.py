@@ -52,7 +52,7 @@ class GeneratePanel(Panel):
         self.inputs = InputPickers(napari_viewer.layers)
         self.device = DevicePicker()
         self._form_place = QVBoxLayout()
-        self._activity = Activity()
+        self._activity = Activity(self)
         self._guard = ClosingGuard(self, lambda: self.is_busy, self._on_stop)
         self._lay_out()
         self.model.changed.connect(self._on_model)

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mrgen.widgets.editors import combo
 
-LOSSES = "Training loss"
+LOSSES = "Training loss, by step"
 COLOURS = ("#4c9be8", "#e8974c", "#7bc86c", "#d96ab5", "#c8c04c", "#9b8be8")
 MOST_POINTS = 1000
 REDRAW_MS = 500
@@ -49,8 +49,6 @@ class LossPlot(QWidget):
         self._plot.setMenuEnabled(False)
         self._plot.setMouseEnabled(x=False, y=False)
         self._plot.hideButtons()
-        self._plot.setLabel("bottom", "Training step")
-        self._plot.getAxis("bottom").setHeight(42)
         self._legend = self._plot.addLegend(offset=(-5, 5), labelTextSize="8pt")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -82,7 +80,7 @@ class LossPlot(QWidget):
     def add_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add held-out figures; each gets a view of its own, for their units differ."""
         for name, value in metrics.items():
-            self._add(f"Held-out subjects: {name}", name, step, value)
+            self._add(f"Held out, by step: {name}", name, step, value)
 
     def choose(self, view: str) -> None:
         self._choice.setCurrentText(view)

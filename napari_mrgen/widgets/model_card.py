@@ -41,5 +41,5 @@ def describe(header: Header) -> str:
     ]
     figures = [f"{name} {value:.4g}" for name, value in header.metrics.items()]
     if figures:
-        lines.append(f"On held-out subjects: {', '.join(figures[:MOST_FIGURES])}.")
+        lines.append(f"Scores: {', '.join(figures[:MOST_FIGURES])}.")
     return "\n".join(lines)

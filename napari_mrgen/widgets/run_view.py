@@ -68,8 +68,8 @@ class RunView(QWidget):
 
     def _results_group(self) -> QGroupBox:
         hint = Note(
-            "Mean ± spread over the held-out subjects. The other rows are simple methods: "
-            "a model that learned something beats them."
+            "Mean ± spread over the held-out subjects, or over those trained on if none are. The "
+            "rows below the model are simple methods: a model that learned something beats them."
         )
         larger = button("Show larger", self.enlarge_requested.emit, "The table in its own window")
         return group("Scores", hint, self._scores, larger, self._generate)

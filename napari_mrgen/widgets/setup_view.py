@@ -20,7 +20,7 @@ from napari_mrgen import families
 from napari_mrgen.engine.family import DataLook, Family, TrainConfig
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import remember
-from napari_mrgen.widgets.device_picker import DevicePicker
+from napari_mrgen.widgets.device_picker import NO_GPU_TO_TRAIN, DevicePicker
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.form import Form
 from napari_mrgen.widgets.layer_inputs import InputPickers
@@ -56,7 +56,7 @@ class SetupView(QWidget):
         self.inputs = InputPickers(layers)
         self._data_note = Note()
         self._form_place = QVBoxLayout()
-        self.device = DevicePicker()
+        self.device = DevicePicker(NO_GPU_TO_TRAIN)
         self._runs = QLineEdit(remember.recall("runs") or str(Path.home() / "napari-mrgen"))
         self._lay_out()
         self._fill_families()

@@ -58,7 +58,7 @@ class TrainPanel(Panel):
         self._planner = Planner(self.setup.job, self)
         self._previews = PreviewLayers(napari_viewer)
         self._montage = Montage(napari_viewer)
-        self._activity = Activity()
+        self._activity = Activity(self)
         self._tensorboard = TensorBoard(self)
         self._guard = ClosingGuard(self, self._is_busy, self.session.stop)
         self._wants_model = self._is_looking = False

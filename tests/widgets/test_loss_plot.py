@@ -48,8 +48,8 @@ def test_held_out_figures_have_views_of_their_own(qtbot: QtBot) -> None:
     qtbot.addWidget(plot)
     plot.add_losses(1, {"total": 1.0})
     plot.add_metrics(1, {"PSNR": 30.0, "SSIM": 0.9})
-    assert list(plot.curves) == [LOSSES, "Held-out subjects: PSNR", "Held-out subjects: SSIM"]
-    plot.choose("Held-out subjects: PSNR")
+    assert list(plot.curves) == [LOSSES, "Held out, by step: PSNR", "Held out, by step: SSIM"]
+    plot.choose("Held out, by step: PSNR")
     assert _drawn(plot) == {"PSNR": ([1], [30.0])}
     plot.clear()
     assert list(plot.curves) == [LOSSES]
