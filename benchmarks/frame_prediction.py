@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,8 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.checkpoint import load_model
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Failed, Started
+from napari_mrgen.engine.events import Failed, Started, Stepped
+from napari_mrgen.engine.family import TrainConfig
 from napari_mrgen.engine.fit import fit
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.frame_prediction.forecasting import predict
@@ -48,16 +50,23 @@ TEST_PLACES = (1, 4, 7, 11, 14, 17, 20, 23)
 """Of the 26 patients in the order of their names: every third or fourth, of each group some."""
 WINDOWS = 6
 CONTEXT = 5
+TRIAL_STEPS = 6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder for the trained models")
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--seconds", type=float, help="for seed and direct head; as long as quick")
     chosen = parser.parse_args()
     inputs = sunnybrook(chosen.data)
-    seconds = {name: train(name, inputs, chosen.runs / name) for name in ("quick", "seed")}
-    seconds["direct"] = train_direct(inputs, chosen.runs / "direct.pt", seconds["quick"])
+    quick, seed = FAMILY.preset("quick"), FAMILY.preset("seed")
+    seconds = {"quick": train(quick, inputs, chosen.runs / "quick")}
+    budget = chosen.seconds or seconds["quick"]
+    if not (chosen.runs / "seed").exists():
+        seed = paced(seed, inputs, budget)
+    seconds["seed"] = train(seed, inputs, chosen.runs / "seed")
+    seconds["direct"] = train_direct(inputs, chosen.runs / "direct.pt", budget)
     methods = trained_methods(chosen.runs)
     cines = {r.subject: load(r.read()) for r in inputs.test("cine")}
     found = {
@@ -81,16 +90,32 @@ def sunnybrook(data: Path) -> Inputs:
 # ---- training -----------------------------------------------------------------------------------
 
 
-def train(preset: str, inputs: Inputs, folder: Path) -> float:
+def paced(config: TrainConfig, inputs: Inputs, seconds: float) -> TrainConfig:
+    """Set the lengths of the stages so that they take this time, the GAN a quarter of it."""
+    shares, lengths = {"autoencoder": 0.75, "gan": 0.25}, {}
+    for stage in config.stages:
+        control, each = Control(), 1.0
+        with tempfile.TemporaryDirectory() as folder:
+            trial = fit(FAMILY, config, inputs, Path(folder) / "run", control, only_stage=stage)
+            for event in trial:
+                if isinstance(event, Stepped) and event.step >= TRIAL_STEPS:
+                    each = event.seconds_per_step
+                    control.stop()
+        lengths[f"{stage}_steps"] = max(1, int(shares[stage] * seconds / each))
+    print("lengths for the same time:", lengths, flush=True)
+    return config.with_values(lengths)
+
+
+def train(config: TrainConfig, inputs: Inputs, folder: Path) -> float:
     """Train through the engine; return the seconds of the stages, scoring left out."""
     clock = folder / "seconds.json"
     if not clock.exists():
         start = time.monotonic()
-        for event in fit(FAMILY, FAMILY.preset(preset), inputs, folder, Control()):
+        for event in fit(FAMILY, config, inputs, folder, Control()):
             if isinstance(event, Started):
-                print(preset, "on", event.device, flush=True)
+                print(folder.name, "on", event.device, flush=True)
             if isinstance(event, Failed):
-                raise SystemExit(f"{preset}: {event.message} {event.details}")
+                raise SystemExit(f"{folder.name}: {event.message} {event.details}")
             if (folder / "model-gan.safetensors").exists():
                 break
         clock.write_text(json.dumps(time.monotonic() - start))

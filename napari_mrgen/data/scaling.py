@@ -38,7 +38,8 @@ class Scaling:
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Scale; what is not finite becomes 0."""
         scaled = (values.astype(np.float32) - np.float32(self.offset)) / np.float32(self.scale)
-        return np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
+        scaled[~np.isfinite(scaled)] = 0
+        return scaled
 
     def invert(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return values.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)

@@ -66,7 +66,8 @@ def ssim_map(prediction: Tensor, truth: Tensor, data_range: float = 1.0) -> Tens
         size = "x".join(map(str, prediction.shape[-2:]))
         msg = f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, got {size}"
         raise ValueError(msg)
-    x, y = torch.broadcast_tensors(prediction, truth)
+    shape = torch.broadcast_shapes(prediction.shape, truth.shape)
+    x, y = prediction.expand(shape), truth.expand(shape)
     moments = _blur(torch.stack([x, y, x * x, y * y, x * y]))
     mean_x, mean_y, xx, yy, xy = moments.unbind(0)
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2

@@ -15,6 +15,8 @@ from napari_mrgen.families.frame_prediction.networks import FlowPredictor, roll_
 from napari_mrgen.nn.warp import warp
 
 Networks = Mapping[str, nn.Module]
+MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+"""Axes that are flipped for each view of the mean."""
 
 
 def predict(
@@ -46,20 +48,31 @@ def forecast(
     """Predict ``count`` frames after ``context`` ``(b, t, z, y, x)``, scaled to about 0..1.
 
     Where the network knows the heart's cycle, what lies more than one cycle ahead repeats the
-    prediction of one cycle before: so the motion neither fades nor drifts, however long it is.
+    prediction of one cycle before: so the motion neither fades nor drifts, however long it is. The
+    prediction is the mean over mirror images where the network has been trained on them.
     """
     network, texture = networks["generator"], networks.get("texture")
     wanted = min(count, cycle) if cycle and getattr(network, "knows_cycle", False) else count
     padded = pad(context, network.multiple)  # type: ignore[arg-type]
-    lead = context.new_zeros(len(context))
-    passes = roll_out(network, padded, lead, lead + cycle, generator)
-    frames: list[Tensor] = []
-    while sum(part.shape[1] for part in frames) < wanted:
-        part = next(passes)
-        frames.append(part if texture is None else texture(part, padded[:, -1:], generator))
-    predicted = torch.cat(frames, 1)[:, :wanted, : context.shape[2]]
-    predicted = predicted[..., : context.shape[3], : context.shape[4]]
+    mirrors = MIRRORS if getattr(network, "knows_mirrors", False) else MIRRORS[:1]
+    views = [_roll(network, padded.flip(m), cycle, wanted, generator).flip(m) for m in mirrors]
+    predicted = torch.stack(views).mean(0)
+    if texture is not None:
+        predicted = texture(predicted, padded[:, -1:], generator)
+    z, y, x = context.shape[2:]
+    predicted = predicted[..., :z, :y, :x]
     return predicted[:, torch.arange(count, device=predicted.device) % wanted]
+
+
+def _roll(
+    network: nn.Module, context: Tensor, cycle: int, count: int, generator: torch.Generator | None
+) -> Tensor:
+    lead = context.new_zeros(len(context))
+    passes = roll_out(network, context, lead, lead + cycle, generator)
+    frames: list[Tensor] = []
+    while sum(part.shape[1] for part in frames) < count:
+        frames.append(next(passes))
+    return torch.cat(frames, 1)[:, :count]
 
 
 def carry_labels(
@@ -70,7 +83,7 @@ def carry_labels(
     Returns ``(t, z, y, x)`` for the ``count`` frames after ``context`` ``(1, t, z, y, x)``.
     """
     padded, lead = pad(context, network.multiple), context.new_zeros(1)
-    values = labels.unique()
+    values = torch.tensor(sorted(set(labels.flatten().tolist())), device=labels.device)
     masks = torch.stack([(labels == value).float() for value in values])[None]
     masks = pad(masks, network.multiple)[0].transpose(0, 1)  # (z, label, y, x)
     moved: list[Tensor] = []
@@ -91,4 +104,4 @@ def pad(frames: Tensor, multiple: Sequence[int]) -> Tensor:
     if not (z or y or x):
         return frames
     flat = functional.pad(frames.flatten(0, 1)[:, None], (0, x, 0, y, 0, z), mode="replicate")
-    return flat[:, 0].unflatten(0, frames.shape[:2])
+    return flat[:, 0].reshape(*frames.shape[:2], *flat.shape[2:])

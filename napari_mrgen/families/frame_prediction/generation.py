@@ -109,4 +109,5 @@ def _like(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, 
     if dtype.kind not in "iu":
         return array.astype(np.float32)
     limits = np.iinfo(dtype)
-    return np.rint(array).clip(limits.min, limits.max).astype(dtype)
+    whole: np.ndarray[Any, Any] = np.rint(array).clip(limits.min, limits.max).astype(dtype)
+    return whole

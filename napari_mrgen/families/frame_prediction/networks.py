@@ -51,6 +51,7 @@ class FlowPredictor(nn.Module):
     multiple = (1, 16, 16)
     """Sizes of ``z, y, x`` must be multiples of these."""
     knows_cycle = True
+    knows_mirrors = True
 
     def __init__(self, config: FramePredictionConfig) -> None:
         super().__init__()
@@ -107,14 +108,15 @@ class FlowPredictor(nn.Module):
         change = torch.cat([frames[:, :-1], _fold(recent)], 1) - last
         seen = torch.cat([CONTRAST * (last - BRIGHTNESS), CHANGE * change], 1)
         features = self.encoder(functional.pixel_unshuffle(seen, 2))
-        volume = features[-1].mean((2, 3)).unflatten(0, (-1, slices)).mean(1)
+        deepest = features[-1].mean((2, 3))
+        volume = deepest.view(-1, slices, deepest.shape[1]).mean(1)
         steering = self.mix(self.timing(timing_features(lead, cycle)) + self.volume(volume))
         return self.decoder(features, steering.repeat_interleave(slices, 0)).float()  # type: ignore[no-any-return]
 
     def _flow(self, found: Tensor) -> Tensor:
         coarse = found[:, : 2 * self.count]
         flow = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")
-        return FLOW_UNIT * flow.unflatten(1, (self.count, 2))
+        return FLOW_UNIT * flow.reshape(len(flow), self.count, 2, *flow.shape[-2:])
 
 
 class Texture(nn.Module):
@@ -209,4 +211,4 @@ def _fold(frames: Tensor) -> Tensor:
 
 
 def _unfold(slices: Tensor, count: int) -> Tensor:
-    return slices.unflatten(0, (-1, count)).transpose(1, 2)
+    return slices.reshape(-1, count, *slices.shape[1:]).transpose(1, 2)

@@ -120,7 +120,7 @@ class Tally:
         if horizon not in FAR or horizon % SSIM_EVERY == 0:
             figures["SSIM"] = ssim(guess, truth).mean()
         if horizon in FAR:
-            figures["drift"] = (guess.mean() / truth.mean() - 1).abs()
+            figures["drift"] = guess.mean() / truth.mean() - 1
         for name, value in figures.items():
             self.found.setdefault(f"{name} {label}", []).append(float(value))
 

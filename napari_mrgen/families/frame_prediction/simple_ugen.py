@@ -22,6 +22,7 @@ class SimpleUGen(nn.Module):
 
     multiple = (4, 16, 16)
     knows_cycle = False
+    knows_mirrors = False
     count = 1
 
     def __init__(self, context: int = 5, noise: float = 0.1) -> None:
