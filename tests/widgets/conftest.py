@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from npe2 import PluginManager
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,7 +26,17 @@ def display() -> Iterator[None]:
         pytest.skip("no display, and no Xvfb to make one (on Debian: apt-get install xvfb)")
     read, write = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1366x768x24", "-nolisten", "tcp"],
+        [
+            "Xvfb",
+            "-terminate",
+            "-displayfd",
+            str(write),
+            "-screen",
+            "0",
+            "1366x768x24",
+            "-nolisten",
+            "tcp",
+        ],
         pass_fds=[write],
         stderr=subprocess.DEVNULL,
     )
@@ -34,9 +44,10 @@ def display() -> Iterator[None]:
     with os.fdopen(read) as pipe:
         os.environ["DISPLAY"] = f":{pipe.readline().strip()}"
     yield
-    del os.environ["DISPLAY"]
-    server.terminate()
-    server.wait()
+    # With a client it ends by itself: Qt would not survive to lose its screen while it closes.
+    if QApplication.instance() is None:
+        server.terminate()
+        server.wait()
 
 
 @pytest.fixture(autouse=True)
