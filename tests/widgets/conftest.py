@@ -16,6 +16,10 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 
+_servers: list[subprocess.Popen[bytes]] = []
+"""Kept until the interpreter ends, as the display is."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def display() -> Iterator[None]:
     """Start Xvfb before Qt, unless there is a display already."""
@@ -40,6 +44,7 @@ def display() -> Iterator[None]:
         pass_fds=[write],
         stderr=subprocess.DEVNULL,
     )
+    _servers.append(server)
     os.close(write)
     with os.fdopen(read) as pipe:
         os.environ["DISPLAY"] = f":{pipe.readline().strip()}"
