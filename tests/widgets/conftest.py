@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +16,6 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 
-_servers: list[subprocess.Popen[bytes]] = []
-"""Kept until the interpreter ends, as the display is."""
-
-
 @pytest.fixture(scope="session", autouse=True)
 def display() -> Iterator[None]:
     """Start Xvfb before Qt, unless there is a display already."""
@@ -29,30 +25,21 @@ def display() -> Iterator[None]:
     if shutil.which("Xvfb") is None:
         pytest.skip("no display, and no Xvfb to make one (on Debian: apt-get install xvfb)")
     read, write = os.pipe()
-    server = subprocess.Popen(
-        [
-            "Xvfb",
-            "-terminate",
-            "-displayfd",
-            str(write),
-            "-screen",
-            "0",
-            "1366x768x24",
-            "-nolisten",
-            "tcp",
-        ],
-        pass_fds=[write],
-        stderr=subprocess.DEVNULL,
+    os.set_inheritable(write, True)
+    arguments = ["-terminate", "-screen", "0", "1366x768x24", "-nolisten", "tcp"]
+    server = os.posix_spawnp(
+        "Xvfb",
+        ["Xvfb", *arguments, "-displayfd", str(write)],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)],
     )
-    _servers.append(server)
     os.close(write)
     with os.fdopen(read) as pipe:
         os.environ["DISPLAY"] = f":{pipe.readline().strip()}"
     yield
     # With a client it ends by itself: Qt would not survive to lose its screen while it closes.
     if QApplication.instance() is None:
-        server.terminate()
-        server.wait()
+        os.kill(server, signal.SIGTERM)
 
 
 @pytest.fixture(autouse=True)
