@@ -24,16 +24,17 @@ from napari_mrgen.io.phantoms import beating_heart
 FAMILY = "frame_prediction"
 PRESET = "quick"
 SETTINGS = {
-    "autoencoder_steps": 900,
-    "gan_steps": 60,
+    "autoencoder_steps": 2400,
+    "gan_steps": 100,
     "patch": 64,
     "slices": 1,
     "batch_size": 8,
     "width": 16,
-    "new_motion": 0.2,
+    "new_motion": 0.0,
+    "hide_cycle": 0.0,
     "ema_decay": 0.98,
-    "preview_every": 150,
-    "save_every": 300,
+    "preview_every": 300,
+    "save_every": 600,
 }
 """What makes the preset fit into a demo of three minutes on two cores."""
 FRAMES = 50
