@@ -85,6 +85,7 @@ class Bench:
         self.viewer = napari.Viewer()
         self.viewer.window.set_geometry(0, 0, 1366, 768)
         self.viewer.open_sample("napari-mrgen", "heart")
+        del self.viewer.layers[1:]  # the labels: a cine plays, nothing else
         _, self.panel = self.viewer.window.add_plugin_dock_widget("napari-mrgen", "Train")
         setup = self.panel.setup
         setup.show_config(families.get("frame_prediction").preset("quick").with_values(SETTINGS))
