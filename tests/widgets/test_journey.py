@@ -11,7 +11,8 @@ import pytest
 from napari.layers import Layer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QPushButton, QTableWidget, QWidget
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QApplication, QDialog, QPushButton, QTableWidget, QWidget
 
 from napari_mrgen import families
 from napari_mrgen.engine.runs import Run
@@ -161,6 +162,7 @@ def test_closing_the_window_saves_the_run(
     wait_for(qtbot, panel, Phase.TRAINING)
     run_dir = panel.session.state.run_dir
     assert run_dir is not None
-    window.close()
+    # What the window's own button sends; the fixture closes the viewer behind it.
+    QApplication.sendEvent(panel.window(), QCloseEvent())
     assert panel.session.state.phase is Phase.STOPPED
     assert Run(run_dir).status == "stopped"
