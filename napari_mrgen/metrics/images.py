@@ -66,7 +66,7 @@ def ssim_map(prediction: Tensor, truth: Tensor, data_range: float = 1.0) -> Tens
         size = "x".join(map(str, prediction.shape[-2:]))
         msg = f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, got {size}"
         raise ValueError(msg)
-    shape = torch.broadcast_shapes(prediction.shape, truth.shape)
+    shape = torch.broadcast_shapes(prediction.shape, truth.shape)  # type: ignore[no-untyped-call]
     x, y = prediction.expand(shape), truth.expand(shape)
     moments = _blur(torch.stack([x, y, x * x, y * y, x * y]))
     mean_x, mean_y, xx, yy, xy = moments.unbind(0)

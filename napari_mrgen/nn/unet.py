@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +24,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, condition: int = 0) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm = nn.GroupNorm(8, channels)
+        self.norm = nn.GroupNorm(math.gcd(8, channels), channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.film = nn.Linear(condition, 2 * channels) if condition else None
         nn.init.zeros_(self.second.weight)
