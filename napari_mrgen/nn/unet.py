@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-
 import math
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional
