@@ -47,12 +47,13 @@ def forecast(
 ) -> Tensor:
     """Predict ``count`` frames after ``context`` ``(b, t, z, y, x)``, scaled to about 0..1.
 
-    Where the network knows the heart's cycle, what lies more than one cycle ahead repeats the
-    prediction of one cycle before: so the motion neither fades nor drifts, however long it is. The
-    prediction is the mean over mirror images where the network has been trained on them.
+    Where the network knows the heart's cycle, the prediction leads round to the context, and from
+    there repeats: so the motion neither fades nor drifts, however long it is. The prediction is the
+    mean over mirror images where the network has been trained on them.
     """
     network, texture = networks["generator"], networks.get("texture")
-    wanted = min(count, cycle) if cycle and getattr(network, "knows_cycle", False) else count
+    is_periodic = getattr(network, "knows_cycle", False) and cycle > context.shape[1]
+    wanted = min(count, cycle - context.shape[1]) if is_periodic else count
     padded = pad(context, network.multiple)  # type: ignore[arg-type]
     mirrors = MIRRORS if getattr(network, "knows_mirrors", False) else MIRRORS[:1]
     views = [_roll(network, padded.flip(m), cycle, wanted, generator).flip(m) for m in mirrors]
@@ -61,7 +62,10 @@ def forecast(
         predicted = texture(predicted, padded[:, -1:], generator)
     z, y, x = context.shape[2:]
     predicted = predicted[..., :z, :y, :x]
-    return predicted[:, torch.arange(count, device=predicted.device) % wanted]
+    if not is_periodic:
+        return predicted
+    orbit = torch.cat([predicted, context], 1)
+    return orbit[:, torch.arange(count, device=orbit.device) % cycle]
 
 
 def _roll(

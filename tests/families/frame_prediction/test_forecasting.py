@@ -33,6 +33,13 @@ def test_what_lies_a_cycle_ahead_repeats():
     assert torch.equal(predicted[:, :12], predicted[:, 36:48])
 
 
+def test_a_known_cycle_leads_round_to_the_context():
+    seen = context(1, 5, 1, 16, 16)
+    with torch.no_grad():
+        predicted = forecast(BUILT, seen, cycle=12, count=12)
+    assert torch.equal(predicted[:, 7:], seen)
+
+
 def test_padding_repeats_the_edge_and_only_where_needed():
     frames = context(1, 2, 3, 15, 16)
     padded = pad(frames, (4, 16, 16))
