@@ -17,6 +17,15 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Count with as many threads as the trainings that are started: sums depend on it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 class Nursery:
     """Starts trainings, each in a process of its own; see `tests.engine.nursery`."""
 

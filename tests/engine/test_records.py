@@ -33,7 +33,8 @@ ALL: tuple[Event, ...] = (
 
 
 def test_every_kind_is_tried() -> None:
-    assert {type(event) for event in ALL} == set(Event.__subclasses__())
+    kinds = {kind for kind in Event.__subclasses__() if kind.__module__ == events.__name__}
+    assert {type(event) for event in ALL} == kinds
 
 
 @pytest.mark.parametrize("event", ALL, ids=lambda event: type(event).__name__)
