@@ -9,26 +9,36 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 
+from napari_mrgen.engine.atomic import replacing
 from napari_mrgen.errors import MrgenError
 
-_NAME = "lock.json"
 _SILENCE = 600.0
 """Seconds without an event after which a trainer on another machine is taken for dead."""
 
 
 @contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Hold the run folder, or say in one sentence who does."""
-    path = run_dir / _NAME
-    if (holder := living_trainer(run_dir)) is not None:
-        msg = f"{run_dir.name} is being trained by {holder}; stop that first, or wait for its end."
-        raise MrgenError(msg)
-    path.unlink(missing_ok=True)
+    """Hold the run folder, or say in one sentence who does.
+
+    The own claim stands before others are looked for, so of two that come at once one sees the
+    other. No claim's name comes twice: who removes a dead one, or their own, never hits another.
+    """
+    path = run_dir / f"lock-{uuid4().hex}.json"
     _claim(path)
     try:
+        others = {other: _living(other) for other in set(_claims(run_dir)) - {path}}
+        for dead in (other for other, holder in others.items() if holder is None):
+            dead.unlink(missing_ok=True)
+        if holder := next(filter(None, others.values()), None):
+            msg = (
+                f"{run_dir.name} is being trained by {holder}; "
+                "stop that first, or wait for its end."
+            )
+            raise MrgenError(msg)
         yield
     finally:
         with suppress(OSError):
@@ -37,25 +47,29 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 def living_trainer(run_dir: Path) -> str | None:
     """Name the process that trains in this folder now; None if there is none."""
+    return next(filter(None, map(_living, _claims(run_dir))), None)
+
+
+def _claims(run_dir: Path) -> Iterator[Path]:
+    return run_dir.glob("lock*.json")
+
+
+def _living(claim: Path) -> str | None:
+    """Name the process of a claim, if it lives."""
     try:
-        lock = json.loads((run_dir / _NAME).read_text(encoding="utf-8"))
+        lock = json.loads(claim.read_text(encoding="utf-8"))
         host, pid, born = str(lock["host"]), int(lock["pid"]), float(lock["born"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if host != socket.gethostname():
-        return f"{host} (process {pid})" if _is_talking(run_dir) else None
+        return f"{host} (process {pid})" if _is_talking(claim.parent) else None
     return f"process {pid}" if _born(pid) == born else None
 
 
 def _claim(path: Path) -> None:
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
-    try:
-        # "x" fails if another process came first between the look and the claim.
-        with path.open("x", encoding="utf-8") as file:
-            json.dump(holder, file)
-    except FileExistsError:
-        msg = f"{path.parent.name} was just taken by another process; choose another folder."
-        raise MrgenError(msg) from None
+    with replacing(path) as file:  # Whole at once: a torn claim is a dead one.
+        file.write(json.dumps(holder).encode())
 
 
 def _born(pid: int) -> float | None:

@@ -7,15 +7,19 @@ import os
 import socket
 import threading
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.split import Split
 from napari_mrgen.engine import events
 from napari_mrgen.engine.lock import living_trainer, locked
 from napari_mrgen.engine.records import Journal
 from napari_mrgen.engine.runs import Choices, Run, create, fingerprint, watch, write_json
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.find import Reference
 from tests.engine import toy
 
 STARTED = events.Started("run", "toy", "CPU", ("first",))
@@ -89,6 +93,35 @@ class TestLock:
         with locked(tmp_path):
             assert living_trainer(tmp_path) == f"process {os.getpid()}"
 
+    def test_of_those_that_come_at_once_at_most_one_holds(self, tmp_path: Path) -> None:
+        lock = {"host": socket.gethostname(), "pid": os.getpid(), "born": 1.0}
+        gate, holders = threading.Barrier(4, timeout=30), []
+
+        def come() -> None:
+            gate.wait()
+            with ExitStack() as stack:
+                with suppress(MrgenError):
+                    stack.enter_context(locked(tmp_path))
+                    holders.append(threading.current_thread())
+                gate.wait()  # None leaves before all have tried.
+
+        for _ in range(25):
+            holders.clear()
+            (tmp_path / "lock.json").write_text(json.dumps(lock))
+            together = [threading.Thread(target=come) for _ in range(4)]
+            for thread in together:
+                thread.start()
+            for thread in together:
+                thread.join()
+            assert len(holders) <= 1
+        assert not list(tmp_path.iterdir())
+
+    def test_a_refused_one_takes_nothing_with_it(self, tmp_path: Path) -> None:
+        with locked(tmp_path):
+            with pytest.raises(MrgenError), locked(tmp_path):
+                pass
+            assert living_trainer(tmp_path) == f"process {os.getpid()}"
+
     def test_a_trainer_elsewhere_holds_while_it_talks(self, tmp_path: Path) -> None:
         lock = {"host": "elsewhere", "pid": 1, "born": 1.0}
         (tmp_path / "lock.json").write_text(json.dumps(lock))
@@ -112,6 +145,16 @@ def test_a_run_with_its_inputs_inside_can_be_moved(tmp_path: Path) -> None:
     assert Run(moved).inputs == toy.inputs(moved / "inputs")
     assert Run(moved).changed_inputs() == ()
     assert Run(moved).config(toy.FAMILY) == toy.ToyConfig()
+
+
+def test_a_run_remembers_the_slices_of_a_case_and_what_is_known_of_it(tmp_path: Path) -> None:
+    folder = tmp_path.resolve()
+    slices = tuple(folder / f"case_001_slice_{k}.nii.png" for k in range(3))
+    labels = tuple(folder / f"seg_001_slice_{k}.nii.png" for k in range(3))
+    case = Reference(slices[0], "case_001", labels, slices, {"age": 74.0, "sex": "F"})
+    inputs = Inputs({"slices": (case,)}, Split(("case_001",), ()))
+    create(tmp_path / "run", Choices("toy", "32-true"), toy.ToyConfig(), inputs)
+    assert Run(tmp_path / "run").inputs == inputs
 
 
 def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
