@@ -77,11 +77,16 @@ class Volume:
     @property
     def frame_interval(self) -> float | None:
         """Mean time between frames in s; None where it is not known."""
-        if self.times is None or len(self.times) < 2:
-            return None
-        return (self.times[-1] - self.times[0]) / (len(self.times) - 1)
+        return mean_interval(self.times)
 
     def with_array(self, array: Array, axes: str | None = None, **changes: Any) -> Self:
         """Return another array in the same place: same geometry and subject, times not known."""
         changes = {"times": None, **changes}
         return replace(self, array=array, axes=axes or self.axes, **changes)
+
+
+def mean_interval(times: tuple[float, ...] | None) -> float | None:
+    """Return the mean time between frames at these times; None where it is not known."""
+    if times is None or len(times) < 2:
+        return None
+    return (times[-1] - times[0]) / (len(times) - 1)

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from napari_mrgen.io.geometry import PLAIN, Affine, Order
-from napari_mrgen.io.header import HEADER_CLASSES, HEADER_SIZES, LABEL_INTENT, SAMPLES
+from napari_mrgen.io.header import HEADER_CLASSES, HEADER_SIZES, LABEL_INTENT, PROGRAM, SAMPLES
 from napari_mrgen.volume import Array, Volume
 
 Source = Mapping[str, Any]
@@ -47,6 +47,11 @@ def encode(volume: Volume) -> tuple[bytes, Array]:
     array = _storable(volume, array)
     affine = order.stored_affine(volume.affine, array.shape)
     return _new_header(volume, array, affine, source), array
+
+
+def is_spacing_known(source: Source | None) -> bool:
+    """Whether a volume's voxel size is known; PNG, or a model trained on it, knows none."""
+    return bool((source or {}).get("spacing_known", True))
 
 
 def _order(source: Source) -> Order:
@@ -125,7 +130,10 @@ def _new_header(volume: Volume, array: Array, affine: Affine, source: Source) ->
     qform_code, sform_code = source.get("codes", (0, 0))
     code = sform_code or qform_code or _ALIGNED
     _set_affine(header, affine, code)
-    header.set_xyzt_units("mm", "sec" if volume.frame_interval else "unknown")
+    header.set_xyzt_units(
+        "mm" if is_spacing_known(source) else "unknown",
+        "sec" if volume.frame_interval else "unknown",
+    )
     if volume.frame_interval:
         header["pixdim"][4] = volume.frame_interval
     header.set_slope_inter(1, 0)
@@ -135,11 +143,10 @@ def _new_header(volume: Volume, array: Array, affine: Affine, source: Source) ->
         header["intent_name"] = SAMPLES
     if volume.kind == "labels":
         header["intent_code"] = LABEL_INTENT
-    if volume.kind == "labels":
-        header["intent_code"] = LABEL_INTENT
+    header["descrip"] = PROGRAM
     if volume.provenance:
         family = volume.provenance.get("family", "")
-        header["descrip"] = f"napari-mrgen {family} synthetic".encode()[:79]
+        header["descrip"] = f"{PROGRAM} {family} synthetic".encode()[:79]
     return bytes(header.binaryblock) + _EXTENSION_FLAG
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import acdc, nifti
+from napari_mrgen.io import acdc, nifti, oasis, png
 from napari_mrgen.io.names import (
     image_stem,
+    is_label_folder,
     is_label_name,
     stem,
     subject_of,
     suffix_of,
 )
+from napari_mrgen.io.participants import Table, known_of, table_above
 from napari_mrgen.volume import Array, Volume
 
 _MOST_FILES = 1_000_000
@@ -28,18 +32,37 @@ _HEADERS = (".hdr", ".hdr.gz")
 class Reference:
     """A scan on disk: where it is and whose it is; read when it is needed.
 
-    ``labels`` are the label maps that belong to it, if any (for a cine of ACDC: of the ED and ES
-    frames).
+    Attributes
+    ----------
+    labels
+        The label maps that belong to it, if any (for a cine of ACDC: of the ED and ES frames).
+    slices
+        The files of a volume that is kept slice by slice, from first to last; ``path`` is the
+        first.
+    covariates
+        What is known of the subject, where it is known: ``age`` and ``mmse`` and ``cdr`` as
+        numbers, ``sex`` as "F" or "M".
     """
 
     path: Path
     subject: str
     labels: tuple[Path, ...] = ()
+    slices: tuple[Path, ...] = ()
+    covariates: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def is_png(self) -> bool:
+        return png.is_png(self.path)
+
+    def peek(self) -> nifti.Peek:
+        """Tell axes, shape and geometry of the image without reading it."""
+        return png.peek(self._files) if self.is_png else nifti.peek(self.path)
 
     def read(self) -> Volume:
-        """Read the image; its covariates are what ACDC's ``Info.cfg`` says."""
-        volume = nifti.read(self.path)
-        return replace(volume, subject=self.subject, covariates=acdc.read_info(self.path))
+        """Read the image; what ACDC's ``Info.cfg`` says is added to its covariates."""
+        volume = png.read(self._files) if self.is_png else nifti.read(self.path)
+        covariates = {**acdc.read_info(self.path), **self.covariates}
+        return replace(volume, subject=self.subject, covariates=covariates)
 
     def read_labels(self) -> Volume | None:
         """Return labels on the image's axes; ``covariates["labelled_frames"]`` lists the frames.
@@ -48,20 +71,27 @@ class Reference:
         """
         if not self.labels:
             return None
-        image = nifti.peek(self.path)
-        maps = [nifti.read(path) for path in self.labels]
-        array, frames = _on_axes(image, maps, self.labels)
+        image = self.peek()
+        if self.is_png:
+            maps = [png.read(self.labels)]
+        else:
+            maps = [nifti.read(path) for path in self.labels]
+        array, frames = _on_axes(image, maps, self.labels[: len(maps)])
         return Volume(
             array=array,
             axes=image.axes,
             affine=image.affine,
             kind="labels",
-            name=f"{stem(self.path)}_labels",
+            name=f"{self.subject if self.is_png else stem(self.path)}_labels",
             subject=self.subject,
-            covariates={**acdc.read_info(self.path), "labelled_frames": frames},
+            covariates={**acdc.read_info(self.path), **self.covariates, "labelled_frames": frames},
             times=image.times,
             source=maps[0].source if maps[0].axes == image.axes else None,
         )
+
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        return self.slices or (self.path,)
 
 
 def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
@@ -69,36 +99,115 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
 
     ``axes`` keeps only images with these axes (``("tzyx",)`` finds cines), from their headers.
     The ED and ES frames of an ACDC patient are left out where the cine that they are copied from
-    is listed.
+    is listed, and of a session of OASIS-1 only one volume is (`oasis.best_of_sessions`). PNG files
+    are slices: of a case together, else each an image of its own.
     """
     path = Path(path)
     if not path.exists():
         raise MrgenError(f"There is no {path}; check the path.")
-    beside = scans_in(path if path.is_dir() else path.parent, recursive=path.is_dir())
+    files = _files_in(path if path.is_dir() else path.parent, recursive=path.is_dir())
+    takes_slices = not axes or "zyx" in axes
+    slices = _slices(path, [f for f in files if png.is_png(f)]) if takes_slices else []
+    volumes = [] if png.is_png(path) else _volumes(path, _scans(files), axes)
+    if slices and volumes:
+        if axes or slices[0].slices:
+            raise MrgenError(_mixed(path, slices[0].path, volumes[0].path))
+        slices = []  # pictures beside the scans
+    references = slices or volumes
+    if not references:
+        raise MrgenError(_nothing_found(path, axes, _scans(files)))
+    found = sorted(references, key=lambda reference: (reference.subject, reference.path))
+    return tuple(_with_covariates(found))
+
+
+def reference_to(path: Path) -> Reference:
+    """Refer to one file, whatever is beside it; to the whole case where it is a slice of one."""
+    if png.is_png(path):
+        return replace(find(path)[0], labels=())
+    return next(_with_covariates([Reference(path, subject_of(path))]))
+
+
+def _slices(path: Path, pngs: list[Path]) -> list[Reference]:
+    """Return the cases among PNG files, or where there are none each file by itself."""
+    cases = png.cases_in(pngs)
+    if not path.is_dir():
+        cases = tuple(case for case in cases if path in case.slices)
+    if cases:
+        return _cases(cases)
+    images = [file for file in pngs if not _holds_labels(file)] or pngs
+    subjects = png.subjects_of(images)
+    chosen = images if path.is_dir() else [file for file in pngs if file == path]
+    return [Reference(file, subjects.get(file, file.stem)) for file in chosen]
+
+
+def _cases(cases: Iterable[png.Case]) -> list[Reference]:
+    """Return cases with the labels found among them or beside them; else labels by themselves."""
+    labels = [case for case in cases if case.kind == "labels"]
+    images = [case for case in cases if case.kind == "image"]
+    beside = {png.labels_folder(image.folder) for image in images}
+    for folder in beside - {label.folder for label in labels}:
+        if folder.is_dir():
+            labels += png.cases_in(_files_in(folder, recursive=False))
+    maps = {(case.set, case.number): case.slices for case in labels} if images else {}
+    png.check_complete(images or labels)
+    return [
+        Reference(
+            path=case.slices[0],
+            subject=case.subject,
+            labels=maps.get((case.set, case.number), ()),
+            slices=case.slices,
+        )
+        for case in images or labels
+    ]
+
+
+def _holds_labels(file: Path) -> bool:
+    return is_label_name(file.with_suffix("")) or is_label_folder(file.parent)
+
+
+def _volumes(path: Path, beside: list[Path], axes: tuple[str, ...]) -> list[Reference]:
     labels = [scan for scan in beside if is_label_name(scan)]
     images = [scan for scan in beside if not is_label_name(scan)] or labels
-    images = images if path.is_dir() else [path]
+    images = oasis.best_of_sessions(images) if path.is_dir() else [path]
     fitting = [image for image in images if not axes or _axes_of(image) in axes]
-    if not fitting:
-        raise MrgenError(_nothing_found(path, axes, len(images)))
     cines = {image.parent for image in fitting if acdc.is_cine(image)}
     whole = (i for i in fitting if not (i.parent in cines and acdc.is_frame(i)))
-    references = (Reference(i, subject_of(i), _labels_of(i, labels)) for i in whole)
-    return tuple(sorted(references, key=lambda reference: (reference.subject, reference.path)))
+    maps: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    for label in labels:
+        for key in _images_of(label):
+            maps[key].append(label)
+    return [Reference(i, subject_of(i), _labels_of(i, maps)) for i in whole]
+
+
+def _with_covariates(references: Iterable[Reference]) -> Iterator[Reference]:
+    """Add what tables and text files beside the scans know of the subjects."""
+    tables: dict[Path, Table] = {}
+    for reference in references:
+        folder = reference.path.parent
+        if folder not in tables:
+            tables[folder] = table_above(folder)
+        known = known_of(reference.subject, tables[folder]) | oasis.read_facts(reference.path)
+        yield replace(reference, covariates=known)
 
 
 def scans_in(folder: Path, *, recursive: bool = True) -> list[Path]:
     """List the MRI files in a folder, by name; of a pair only the header."""
-    scans: list[Path] = []
-    seen = 0
+    return _scans(_files_in(folder, recursive=recursive))
+
+
+def _files_in(folder: Path, *, recursive: bool = True) -> list[Path]:
+    files: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
-        seen += len(names)
-        if seen > _MOST_FILES:
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+        if len(files) > _MOST_FILES:
             msg = f"{folder} holds more than {_MOST_FILES:,} files; choose a folder further down."
             raise MrgenError(msg)
-        files = (Path(parent, name) for name in names if not name.startswith("."))
-        scans += [file for file in files if suffix_of(file)]
+    return files
+
+
+def _scans(files: Iterable[Path]) -> list[Path]:
+    scans = [file for file in files if suffix_of(file)]
     headers = {scan.with_name(stem(scan)) for scan in scans if suffix_of(scan) in _HEADERS}
     pairs = (".img", ".img.gz")
     return sorted(
@@ -116,13 +225,23 @@ def _axes_of(path: Path) -> str:
         return ""
 
 
-def _labels_of(image: Path, labels: Iterable[Path]) -> tuple[Path, ...]:
-    """Return the maps of an image: same folder, same name but for the word that says labels."""
-    beside = (label for label in labels if label.parent == image.parent and label != image)
-    if acdc.is_cine(image):
-        patient = stem(image).removesuffix("_4d")
-        return tuple(m for m in beside if acdc.is_frame(m) and subject_of(m) == patient)
-    return tuple(label for label in beside if image_stem(label) == stem(image))
+def _images_of(label: Path) -> Iterator[tuple[Path, str]]:
+    """Yield where the images are that a map belongs to, and their names without suffix.
+
+    In the same folder, of the same name but for the word that says labels. A frame's labels also
+    belong to the cine.
+    """
+    if atlas := oasis.atlas_key(label):
+        yield atlas
+        return
+    yield label.parent, image_stem(label)
+    if acdc.is_frame(label):
+        yield label.parent, f"{subject_of(label)}_4d"
+
+
+def _labels_of(image: Path, maps: Mapping[tuple[Path, str], list[Path]]) -> tuple[Path, ...]:
+    key = oasis.atlas_key(image) or (image.parent, stem(image))
+    return tuple(label for label in maps.get(key, ()) if label != image)
 
 
 def _on_axes(
@@ -147,7 +266,27 @@ def _on_axes(
     return array, tuple(frames)
 
 
-def _nothing_found(path: Path, axes: tuple[str, ...], others: int) -> str:
-    wanted = f"with axes {' or '.join(axes)}" if axes else "(NIfTI, Analyze or MGH)"
-    rest = f"; {others} with other axes" if axes and others else ""
+def _fault_of(path: Path) -> str:
+    """Say why a file cannot be read; '' where it can."""
+    try:
+        nifti.peek(path)
+    except MrgenError as error:
+        return str(error)
+    return ""
+
+
+def _nothing_found(path: Path, axes: tuple[str, ...], scans: list[Path]) -> str:
+    """Say that nothing was found, and of scans that are there why they are not taken."""
+    faults = [fault for scan in scans if (fault := _fault_of(scan))]
+    if faults and len(faults) == len(scans):
+        return f"There is no image to take in {path}: {faults[0]}"
+    wanted = f"with axes {' or '.join(axes)}" if axes else "(NIfTI, Analyze, MGH or PNG)"
+    rest = f"; {len(scans)} with other axes" if axes and scans else ""
     return f"There is no image {wanted} in {path}{rest}."
+
+
+def _mixed(path: Path, slice_: Path, volume: Path) -> str:
+    return (
+        f"{path} holds both PNG slices ({slice_.name}) and volumes ({volume.name}); "
+        "choose a folder with one kind."
+    )

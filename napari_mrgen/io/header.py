@@ -14,6 +14,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.spm2analyze import Spm2AnalyzeHeader
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io import oasis
 from napari_mrgen.io.geometry import Affine
 from napari_mrgen.io.names import stem, suffix_of
 from napari_mrgen.io.raw import read_head
@@ -26,8 +27,12 @@ HEADER_SIZES = {"nifti1": 348, "nifti2": 540}
 LABEL_INTENT = 1002
 SAMPLES = b"samples"
 """Intent name of a file whose last axis counts samples drawn by a model."""
+PROGRAM = "napari-mrgen"
+"""How the description begins of each header that this program made."""
 
 _MGH_SIZE = 284
+_ORIENT = 252
+"""Where an Analyze header holds its orientation code."""
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 _SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 _CIFTI_INTENTS = range(3000, 3100)
@@ -54,6 +59,8 @@ class Header:
         Time between frames in s; None where the file does not say.
     codes
         Of the qform and the sform.
+    spacing_known
+        False where this program wrote what was read without a voxel size, such as PNG.
     notes
         What a user should know, in sentences.
     """
@@ -70,6 +77,7 @@ class Header:
     samples: bool = False
     labels: bool = False
     codes: tuple[int, int] = (0, 0)
+    spacing_known: bool = True
     notes: tuple[str, ...] = ()
 
     @property
@@ -141,6 +149,7 @@ def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
         samples=header["intent_name"].item() == SAMPLES,
         labels=int(header["intent_code"]) == LABEL_INTENT,
         codes=(int(header["qform_code"]), int(header["sform_code"])),
+        spacing_known=_is_spacing_known(header),
         notes=notes,
     )
 
@@ -149,7 +158,10 @@ def _read_analyze(path: Path, head: bytes, endianness: str) -> Header:
     header = Spm2AnalyzeHeader(head[:348], endianness, check=False)
     shape = _shape(path, header, int(header["dim"][0]))
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+    known = oasis.affine_of(path, shape, tuple(header["pixdim"][1:4]), head[_ORIENT])
     note = "Analyze 7.5 holds no orientation: left and right are a guess (LAS, as in nibabel)."
+    if known is not None:
+        note = "Analyze 7.5 holds no orientation: it is that of all OASIS files of this name."
     return Header(
         form="analyze",
         raw=head[:348],
@@ -157,7 +169,7 @@ def _read_analyze(path: Path, head: bytes, endianness: str) -> Header:
         offset=_offset(path, header),
         shape=shape,
         dtype=_dtype(path, header),
-        affine=_checked(path, header.get_best_affine()),
+        affine=_checked(path, header.get_best_affine() if known is None else known),
         scaling=_scaling(header),
         notes=(note,),
     )
@@ -217,6 +229,12 @@ def _scaling(header: AnyHeader) -> tuple[float, float] | None:
     if slope is None or (slope, intercept) == (1, 0):
         return None
     return float(slope), float(intercept or 0)
+
+
+def _is_spacing_known(header: AnyHeader) -> bool:
+    """Whether lengths are mm. Others leave the unit out where they are; this program does not."""
+    is_ours = header["descrip"].item().startswith(PROGRAM.encode())
+    return not is_ours or bool(int(header["xyzt_units"]) & 0x07)
 
 
 def _interval(header: AnyHeader) -> float | None:

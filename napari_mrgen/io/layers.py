@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.encoding import is_spacing_known
 from napari_mrgen.io.geometry import DISPLAY, Affine, display_origin, is_oblique
 from napari_mrgen.io.transforms import Clock, data_to_world
 from napari_mrgen.volume import Array, Kind, Volume
@@ -28,13 +29,15 @@ KEY = "napari_mrgen"
 _SAMPLED = 50_000
 _GUESSED_AXES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "ntzyx"}
 _STEP_NAMES = {"t": "frame", "n": "sample"}
+_VOXEL = "voxel"
 _OBLIQUE = "The scan is oblique: it is shown upright, its centre in place; its affine is kept."
 
 
 def to_layer(volume: Volume) -> LayerData:
     """Return the tuple of which napari makes a layer, with geometry and units always set.
 
-    A cine whose times are not known counts frames, not seconds.
+    A cine whose times are not known counts frames, not seconds; a volume whose voxel size is not
+    known counts voxels, not millimetres.
     """
     array = volume.array
     scale, translate = _shown(volume)
@@ -117,14 +120,15 @@ def _shown(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def _unit(axis: str, volume: Volume) -> str:
     if axis == "t" and volume.frame_interval:
         return "s"
-    return _STEP_NAMES.get(axis, "mm")
+    return _STEP_NAMES.get(axis, "mm" if is_spacing_known(volume.source) else _VOXEL)
 
 
 def _define_steps() -> None:
-    """Teach pint, in which napari keeps units, the units of axes that count steps.
+    """Teach pint, in which napari keeps units, the units of axes that count steps or voxels.
 
     napari drops the units of all layers when those of one axis cannot be converted into one
-    another, say s and pixel. So a step is a unit by name only, and a second to pint. Where pint is
+    another, say s and pixel. So a step is a unit by name only, and a second to pint; a voxel is a
+    millimetre to it. Where pint is
     not loaded there is no napari that asks, and loading it would take longer than reading a cine.
     """
     if "pint" not in sys.modules:
@@ -132,9 +136,9 @@ def _define_steps() -> None:
     import pint
 
     registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
-    for name in _STEP_NAMES.values():
+    for name, like in (*((step, "second") for step in _STEP_NAMES.values()), (_VOXEL, "mm")):
         if name not in registry:
-            registry.define(f"{name} = second")
+            registry.define(f"{name} = {like}")
 
 
 def _fields(volume: Volume) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.layers import contrast_limits
-from napari_mrgen.io.raw import replacing
+from napari_mrgen.io.raw import saving
 from napari_mrgen.volume import Array, Volume
 
 SUFFIXES = (".gif", ".mp4", ".png")
@@ -73,8 +73,8 @@ def write_movie(
     movie = _render(volume, labels, frames_per_second)
     if suffix == ".png":
         return _write_png(movie, path)
-    with replacing(path) as unfinished:
-        (_write_gif if suffix == ".gif" else _write_mp4)(movie, unfinished)
+    with saving(path) as draft:
+        (_write_gif if suffix == ".gif" else _write_mp4)(movie, draft)
     return (path,)
 
 
@@ -203,7 +203,7 @@ def _write_png(movie: Movie, path: Path) -> tuple[Path, ...]:
     written = []
     for number, picture in enumerate(movie.pictures()):
         name = path.name if count == 1 else f"{path.stem}_{number:0{digits}d}.png"
-        with replacing(path.with_name(name)) as unfinished:
-            picture.save(unfinished, "PNG")
+        with saving(path.with_name(name)) as draft:
+            picture.save(draft, "PNG")
         written.append(path.with_name(name))
     return tuple(written)

@@ -7,9 +7,17 @@ from pathlib import Path
 
 SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".img.gz", ".hdr", ".img", ".mgz", ".mgh")
 
-_LABEL_WORDS = {"gt", "seg", "dseg", "aseg", "mask", "label", "labels", "segmentation", "lesion"}
+_LABEL_WORDS = {
+    "gt", "seg", "dseg", "aseg", "fseg", "segmentation",
+    "mask", "masks", "label", "labels", "lesion",
+}  # fmt: skip
 _CONTRAST = re.compile(r"[_-](4d|t1w?|t2w?|pdw?|flair|bold|cine)$", re.IGNORECASE)
-_SUBJECT = re.compile(r"(sub-[a-zA-Z0-9]+|patient\d+)")
+_SUBJECT = re.compile(
+    r"(sub-[a-zA-Z0-9]+"  # BIDS
+    r"|patient\d+"  # ACDC
+    r"|OAS[12]_\d{4}|OAS[34]\d{4}"  # OASIS; MR1 and MR2 are sessions of one subject
+    r"|OAI\d{7})"  # Osteoarthritis Initiative; left and right are knees of one subject
+)
 
 
 def suffix_of(path: Path) -> str:
@@ -38,11 +46,19 @@ def image_stem(path: Path) -> str:
 
 
 def subject_of(path: Path) -> str:
-    """Return the subject by BIDS or ACDC naming, of the file or its folders.
+    """Return the subject by the naming of BIDS, ACDC, OASIS or OAI, of the file or its folders.
 
     Otherwise the name without its contrast: ``IXI012_T1`` and ``IXI012_T2`` are one subject.
     """
-    for part in (stem(path), *reversed(path.parent.parts)):
-        if found := _SUBJECT.match(part):
-            return found[1]
-    return _CONTRAST.sub("", stem(path))
+    return named_subject(path) or _CONTRAST.sub("", stem(path))
+
+
+def named_subject(path: Path) -> str | None:
+    """Return the subject that a file or one of its folders names; None where none does."""
+    parts = (stem(path), *reversed(path.parent.parts))
+    return next((found[1] for part in parts if (found := _SUBJECT.match(part))), None)
+
+
+def is_label_folder(folder: Path) -> bool:
+    """Whether a word of a folder's name says that label maps are in it."""
+    return not _LABEL_WORDS.isdisjoint(re.findall(r"[a-z]+", folder.name.lower()))

@@ -14,7 +14,7 @@ from napari_mrgen.io.encoding import decode, encode
 from napari_mrgen.io.geometry import Affine, Order, choose_order
 from napari_mrgen.io.header import Header, read_header
 from napari_mrgen.io.names import is_label_name, stem, subject_of, suffix_of
-from napari_mrgen.io.raw import read_span, replacing, write_gzip, write_plain
+from napari_mrgen.io.raw import read_span, saving, write_gzip, write_plain
 from napari_mrgen.volume import Array, Volume
 
 NOTICE = "Made by a generative model: not a measurement, not for diagnosis."
@@ -77,11 +77,11 @@ def read(path: Path) -> Volume:
     )
 
 
-def write(volume: Volume, path: Path) -> None:
+def write(volume: Volume, path: Path, *, sidecar: bool = True) -> None:
     """Write a volume as NIfTI, whole or not at all.
 
     What was only read is written back bit for bit. A generated volume is marked as synthetic, and
-    its provenance stands beside it in a JSON file.
+    its provenance stands beside it in a JSON file, the ``sidecar``.
     """
     path = Path(path)
     if suffix_of(path) not in (".nii", ".nii.gz"):
@@ -89,13 +89,13 @@ def write(volume: Volume, path: Path) -> None:
         raise MrgenError(msg)
     header, stored = encode(volume)
     voxels = np.asfortranarray(stored).reshape(-1, order="F").view(np.uint8)
-    with replacing(path) as unfinished:
+    with saving(path) as draft:
         save = write_gzip if suffix_of(path) == ".nii.gz" else write_plain
-        save(unfinished, (memoryview(header), voxels.data))
-    if volume.provenance:
+        save(draft, (memoryview(header), voxels.data))
+    if volume.provenance and sidecar:
         record = {"synthetic": True, "notice": NOTICE, **volume.provenance}
-        with replacing(path.with_name(f"{stem(path)}.json")) as unfinished:
-            unfinished.write_text(json.dumps(record, indent=2, default=str) + "\n", "utf-8")
+        with saving(path.with_name(f"{stem(path)}.json")) as draft:
+            draft.write_text(json.dumps(record, indent=2, default=str) + "\n", "utf-8")
 
 
 def as_labels(array: Array) -> Array | None:
@@ -145,5 +145,6 @@ def _source(path: Path, header: Header, order: Order, affine: Array, frames: int
         "interval": header.interval if frames else None,
         "samples": header.samples,
         "codes": list(header.codes),
+        "spacing_known": header.spacing_known,
         "notes": list(header.notes),
     }

@@ -10,14 +10,15 @@ from itertools import islice
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import movies, nifti
-from napari_mrgen.io.find import Reference, find
+from napari_mrgen.io import movies, nifti, oasis, png
+from napari_mrgen.io.find import Reference, find, reference_to
 from napari_mrgen.io.header import is_header
 from napari_mrgen.io.layers import LayerData, from_layer, to_layer
-from napari_mrgen.io.names import is_label_name, stem, subject_of, suffix_of
+from napari_mrgen.io.names import is_label_name, stem, suffix_of
 from napari_mrgen.io.phantoms import beating_heart, brain
 from napari_mrgen.volume import Volume
 
@@ -27,6 +28,8 @@ Reader = Callable[[Paths], list[LayerData]]
 _LOOKED_AT = 5000
 """Files of a folder that are looked at, to tell whether it holds MRI."""
 _BYTES_A_VOXEL = 4
+_MOST_VOXELS = 1 << 26
+"""Of a set of cases so many are opened at once: 32 of the PNG derivative of OASIS, in seconds."""
 
 
 def get_reader(path: Paths) -> Reader | None:
@@ -36,16 +39,17 @@ def get_reader(path: Paths) -> Reader | None:
 
 
 def read_layers(path: Paths) -> list[LayerData]:
-    """Read files and folders; of folders also the label maps that belong to an image."""
+    """Read files and folders; of folders also the label maps that belong to an image.
+
+    A slice opens its whole case. A folder of cases, or of sessions of OASIS-1, opens as one layer
+    with a slider for the cases: the first ones, as many as open in moments.
+    """
     layers: list[LayerData] = []
     for one in _as_paths(path):
         if one.is_dir():
-            references = find(one)
-            _check_memory(one, references)
-            for reference in references:
-                layers += [to_layer(volume) for volume in _with_labels(reference)]
+            layers += [to_layer(volume) for volume in _volumes_in(one)]
         else:
-            layers.append(to_layer(Reference(one, subject_of(one)).read()))
+            layers.append(to_layer(reference_to(one).read()))
     return layers
 
 
@@ -88,9 +92,55 @@ def _as_paths(path: Paths) -> list[Path]:
 
 def _is_ours(path: Path) -> bool:
     if not path.is_dir():
-        return bool(suffix_of(path)) and is_header(path)
+        return _is_file_of_ours(path)
     files = (Path(parent, name) for parent, _, names in os.walk(path) for name in names)
-    return any(suffix_of(file) and is_header(file) for file in islice(files, _LOOKED_AT))
+    return any(_is_file_of_ours(file) for file in islice(files, _LOOKED_AT))
+
+
+def _is_file_of_ours(file: Path) -> bool:
+    return png.is_case(file) or (bool(suffix_of(file)) and is_header(file))
+
+
+def _volumes_in(folder: Path) -> Iterator[Volume]:
+    references = find(folder)
+    cases = [one for one in references if one.slices or oasis.session_of(one.path)]
+    if 1 < len(cases) == len(references):
+        yield from _as_set(folder, cases)
+        return
+    _check_memory(folder, references)
+    for reference in references:
+        yield from _with_labels(reference)
+
+
+def _as_set(folder: Path, cases: Sequence[Reference]) -> Iterator[Volume]:
+    """Yield the first cases as one image, and their labels as another, stacked along ``n``.
+
+    Those whose voxels lie elsewhere than the first one's are left out, too. A warning says how
+    many are open.
+    """
+    first = cases[0].peek()
+    most = max(1, _MOST_VOXELS // prod(first.shape))
+    shown = [case for case in cases[:most] if _is_same_grid(case.peek(), first)]
+    _check_memory(folder, shown)
+    if len(shown) < len(cases):
+        warnings.warn(
+            f"{folder.name} holds {len(cases)} cases; {len(shown)} of them are open, "
+            f"{shown[0].subject} to {shown[-1].subject}; to see another, open one of its files.",
+            stacklevel=2,
+        )
+    labelled = [case.read_labels() for case in shown if case.labels]
+    stacks = [[case.read() for case in shown], [labels for labels in labelled if labels]]
+    for volumes in stacks:
+        if len(volumes) == len(shown):
+            array = np.stack([volume.array for volume in volumes])
+            covariates = {"cases": [case.path.name for case in shown]}
+            name = folder.name if volumes[0].kind == "image" else f"{folder.name}_labels"
+            changes = {"name": name, "subject": None, "covariates": covariates}
+            yield volumes[0].with_array(array, "nzyx", **changes)
+
+
+def _is_same_grid(one: nifti.Peek, other: nifti.Peek) -> bool:
+    return one.shape == other.shape and np.allclose(one.affine, other.affine)
 
 
 def _with_labels(reference: Reference) -> Iterator[Volume]:
@@ -101,7 +151,7 @@ def _with_labels(reference: Reference) -> Iterator[Volume]:
 
 
 def _check_memory(folder: Path, references: Sequence[Reference]) -> None:
-    wanted = sum(prod(nifti.peek(one.path).shape) * _BYTES_A_VOXEL for one in references)
+    wanted = sum(prod(one.peek().shape) * _BYTES_A_VOXEL for one in references)
     free = psutil.virtual_memory().available
     if wanted > free / 2:
         msg = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import psutil
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.drafts import drafted
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
@@ -56,16 +56,13 @@ def read_span(path: Path, start: int, length: int) -> npt.NDArray[np.uint8]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write to; it takes the place of ``path`` only once all is written."""
-    unfinished = path.with_name(f".{os.getpid()}.unfinished.{path.name}")
+def saving(path: Path) -> Iterator[Path]:
+    """Give the name of a draft to write to; say in one sentence why it could not be saved."""
     try:
-        yield unfinished
-        unfinished.replace(path)
+        with drafted(path) as draft:
+            yield draft
     except OSError as error:
         raise MrgenError(_why_not_saved(path, error)) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def write_plain(path: Path, pieces: Iterable[memoryview]) -> None:

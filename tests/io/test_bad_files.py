@@ -155,8 +155,8 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(heart: Volume, tmp_path: P
         pytest.skip("no /dev/full here")
     write(heart, tmp_path / "heart.nii")
     before = (tmp_path / "heart.nii").read_bytes()
-    unfinished = tmp_path / f".{os.getpid()}.unfinished.heart.nii"
-    unfinished.symlink_to("/dev/full")
+    draft = tmp_path / f".{os.getpid()}.part.heart.nii"
+    draft.symlink_to("/dev/full")
     with pytest.raises(MrgenError, match="disk is full"):
         write(heart.with_array(heart.array + 1), tmp_path / "heart.nii")
     assert (tmp_path / "heart.nii").read_bytes() == before

@@ -9,7 +9,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from npe2 import PluginManager, PluginManifest
 
+import napari_mrgen
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import plugin
 from napari_mrgen.io.layers import to_layer
@@ -125,3 +127,10 @@ class TestWriteMovie:
 def test_samples() -> None:
     assert [kind for _, _, kind in plugin.sample_heart()] == ["image", "labels"]
     assert [kind for _, _, kind in plugin.sample_brain()] == ["image", "image"]
+
+
+def test_napari_offers_the_reader_for_slices_of_a_case_only() -> None:
+    manager = PluginManager()
+    manager.register(PluginManifest.from_file(Path(napari_mrgen.__file__).with_name("napari.yaml")))
+    for name, offered in (("case_001_slice_0.nii.png", 1), ("photo.png", 0)):
+        assert len(list(manager.iter_compatible_readers([name]))) == offered
