@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from torch.nn import functional
 
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.io.find import Reference
-from napari_mrgen.volume import Volume
+from napari_mrgen.io.nifti import Peek
+from napari_mrgen.volume import Volume, mean_interval
 
 HARMONICS = 3
 
@@ -241,6 +243,12 @@ def _draw_open_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timin
     return Timing(positions + start, 0, 0)
 
 
+def _fit_inside(offsets: Tensor, start: int, count: int) -> Tensor:
+    """Let a window end with its series of ``count`` frames, or play a short series slower."""
+    positions = offsets * min(1.0, (count - 1) / float(offsets[-1]))
+    return (positions + min(start, count - 1 - float(positions[-1]))).clamp(0, count - 1)
+
+
 def _draw_lead(room: int, spec: WindowSpec, g: torch.Generator) -> int:
     jumps = uniform(g, 0, 1) < spec.jump
     return integer(g, 1, room) if jumps and room > 0 else 0
@@ -332,22 +340,27 @@ class CineWindows:
     def held_out_window(self, index: int) -> Mapping[str, Tensor]:
         cine, spec = self.test[index], self.spec
         count = cine.cycle or len(cine.frames)
-        positions = (_offsets(spec, 0) + index * count // 4).double()
-        positions = positions % count if cine.cycle else positions.clamp(max=count - 1)
+        start, offsets = index * count // 4, _offsets(spec, 0).double()
+        positions = (offsets + start) % count if cine.cycle else _fit_inside(offsets, start, count)
         middle = max(0, (cine.frames.shape[1] - spec.slices) // 2)
         frames = frames_at(cine, positions, slice(middle, middle + spec.slices))
         frames = self._fit_slices(fit_patch(frames, (spec.patch, spec.patch)))
         return _window(frames.contiguous(), Timing(positions, 0, cine.cycle))
 
     def describe(self) -> Mapping[str, Any]:
-        first = self.train.references[0].read()
+        first = self._first
         return {
             "scaling": {"method": "percentile", "percentile": 99.5, "per": "series"},
             "axes": "tzyx",
             "shape": [self.spec.context, self.spec.slices, self.spec.patch, self.spec.patch],
             "spacing_mm": list(first.spacing),
-            "frame_interval_s": first.frame_interval,
+            "frame_interval_s": mean_interval(first.times),
         }
+
+    @cached_property
+    def _first(self) -> Peek:
+        """Read once: every checkpoint asks for it."""
+        return self.train.references[0].peek()
 
     def _draw_slices(self, cine: Cine, g: torch.Generator) -> slice:
         start = integer(g, 0, max(0, cine.frames.shape[1] - self.spec.slices))

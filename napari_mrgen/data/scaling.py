@@ -43,3 +43,12 @@ class Scaling:
 
     def invert(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return values.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+
+
+def as_type(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return values as their source stores its own, whole numbers rounded and within its limits."""
+    if dtype.kind not in "iu":
+        return array.astype(dtype)
+    limits = np.iinfo(dtype)
+    whole: npt.NDArray[Any] = np.rint(array).clip(limits.min, limits.max).astype(dtype)
+    return whole

@@ -164,6 +164,22 @@ class TestWindows:
         assert first[0]["frames"].shape == (1, 7, 2, 24, 24)
         assert float(first[0]["cycle"]) == 16
 
+    @pytest.mark.parametrize("count", [4, 7, 9, 12])
+    def test_held_out_windows_of_an_open_series_hold_different_frames(self, tmp_path, count):
+        nifti.write(volume(beating(32)[:count]), tmp_path / "a.nii")
+        windows = CineWindows((), [Reference(tmp_path / "a.nii", "a")] * 4, SPEC)
+        for index in range(4):
+            frames = windows.held_out_window(index)["frames"]
+            assert (frames.diff(dim=0).abs().amax((1, 2, 3)) > 0).all()
+
+    def test_the_description_is_of_the_first_scan_and_needs_its_header_only(self, windows):
+        first = windows.train.references[0]
+        expected = [*first.read().spacing], first.read().frame_interval
+        described = windows.describe()
+        first.path.unlink()
+        assert (described["spacing_mm"], described["frame_interval_s"]) == expected
+        assert windows.describe() == described
+
     def test_memory_is_bounded(self, references):
         windows = CineWindows(references, references, SPEC)
         windows.train._keep_bytes = 1

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_mrgen.data.scaling import Scaling
+from napari_mrgen.data.scaling import Scaling, as_type
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
@@ -37,3 +37,16 @@ def test_one_bright_pixel_on_nothing_still_has_a_scale():
 def test_what_is_not_finite_becomes_zero():
     values = np.array([1.0, np.nan, np.inf, 4.0])
     assert Scaling(0.0, 4.0).apply(values).tolist() == [0.25, 0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32", "float64"])
+def test_a_result_is_of_its_sources_type_and_within_its_limits(dtype):
+    values = np.array([-1e9, -0.6, 0.4, 99.6, 1e9], np.float32)
+    found = as_type(values, np.dtype(dtype))
+    assert found.dtype == dtype
+    if found.dtype.kind == "f":
+        assert found.tolist() == values.tolist()
+    else:
+        limits = np.iinfo(dtype)
+        middle = [max(-1, limits.min), 0, 100]
+        assert found.tolist() == [limits.min, *middle, limits.max]

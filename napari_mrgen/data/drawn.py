@@ -1,0 +1,76 @@
+"""Slices that a model has drawn, as volumes with the size in mm that they would have in a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_mrgen.data.slices import told_of
+from napari_mrgen.volume import Volume
+
+BLOCK = 64
+"""Most samples that are drawn at once."""
+_GOLDEN = 0.6180339887498949
+_ACROSS: Mapping[str, tuple[int, int, int]] = {
+    "axial": (2, 1, 0),
+    "coronal": (1, 2, 0),
+    "sagittal": (0, 2, 1),
+}
+"""Scanner axes (0 right, 1 anterior, 2 superior) along which slices, rows and columns run."""
+
+
+def blocks(count: int) -> Iterator[range]:
+    """Cut the indices of ``count`` samples into blocks."""
+    for start in range(0, count, BLOCK):
+        yield range(start, min(start + BLOCK, count))
+
+
+def levels_of(indices: Sequence[int], level: float | None = None) -> Tensor:
+    """Return the level of each sample, ``(n,)``: as asked for, or else spread from 0 to 1.
+
+    Spread by the golden ratio: a sample's level depends on its own index alone, and however many
+    there are, they lie evenly.
+    """
+    if level is not None:
+        return torch.full((len(indices),), level)
+    places = (0.5 + _GOLDEN * np.asarray(indices, np.float64)) % 1.0
+    return torch.from_numpy(places.astype(np.float32))
+
+
+def told_to(levels: Tensor, age: float | None, sex: str | None) -> tuple[Tensor, dict[str, Any]]:
+    """Return what a network is told of samples, ``(n, 4)``, and the same as columns of a table."""
+    known = {name: value for name, value in (("age", age), ("sex", sex)) if value is not None}
+    columns: dict[str, Any] = {"level": [round(float(level), 4) for level in levels]}
+    columns |= {name: [value] * len(levels) for name, value in known.items()}
+    return told_of(levels, known), columns
+
+
+def drawn(
+    images: Tensor, data: Mapping[str, Any], name: str, axes: str = "nzyx", **changes: Any
+) -> Volume:
+    """Return images ``(n, y, x)`` as samples (``nzyx``) or frames (``tzyx``) of one slice.
+
+    ``data`` is what the training data told of itself (`SliceData.describe`). The slice stands
+    upright around the scanner's centre; whatever its plane, its rows are ``y`` and columns ``x``.
+    Where the training slices were PNG files, lengths are in their pixels, not in mm.
+    """
+    array = images.float().cpu().numpy()[:, None]
+    source = None if data.get("spacing_known", True) else {"spacing_known": False}
+    affine = _affine(data, array.shape[-3:])
+    return Volume(array, axes, affine, name=name, **{"source": source, **changes})
+
+
+def _affine(data: Mapping[str, Any], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1
+    axes = _ACROSS[str(data.get("plane", "axial"))]
+    for column, (axis, size) in enumerate(zip(axes, data["spacing_mm"], strict=True)):
+        # Downwards, to the back and to the patient's left, as upright slices are stored.
+        affine[axis, column] = -float(size)
+        affine[axis, 3] = float(size) * (shape[column] - 1) / 2
+    return affine
