@@ -62,6 +62,12 @@ def ssim(
 
 def ssim_map(prediction: Tensor, truth: Tensor, data_range: float = 1.0) -> Tensor:
     """Return local similarities ``(..., y - 10, x - 10)``; see `ssim`."""
+    luminance, structure = ssim_terms(prediction, truth, data_range)
+    return luminance * structure
+
+
+def ssim_terms(prediction: Tensor, truth: Tensor, data_range: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Return the two factors of `ssim_map`: luminance, and contrast times structure."""
     if min(prediction.shape[-2:]) < SSIM_WINDOW:
         size = "x".join(map(str, prediction.shape[-2:]))
         msg = f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, got {size}"
@@ -74,7 +80,17 @@ def ssim_map(prediction: Tensor, truth: Tensor, data_range: float = 1.0) -> Tens
     luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
     covariance = xy - mean_x * mean_y
     variances = xx - mean_x.square() + yy - mean_y.square()
-    return luminance * (2 * covariance + c2) / (variances + c2)
+    return luminance, (2 * covariance + c2) / (variances + c2)
+
+
+def blur(images: Tensor, width: float) -> Tensor:
+    """Blur 2-D slices with a Gaussian of ``width`` (sigma, in pixels); the edges wrap round."""
+    rows, columns = images.shape[-2:]
+    fy = torch.fft.fftfreq(rows, device=images.device)[:, None]
+    fx = torch.fft.rfftfreq(columns, device=images.device)
+    passed = (-2 * (math.pi * width) ** 2 * (fy.square() + fx.square())).exp()
+    blurred: Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * passed, s=images.shape[-2:])
+    return blurred
 
 
 def radial_power(images: Tensor, bins: int | None = None) -> tuple[Tensor, Tensor]:
@@ -99,7 +115,9 @@ def radial_power(images: Tensor, bins: int | None = None) -> tuple[Tensor, Tenso
     ring = (radius * 2 * bins).long().clamp(max=bins).flatten()
     power = spectrum.new_zeros(*images.shape[:-2], bins + 1)
     power.index_add_(-1, ring, spectrum.flatten(-2))
-    counts = torch.bincount(ring, minlength=bins + 1)
+    counts = spectrum.new_zeros(bins + 1).index_add_(
+        0, ring, torch.ones_like(ring, dtype=spectrum.dtype)
+    )
     frequency = (torch.arange(bins, device=images.device) + 0.5) / (2 * bins)
     return frequency, power[..., :bins] / counts[:bins].clamp(min=1)
 

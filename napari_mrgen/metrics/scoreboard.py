@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+WHOLE_SET = "held-out set"
+"""Subject of a `Score` that is of all held-out subjects at once."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -23,6 +26,7 @@ class Row:
 
     method: str
     subjects: int
+    """0 for figures of the whole set."""
     mean: Mapping[str, float]
     spread: Mapping[str, float]
 
@@ -56,4 +60,4 @@ def _row(method: str, scores: list[Score]) -> Row:
         if values:
             mean[name] = fmean(values)
             spread[name] = stdev(values) if len(values) > 1 else 0.0
-    return Row(method, len({score.subject for score in scores}), mean, spread)
+    return Row(method, len({score.subject for score in scores} - {WHOLE_SET}), mean, spread)

@@ -4,7 +4,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from napari_mrgen.metrics.images import mse, psnr, radial_power, spectral_distance, ssim
+from napari_mrgen.metrics.images import blur, mse, psnr, radial_power, spectral_distance, ssim
 
 
 @pytest.fixture
@@ -96,3 +96,12 @@ def test_doubling_the_contrast_is_a_spectral_distance_of_a_constant(pair):
     expected = 2 * np.log10(2)
     assert float(spectral_distance(2 * images, images)) == pytest.approx(expected, abs=1e-5)
     assert float(spectral_distance(images, images)) == 0
+
+
+def test_blur_agrees_with_scipy_and_keeps_the_mean(pair):
+    from scipy.ndimage import gaussian_filter
+
+    image = pair[1][0]
+    expected = gaussian_filter(image.numpy(), 2.0, mode="wrap", truncate=8)
+    assert blur(image, 2.0).numpy() == pytest.approx(expected, abs=1e-4)
+    assert float(blur(image, 5.0).mean()) == pytest.approx(float(image.mean()), abs=1e-5)
