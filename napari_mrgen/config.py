@@ -85,8 +85,10 @@ def is_plain(annotation: Any) -> bool:
 
 def _first_problem(cls: type[Config], error: ValidationError) -> str:
     problem = error.errors()[0]
-    name = str(problem["loc"][0]) if problem["loc"] else ""
+    said = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return f"{said}."
+    name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return str(unknown("setting", name, cls.model_fields))
-    got = f", got {problem['input']!r}" if name else ""
-    return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}{got}.".removeprefix(": ")
+    return f"{name}: {said[0].lower()}{said[1:]}, got {problem['input']!r}."

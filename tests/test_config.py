@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from napari_mrgen.config import Config, is_plain, setting
 from napari_mrgen.errors import MrgenError
+
+
+class Pair(Config):
+    low: int = setting(0)
+    """Comes first."""
+    high: int = setting(1)
+    """Comes after it."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.low >= self.high:
+            msg = f"The low ({self.low}) must be below the high ({self.high})"
+            raise ValueError(msg)
+        return self
 
 
 class Small(Config):
@@ -49,6 +63,12 @@ def test_a_bad_value_is_one_sentence(values: dict[str, Any], said: str) -> None:
     with pytest.raises(MrgenError, match=said) as caught:
         Small.parse(values)
     assert "\n" not in str(caught.value)
+
+
+def test_values_that_do_not_go_together_are_one_sentence() -> None:
+    with pytest.raises(MrgenError) as caught:
+        Pair.parse({"low": 2})
+    assert str(caught.value) == "The low (2) must be below the high (1)."
 
 
 @pytest.mark.parametrize("text", ["- a\n- b", "rate: [", "3", ""])

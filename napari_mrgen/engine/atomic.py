@@ -8,27 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from napari_mrgen.io.drafts import drafted
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes the place of ``path`` when all of it is on the disk."""
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        with draft.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    with drafted(path) as draft, draft.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
     _sync_folder(path.parent)
-
-
-def remove_drafts(folder: Path) -> None:
-    """Remove what a killed process left half written."""
-    for draft in folder.glob(".*.part"):
-        draft.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,14 +8,13 @@ are called, so a form or ``--help`` can be made from a family without paying for
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_mrgen.config import Config, setting
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.errors import unknown
-from napari_mrgen.io.find import Reference
+from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.volume import Volume
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from napari_mrgen.engine.task import Stage
+    from napari_mrgen.metrics.image_set import Sets
     from napari_mrgen.metrics.scoreboard import Score
 
     Networks = Mapping[str, nn.Module]
@@ -48,6 +48,18 @@ class TrainConfig(Config):
     def stages(self) -> tuple[str, ...]:
         """Names of the stages that this configuration trains, in order."""
         raise NotImplementedError
+
+    def check_stage(self, name: str, *, has_start: bool) -> None:
+        """Refuse to train a stage alone that is not there, or has nothing to go on from."""
+        if name not in self.stages:
+            raise unknown("stage", name, self.stages)
+        if name != self.stages[0] and not has_start:
+            before = self.stages[self.stages.index(name) - 1]
+            msg = (
+                f"Stage {name!r} goes on from what stage {before!r} has learned: name the model "
+                f"that it shall start from, or set {before}_steps=0 to do without."
+            )
+            raise MrgenError(msg)
 
 
 class GenerateConfig(Config):
@@ -141,15 +153,33 @@ class Family:
         config: GenerateConfig,
         inputs: Mapping[str, Volume],
         generator: torch.Generator,
+        data: Mapping[str, Any],
     ) -> Iterator[Volume]:
-        """Yield named results one by one, so that ten thousand samples stream."""
-        return self._call("generation", "generate", networks, trained, config, inputs, generator)  # type: ignore[no-any-return]
+        """Yield named results one by one, so that ten thousand samples stream.
 
-    def score(
-        self, networks: Networks, trained: TrainConfig, references: Iterable[Reference]
-    ) -> Iterator[Score]:
-        """Yield one `Score` a subject and method: the model, and the trivial methods beside it."""
-        return self._call("generation", "score", networks, trained, references)  # type: ignore[no-any-return]
+        ``data`` is what the model knows of its training data: its stage's `Dataset.describe`.
+        """
+        arguments = (networks, trained, config, inputs, generator, data)
+        return self._call("generation", "generate", *arguments)  # type: ignore[no-any-return]
+
+    def score(self, networks: Networks, trained: TrainConfig, inputs: Inputs) -> Iterator[Score]:
+        """Yield one `Score` a subject and method: the model, and the trivial methods beside it.
+
+        Judged on the held-out scans of ``inputs``. Its training scans are there for figures that
+        compare with them, such as copies; there may be none, and such figures are then left out.
+        """
+        return self._call("generation", "score", networks, trained, inputs)  # type: ignore[no-any-return]
+
+    def sets(self, networks: Networks, trained: TrainConfig, inputs: Inputs) -> Sets | None:
+        """Draw the sets of images that `score` judges, from the same seed; None without any.
+
+        Only a family that makes independent images has them, as a function ``sets`` in its
+        ``generation.py``; they are what the figure of `evaluate` shows.
+        """
+        module = importlib.import_module(f"{self.package}.generation")
+        if not hasattr(module, "sets"):
+            return None
+        return module.sets(networks, trained, inputs)  # type: ignore[no-any-return]
 
     def _call(self, module: str, function: str, *arguments: Any) -> Any:
         return getattr(importlib.import_module(f"{self.package}.{module}"), function)(*arguments)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine import events, runs
-from napari_mrgen.engine.atomic import remove_drafts
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose, describe
 from napari_mrgen.engine.environment import record_environment
@@ -24,6 +23,7 @@ from napari_mrgen.engine.runs import Choices, Lookup, Run
 from napari_mrgen.engine.stages import train
 from napari_mrgen.engine.team import Team
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.drafts import remove_drafts
 
 
 def fit(
@@ -136,8 +136,8 @@ def _tell(job: Job, *, resumed: bool) -> Iterator[Event]:
     if finished:
         yield replace(finished[-1], model=str(job.model_path))
         return
-    for folder in (job.run_dir, job.checkpoints):
-        remove_drafts(folder)
+    for name in ("", "checkpoints", "previews", "movies", "figures"):
+        remove_drafts(job.run_dir / name)
     yield from _warnings(job)
     yield from train(job)
 

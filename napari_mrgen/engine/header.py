@@ -76,6 +76,14 @@ def read_header(path: Path) -> Header:
     return header
 
 
+def check_start(path: Path, family: str) -> None:
+    """Refuse a model of another family: its networks mean something else."""
+    found = read_header(path).family
+    if found != family:
+        msg = f"{path.name} is a model of {found}; expected one of {family} to start from."
+        raise MrgenError(msg)
+
+
 def hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -79,3 +79,9 @@ class Trainee:
     saved: int | None = None
     """Step of the last state written."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    was_finished: bool = False
+    """Whether the stage was complete before this process began."""
+
+    @property
+    def is_complete(self) -> bool:
+        return self.was_finished or self.step >= self.stage.steps or self.stage.task.is_done

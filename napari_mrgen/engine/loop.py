@@ -9,7 +9,7 @@ from statistics import fmean
 
 import torch
 
-from napari_mrgen.engine import events
+from napari_mrgen.engine import album, events
 from napari_mrgen.engine.batches import Batches
 from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.job import Job, Trainee
@@ -35,23 +35,21 @@ def train_stage(job: Job, trainee: Trainee) -> Iterator[Event]:
         stage.dataset, job.draws(stage.name), config.batch_size, job.team.rank, job.team.size
     )
     meter = Meter(stage.name, trainee.step, stage.steps)
-    while trainee.step < stage.steps:
+    while not trainee.is_complete:
         if (yield from _obey(job, trainee, meter)) is Wish.STOP:
-            yield from _save(job, trainee)
+            yield from _save(job, trainee, meter)
             return
         _take_step(job, trainee, batches, meter)
         if not job.team.is_first:
             continue
         began = time.monotonic()
-        is_last = trainee.step == stage.steps
+        is_last = trainee.is_complete
         if meter.is_due(trainee.step) or is_last:
             yield meter.read(trainee.step)
         if trainee.step % config.preview_every == 0 or is_last:
             yield from _look(job, trainee)
         if trainee.step % config.save_every == 0 or is_last:
-            if meter.has_losses:
-                yield meter.read(trainee.step)  # What is not a number is not saved.
-            yield from _save(job, trainee)
+            yield from _save(job, trainee, meter)
         meter.leave_out(time.monotonic() - began)
 
 
@@ -80,8 +78,9 @@ def _obey(job: Job, trainee: Trainee, meter: Meter) -> Generator[Event, None, Wi
         job.control.wait(_BEAT)
         wish = job.team.agree(job.wish())
         if not is_saved and time.monotonic() - began > LONG_PAUSE:
-            is_saved = True
-            yield from _save(job, trainee)
+            meter.leave_out(time.monotonic() - began)
+            began, is_saved = time.monotonic(), True
+            yield from _save(job, trainee, meter)
             if job.team.size > 1:
                 job.control.stop()  # Elsewhere others wait for these machines.
     meter.leave_out(time.monotonic() - began)
@@ -90,9 +89,11 @@ def _obey(job: Job, trainee: Trainee, meter: Meter) -> Generator[Event, None, Wi
     return wish
 
 
-def _save(job: Job, trainee: Trainee) -> Iterator[Event]:
+def _save(job: Job, trainee: Trainee, meter: Meter) -> Iterator[Event]:
     if not job.team.is_first or trainee.saved == trainee.step:
         return
+    if meter.has_losses:
+        yield meter.read(trainee.step)  # What is not a number is not saved.
     stage, average = trainee.stage, trainee.average
     path = save_state(job.checkpoints, trainee.index, stage.name, trainee.step, stage.task, average)
     job.save_model(job.model_path, trainee)
@@ -125,6 +126,7 @@ def _look(job: Job, trainee: Trainee) -> Iterator[Event]:
     for number, volume in enumerate(volumes):
         path = job.run_dir / "previews" / f"{trainee.index}-{stage.name}-{step:08d}-{number}.nii"
         nifti.write(volume, path)
+        album.keep(volume, path.with_suffix(".png"))
         paths.append(str(path.relative_to(job.run_dir)))
     if paths:
         _thin_out(job.run_dir / "previews", len(paths) * _PREVIEWS_KEPT)

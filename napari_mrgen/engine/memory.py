@@ -45,7 +45,7 @@ class Cost:
 
 
 def measure_step(
-    build: Callable[[], tuple[Task, Batch]], autocast: torch.dtype | None = None
+    build: Callable[[], tuple[Task, Batch]], autocast: torch.dtype | None = None, step: int = 0
 ) -> Cost:
     """Count the work and the memory of a training step.
 
@@ -56,6 +56,8 @@ def measure_step(
         so that it costs no memory. A step must not read a value (``float(loss)``).
     autocast
         ``torch.bfloat16`` where the training will use it.
+    step
+        The one to measure, where steps differ: the dearest.
     """
     ledger = _Ledger()
     with FakeTensorMode(allow_non_fake_inputs=True), ledger:
@@ -64,7 +66,7 @@ def measure_step(
         for network in task.networks.values():
             network.forward = in_precision(network.forward, autocast)
         with _listed(task.networks, rows), _without_optimizers(task):
-            task.step(batch, 0, Draws((0,)))
+            task.step(batch, step, Draws((0,)))
     weights = sum(_bytes(network) for network in task.networks.values())
     kept = sum(_state_bytes(optimizer) for optimizer in task.optimizers.values())
     averaged = sum(_bytes(task.networks[name]) for name in task.shipped)

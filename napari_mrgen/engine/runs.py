@@ -5,6 +5,7 @@ No torch here: a window opens a run folder before torch is loaded.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -184,8 +185,11 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def _write_reference(run_dir: Path, reference: Reference) -> dict[str, Any]:
+    folder = run_dir.resolve()
+    resolved = functools.cache(Path.resolve)  # slices share a folder, which may be far away
+
     def place(path: Path) -> str:
-        path, folder = path.resolve(), run_dir.resolve()
+        path = resolved(path.parent) / path.name
         # Inside the run folder paths are relative, so that the folder can be moved.
         return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
@@ -193,13 +197,20 @@ def _write_reference(run_dir: Path, reference: Reference) -> dict[str, Any]:
         "path": place(reference.path),
         "subject": reference.subject,
         "labels": [place(path) for path in reference.labels],
+        "slices": [place(path) for path in reference.slices],
+        "covariates": dict(reference.covariates),
         "fingerprint": fingerprint(reference.path),
     }
 
 
 def _parse_reference(run_dir: Path, entry: Mapping[str, Any]) -> Reference:
-    labels = tuple(run_dir / path for path in entry["labels"])
-    return Reference(run_dir / entry["path"], entry["subject"], labels)
+    return Reference(
+        path=run_dir / entry["path"],
+        subject=entry["subject"],
+        labels=tuple(run_dir / path for path in entry["labels"]),
+        slices=tuple(run_dir / path for path in entry.get("slices", ())),
+        covariates=entry.get("covariates", {}),
+    )
 
 
 def _interruption() -> events.Failed:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from napari_mrgen.engine import events, runs
+from napari_mrgen.engine import album, events, runs
 from napari_mrgen.engine.average import Average
 from napari_mrgen.engine.building import DrawingFrom
 from napari_mrgen.engine.checkpoint import load_weights, put_weights
+from napari_mrgen.engine.curves import draw_curves, read_curves
 from napari_mrgen.engine.events import Event
-from napari_mrgen.engine.header import read_header
+from napari_mrgen.engine.header import check_start, first_line, read_header
 from napari_mrgen.engine.job import Job, Trainee
 from napari_mrgen.engine.loop import train_stage
 from napari_mrgen.engine.records import write_scoreboard
@@ -39,7 +40,7 @@ def train(job: Job) -> Iterator[Event]:
         else:
             yield from _train(job, last)
         is_stopped = job.team.agree(job.wish()) is Wish.STOP
-        if last.step < stage.steps or (is_stopped and index + 1 < len(names)):
+        if not last.is_complete or (is_stopped and index + 1 < len(names)):
             yield events.Stopped(name, last.step)
             return
         last.average.hand_over()
@@ -56,9 +57,7 @@ def stage_names(job: Job) -> tuple[str, ...]:
     known, wanted = job.config.stages, job.choices.only_stage
     if wanted is None:
         return known
-    if wanted not in known:
-        msg = f"There is no stage {wanted!r}; known ones: {', '.join(known)}."
-        raise MrgenError(msg)
+    job.config.check_stage(wanted, has_start=job.choices.start_from is not None)
     return known[: known.index(wanted) + 1]
 
 
@@ -76,10 +75,6 @@ def _build(job: Job, source: Iterator[Stage], index: int) -> Stage:
 def _enrol(job: Job, index: int, stage: Stage) -> Trainee:
     """Bring networks and optimizers to the device, with an average beside them."""
     task = stage.task
-    is_first = job.choices.only_stage is not None or index == 0
-    if job.choices.start_from is not None and is_first:
-        source = Path(job.choices.start_from)
-        put_weights(task.networks, load_weights(source), source.name)
     # Copied before the networks are prepared: their copies must not call the originals.
     average = Average({name: task.networks[name] for name in task.shipped}, job.config.ema_decay)
     for network in (*task.networks.values(), *average.networks.values()):
@@ -92,23 +87,59 @@ def _enrol(job: Job, index: int, stage: Stage) -> Trainee:
 def _take_finished(job: Job, trainee: Trainee) -> None:
     path = job.stage_model_path(trainee.stage.name)
     put_weights(trainee.average.networks, load_weights(path), path.name)
-    trainee.step, trainee.metrics = trainee.stage.steps, read_header(path).metrics
+    header = read_header(path)
+    trainee.step, trainee.metrics, trainee.was_finished = header.step, header.metrics, True
+
+
+def _take_start(job: Job, trainee: Trainee) -> None:
+    """Let the first stage trained take over the networks of the model to start from, if any."""
+    if job.choices.start_from is None or not (job.choices.only_stage or trainee.index == 0):
+        return
+    source = Path(job.choices.start_from)
+    check_start(source, job.family.name)
+    weights, networks = load_weights(source), trainee.stage.task.networks
+    if not weights.keys() & networks.keys():
+        msg = (
+            f"{source.name} has no network of stage {trainee.stage.name}: expected one of "
+            f"{', '.join(networks)}, got {', '.join(weights)}; start from another model."
+        )
+        raise MrgenError(msg)
+    put_weights(networks, weights, source.name)
+    put_weights(trainee.average.networks, weights, source.name)
 
 
 def _train(job: Job, trainee: Trainee) -> Iterator[Event]:
     """Train a stage from its newest state on; when complete, let it write its results."""
     stage = trainee.stage
-    trainee.step, damaged = load_state(job.checkpoints, stage.name, stage.task, trainee.average)
+    step, damaged = load_state(job.checkpoints, stage.name, stage.task, trainee.average)
+    if step is None:
+        _take_start(job, trainee)
+    trainee.step = step or 0
     for name in damaged:
         yield events.Warned(f"The checkpoint {name} is damaged and was passed over.")
     yield events.StageStarted(stage.name, stage.title, trainee.step, stage.steps)
     yield from train_stage(job, trainee)
-    if trainee.step == stage.steps and job.team.is_first:
+    if trainee.is_complete and job.team.is_first:
         yield events.Progressed(f"Writing the results of stage {stage.name}")
         with torch.no_grad():
             stage.task.finish(trainee.average.networks, job.run_dir)
-        # Last, since it says that the stage is finished.
+        # After all that a resumed run would need again: it says that the stage is finished.
         job.save_model(job.stage_model_path(stage.name), trainee)
+        yield from _look_back(job, trainee)
+
+
+def _look_back(job: Job, trainee: Trainee) -> Iterator[Event]:
+    """Leave a movie of the stage's previews, and its curves as a figure."""
+    stage, folder = trainee.stage, job.run_dir
+    try:
+        pictures = sorted((folder / "previews").glob(f"{trainee.index}-{stage.name}-*-0.png"))
+        album.bind(pictures, folder / "movies" / f"{stage.name}_training.gif")
+        curves = read_curves(folder / "metrics.csv", stage.name)
+        draw_curves(curves, stage.title, folder / "figures" / f"{stage.name}_curves.png")
+    except Exception as error:  # noqa: BLE001 - no picture is worth a finished training
+        yield events.Warned(
+            f"The movie or the curves of stage {stage.name} are missing ({first_line(error)})."
+        )
 
 
 def _conclude(job: Job, trainee: Trainee) -> Iterator[Event]:
@@ -128,8 +159,8 @@ def _conclude(job: Job, trainee: Trainee) -> Iterator[Event]:
 
 def _score(job: Job, trainee: Trainee) -> Generator[Event, None, Scoreboard | None]:
     """Score subject by subject; None if a stop was asked for."""
-    references = job.inputs.test(job.family.train_inputs[0].role)
-    source = job.family.score(trainee.average.networks, job.config, references)
+    subjects = {scan.subject for scan in job.inputs.test(job.family.train_inputs[0].role)}
+    source = job.family.score(trainee.average.networks, job.config, job.inputs)
     scores: list[Score] = []
     seen: set[str] = set()
     while not job.control.is_stopped:
@@ -140,5 +171,5 @@ def _score(job: Job, trainee: Trainee) -> Generator[Event, None, Scoreboard | No
         scores.append(score)
         if score.subject not in seen:
             seen.add(score.subject)
-            yield events.Progressed("Scoring on held-out subjects", len(seen) / len(references))
+            yield events.Progressed("Scoring on held-out subjects", len(seen) / len(subjects))
     return None

@@ -56,10 +56,12 @@ def save_state(
     return path
 
 
-def load_state(folder: Path, stage: str, task: Task, average: Average) -> tuple[int, list[str]]:
+def load_state(
+    folder: Path, stage: str, task: Task, average: Average
+) -> tuple[int | None, list[str]]:
     """Load the newest whole state of a stage; return its step, and the names of damaged files.
 
-    Without one the step is 0 and nothing is changed.
+    Without one the step is None and nothing is changed.
     """
     damaged = []
     for saved in saved_states(folder):
@@ -76,7 +78,7 @@ def load_state(folder: Path, stage: str, task: Task, average: Average) -> tuple[
         for name, values in _entries(state, "average"):
             average.networks[name].load_state_dict(values)
         return saved.step, damaged
-    return 0, damaged
+    return None, damaged
 
 
 def _read(path: Path) -> dict[str, Any] | None:

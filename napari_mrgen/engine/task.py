@@ -75,6 +75,14 @@ class Task:
     )
     """Set by the engine: where several processes train, each has seen its part of the batch."""
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the stage ends after this step, before its length: asked after every step.
+
+        All processes must say the same, and a resumed run too: it follows from networks or buffers.
+        """
+        return False
+
     def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
         """Do all updates of one training step; return the losses by name (detached scalars)."""
         raise NotImplementedError

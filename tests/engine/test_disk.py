@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_mrgen.engine.atomic import remove_drafts, replacing
+from napari_mrgen.engine.atomic import replacing
 from napari_mrgen.engine.runs import Run
 from napari_mrgen.engine.state import saved_states
 from tests.engine.conftest import Nursery, digest_state
@@ -57,8 +57,10 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
-    (tmp_path / ".state.pt.part").write_bytes(b"half")
-    (tmp_path / "state.pt").write_bytes(b"whole")
-    remove_drafts(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+def test_drafts_of_killed_processes_are_removed(nursery: Nursery, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    assert nursery.run(run_dir, CONFIG, stop_at=["first", 2]) == 0
+    for name in ("checkpoints", "previews"):
+        (run_dir / name / ".1.part.file.nii").write_bytes(b"half")
+    assert nursery.run(run_dir, CONFIG) == 0
+    assert not list(run_dir.rglob(".*"))

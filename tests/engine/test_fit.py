@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from napari_mrgen.engine import events, loop
-from napari_mrgen.engine.checkpoint import load_weights
+from napari_mrgen.engine.checkpoint import load_weights, save_model
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.header import read_header
+from napari_mrgen.engine.header import Header, read_header
+from napari_mrgen.engine.meter import Meter
 from napari_mrgen.engine.runs import Run, read_preview, watch
+from napari_mrgen.engine.state import saved_states
 from tests.engine import toy
 
 
@@ -27,6 +29,15 @@ def train(folder: Path, control: Control | None = None, **more: Any) -> Iterator
     inputs = toy.inputs(folder / "inputs")
     options = {"precision": "32-true", "device": "cpu", **more}
     return fit(toy.FAMILY, config, inputs, folder / "run", control or Control(), **options)
+
+
+def stopping_at(step: int, monkeypatch: pytest.MonkeyPatch, wish: str = "stop") -> Control:
+    """Return a control that is told to stop, or to pause, while a step is taken."""
+    control = Control()
+    monkeypatch.setattr(
+        toy, "on_step", lambda _, here: getattr(control, wish)() if here == step else None
+    )
+    return control
 
 
 def last(source: Iterator[Event]) -> Event:
@@ -61,7 +72,7 @@ class TestWholeRun:
             *("config.yaml", "inputs.json", "run.json", "environment.json", "events.jsonl"),
             *("metrics.csv", "tensorboard", "checkpoints", "previews", "scoreboard.json"),
             *("model.safetensors", "model-first.safetensors", "model-second.safetensors"),
-            "finished.jsonl",
+            *("finished.jsonl", "movies", "figures"),
         }
         assert len(list((folder / "run" / "checkpoints").iterdir())) == 2
 
@@ -120,15 +131,22 @@ def test_a_run_in_bfloat16_trains(tmp_path: Path) -> None:
 
 class TestStages:
     def test_one_stage_alone(self, tmp_path: Path) -> None:
-        told = list(train(tmp_path, only_stage="second"))
-        assert [e.stage for e in told if isinstance(e, events.StageStarted)] == ["second"]
+        told = list(train(tmp_path, only_stage="first"))
+        assert [e.stage for e in told if isinstance(e, events.StageStarted)] == ["first"]
         assert isinstance(told[-1], events.Finished)
 
+    def test_a_later_stage_alone_needs_a_model_to_start_from(self, tmp_path: Path) -> None:
+        failed = last(train(tmp_path, only_stage="second"))
+        assert isinstance(failed, events.Failed)
+        assert "first_steps=0" in failed.message
+
     def test_one_stage_resumes_as_itself(self, tmp_path: Path) -> None:
-        control = Control()
+        list(train(tmp_path / "a", only_stage="first"))
+        start, control = tmp_path / "a" / "run", Control()
         control.stop()
-        assert last(train(tmp_path, control, only_stage="second")) == events.Stopped("second", 0)
-        told = list(resume(tmp_path / "run", toy.lookup, Control()))
+        stopped = last(train(tmp_path / "b", control, only_stage="second", start_from=start))
+        assert stopped == events.Stopped("second", 0)
+        told = list(resume(tmp_path / "b" / "run", toy.lookup, Control()))
         assert [e.stage for e in told if isinstance(e, events.StageStarted)] == ["second"]
 
     def test_start_from_takes_over_the_networks_of_that_name(self, tmp_path: Path) -> None:
@@ -136,6 +154,34 @@ class TestStages:
         list(train(tmp_path / "b", only_stage="second", start_from=tmp_path / "a" / "run", steps=0))
         a, b = (load_weights(tmp_path / n / "run")["predictor"] for n in "ab")
         assert all(torch.equal(a[key], b[key]) for key in a)
+
+    def test_a_model_to_start_from_has_to_fit(self, tmp_path: Path) -> None:
+        start = tmp_path / "start.safetensors"
+        for family, network, said in (
+            ("other", "predictor", "a model of other"),
+            ("toy", "stranger", "expected one of predictor"),
+        ):
+            header = Header(family, "first", 1, {}, {}, (network,))
+            save_model(start, {network: toy.Predictor(4, 0)}, header)
+            failed = last(train(tmp_path / family, start_from=start))
+            assert isinstance(failed, events.Failed)
+            assert said in failed.message
+
+    @pytest.mark.parametrize("kind", [events.StageStarted, events.Evaluated, events.Saved])
+    def test_a_run_needs_its_start_only_once(self, tmp_path: Path, kind: type[Event]) -> None:
+        """Stopped at step 0, within the first stage, or at its end: a moved model is not missed."""
+        list(train(tmp_path / "a", only_stage="first"))
+        start = (tmp_path / "a" / "run" / "model.safetensors").rename(tmp_path / "start")
+        list(train(tmp_path / "whole", start_from=start))
+        control = Control()
+        for event in train(tmp_path / "b", control, start_from=start, save_every=6):
+            if isinstance(event, kind):
+                control.stop()
+        start.unlink()
+        resumed = last(resume(tmp_path / "b" / "run", toy.lookup, Control()))
+        assert isinstance(resumed, events.Finished)
+        whole, b = (load_weights(tmp_path / n / "run")["predictor"] for n in ("whole", "b"))
+        assert all(torch.equal(whole[key], b[key]) for key in whole)
 
     def test_together_equals_one_after_the_other(self, tmp_path: Path) -> None:
         list(train(tmp_path / "both"))
@@ -182,6 +228,21 @@ class TestControl:
         assert [type(e) for e in told[-2:]] == [events.Saved, events.Stopped]
         assert any(isinstance(e, events.Paused) for e in told)
 
+    @pytest.mark.parametrize("wish", ["stop", "pause"])
+    def test_what_was_saved_was_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str
+    ) -> None:
+        monkeypatch.setattr(loop, "LONG_PAUSE", 0.0)
+        monkeypatch.setattr(Meter, "is_due", lambda *_: False)
+        control = stopping_at(2, monkeypatch, wish)
+        told = []
+        for event in train(tmp_path, control, save_every=100):
+            told.append(event)
+            if isinstance(event, events.Saved):
+                control.stop()
+        assert isinstance(told[-1], events.Stopped)
+        assert [e.step for e in told if isinstance(e, events.Stepped | events.Saved)] == [3, 3]
+
     def test_a_stopped_run_has_a_model(self, tmp_path: Path) -> None:
         control = Control()
         for event in train(tmp_path, control):
@@ -210,6 +271,16 @@ class TestFailure:
         assert isinstance(failed, events.Failed)
         assert "no longer a number" in failed.message
         assert "learning rate" in failed.advice
+
+    def test_nor_when_a_stop_is_asked_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Meter, "is_due", lambda *_: False)
+        control = stopping_at(2, monkeypatch)
+        failed = last(train(tmp_path, control, learning_rate=1e30, save_every=100))
+        assert isinstance(failed, events.Failed)
+        assert "no longer a number" in failed.message
+        assert not saved_states(tmp_path / "run" / "checkpoints")
 
     def test_a_folder_in_use_is_refused(self, tmp_path: Path) -> None:
         first = train(tmp_path)
@@ -244,6 +315,16 @@ class TestFailure:
 
 
 class TestWarnings:
+    def test_pictures_that_cannot_be_drawn_fail_nothing(self, tmp_path: Path) -> None:
+        torn = tmp_path / "run" / "previews" / "0-first-00000000-0.png"
+        told = []
+        for event in train(tmp_path):
+            told.append(event)
+            if isinstance(event, events.StageStarted) and event.stage == "first":
+                torn.write_bytes(b"torn")
+        assert any("of stage first" in e.message for e in told if isinstance(e, events.Warned))
+        assert isinstance(told[-1], events.Finished)
+
     def test_changed_inputs_are_told(self, tmp_path: Path) -> None:
         control = Control()
         control.stop()

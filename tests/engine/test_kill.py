@@ -63,7 +63,7 @@ def kill(pid: int) -> None:
 def strike_save(run_dir: Path, pid: int) -> bool:
     """Kill when half of a checkpoint is written; return whether that was seen."""
     while is_alive(pid):
-        for draft in run_dir.glob("checkpoints/.*.part"):
+        for draft in run_dir.glob("checkpoints/.*.part.*"):
             kill(pid)
             return draft.exists()
         time.sleep(0.0005)

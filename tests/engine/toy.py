@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class ToyConfig(TrainConfig):
     """Numbers that a network carries along, to make saving slow."""
     fail_at: int = setting(-1)
     """Step of the second stage that raises."""
+    enough: int = setting(0, ge=0)
+    """Steps after which the first stage finds that it is done; 0 is never."""
     learning_rate: float = setting(1e-2, gt=0)
     """Of all optimizers."""
 
@@ -96,6 +98,11 @@ class ToyData:
 
 class First(Task):
     """Denoise, with noise and dropout drawn from the step."""
+
+    @property
+    def is_done(self) -> bool:
+        predictor = self.networks["predictor"]
+        return bool(self.enough) and int(predictor.norm.num_batches_tracked) >= self.enough
 
     def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
         on_step("first", step)
@@ -159,8 +166,9 @@ def networks(config: ToyConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
 def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage]:
     first = build(config)["predictor"]
     adam = torch.optim.AdamW(first.parameters(), lr=config.learning_rate)
-    task = First({"predictor": first}, {"predictor": adam}, ("predictor",))
-    yield Stage("first", "First", config.steps, ToyData(), _configured(task, config))
+    task = _configured(First({"predictor": first}, {"predictor": adam}, ("predictor",)), config)
+    task.enough = config.enough
+    yield Stage("first", "First", config.steps, ToyData(), task)
     both = build(config)
     both["predictor"] = copy.deepcopy(first)
     optimizers: dict[str, torch.optim.Optimizer] = {
@@ -173,6 +181,7 @@ def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage]:
 
 def _configured(task: First, config: ToyConfig) -> First:
     task.rate, task.width, task.fail_at = config.learning_rate, config.width, config.fail_at
+    task.enough = 0
     return task
 
 
@@ -182,14 +191,15 @@ def generate(
     config: GenerateConfig,
     inputs: Mapping[str, Volume],
     generator: torch.Generator,
+    data: Mapping[str, Any],
 ) -> Iterator[Volume]:
     for index in range(config.samples):
         array = nets["predictor"](torch.randn(1, 1, 8, 8, generator=generator))[0].numpy()
         yield Volume(array, "zyx", np.eye(4), name=f"sample {index}")
 
 
-def score(nets: Networks, trained: TrainConfig, references: Iterable[Reference]) -> Iterator[Score]:
-    for reference in references:
+def score(nets: Networks, trained: TrainConfig, inputs: Inputs) -> Iterator[Score]:
+    for reference in inputs.test("image"):
         for method, factor in (("model", 1.0), ("baseline", 2.0)):
             yield Score(method, reference.subject, {"mse": factor})
 
