@@ -38,6 +38,16 @@ def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
     return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
 
 
+def bce_loss(real: Tensor, fake: Tensor, certainty: float = 1.0) -> Tensor:
+    """Loss of a discriminator from its logits: binary cross-entropy (Goodfellow et al., 2014).
+
+    Real images count as ``certainty``, so that a discriminator need not be too sure of them.
+    """
+    wanted = torch.full_like(real, certainty)
+    true = functional.binary_cross_entropy_with_logits(real, wanted)
+    return true + functional.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+
+
 def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
     """R1: mean squared gradient of the logits at real inputs (Mescheder et al., ICML 2018)."""
     (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)

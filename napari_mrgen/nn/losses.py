@@ -12,6 +12,15 @@ def charbonnier(error: Tensor, width: float = 0.01) -> Tensor:
     return ((error.square() + width * width).sqrt() - width).mean()
 
 
+def log_mse(error: Tensor, dims: int, floor: float = 1e-4) -> Tensor:
+    """Mean logarithm of the squared error, which is averaged over the last ``dims`` axes first.
+
+    It is PSNR up to sign and unit: each image counts alike, however large its error. Below
+    ``floor``, noise of a hundredth of the intensity range, less error gains little.
+    """
+    return (error.square().mean(tuple(range(-dims, 0))) + floor).log().mean()
+
+
 def spectral_loss(prediction: Tensor, truth: Tensor, band: tuple[float, float]) -> Tensor:
     """Mean absolute difference of the log10 radial power of two sets of images ``(..., y, x)``.
 
@@ -19,8 +28,8 @@ def spectral_loss(prediction: Tensor, truth: Tensor, band: tuple[float, float]) 
     """
     frequency, power = radial_power(prediction.float())
     _, reference = radial_power(truth.float())
-    inside = (frequency >= band[0]) & (frequency <= band[1])
+    inside = ((frequency >= band[0]) & (frequency <= band[1])).to(power)
     floor = 1e-9
     means = [p.flatten(0, -2).mean(0) + floor for p in (power, reference)]
     ratio = means[0].log10() - means[1].log10()
-    return ratio[inside].abs().mean()
+    return (ratio.abs() * inside).sum() / inside.sum()

@@ -1,7 +1,14 @@
+import math
+
 import pytest
 import torch
 
-from napari_mrgen.nn.discriminators import PatchDiscriminator, gradient_penalty, hinge_loss
+from napari_mrgen.nn.discriminators import (
+    PatchDiscriminator,
+    bce_loss,
+    gradient_penalty,
+    hinge_loss,
+)
 
 
 def test_patches_overlap_at_an_eighth_of_the_resolution():
@@ -17,3 +24,14 @@ def test_hinge_loss_is_zero_once_real_and_fake_are_told_apart():
 def test_penalty_is_the_squared_gradient():
     x = torch.ones(4, 3, requires_grad=True)
     assert float(gradient_penalty((2 * x).sum(1), x)) == pytest.approx(12)
+
+
+def test_cross_entropy_is_least_where_the_discriminator_is_as_sure_as_it_shall_be():
+    fake = torch.full((4, 1), -20.0)
+    sure = torch.tensor(0.9).logit()
+    losses = [
+        float(bce_loss(logit.expand(4, 1), fake, 0.9)) for logit in (sure - 1, sure, sure + 1)
+    ]
+    assert min(losses) == losses[1]
+    undecided = torch.zeros(4, 1)
+    assert float(bce_loss(undecided, undecided)) == pytest.approx(2 * math.log(2))
