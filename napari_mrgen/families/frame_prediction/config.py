@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from napari_mrgen.config import setting
 from napari_mrgen.engine.family import GenerateConfig, TrainConfig
@@ -16,26 +18,32 @@ class FramePredictionConfig(TrainConfig):
     network: Literal["flow", "simple_ugen"] = setting("flow")
     """``flow`` warps the last real frame and adds a residual; ``simple_ugen`` is the network of
     VolumetricVideo, which paints each volume anew."""
-    autoencoder_steps: int = setting(2100, ge=0, le=10_000_000, unit="steps")
+    autoencoder_steps: int = setting(3000, ge=0, le=10_000_000, unit="steps")
     """Length of the first stage, which learns the motion; 0 leaves it out."""
-    gan_steps: int = setting(220, ge=0, le=10_000_000, unit="steps", title="GAN steps")
+    gan_steps: int = setting(180, ge=0, le=10_000_000, unit="steps", title="GAN steps")
     """Length of the second stage, which learns the texture; 0 leaves it out. Without the first
     stage it trains the whole network."""
     patch: int = setting(128, ge=32, le=1024, unit="pixels")
-    """Width and height of the training windows; at generation any size works."""
+    """Width and height of the training windows, in steps of 32 (16 where no share trains at half
+    resolution); at generation any size works."""
     slices: int = setting(2, ge=1, le=64)
-    """Neighbouring slices in a training window; at generation all slices are used."""
+    """Neighbouring slices in a training window, for SimpleUGen a multiple of 4; at generation all
+    slices are used."""
     width: int = setting(32, ge=4, le=512, level="advanced")
     """Channels at the finest level of the flow network; deeper levels have 2, 3 and 4 times as
     many. SimpleUGen has as many as there are frames of context."""
     context: int = setting(5, ge=2, le=32, unit="frames", level="advanced")
     """Frames that the network is given."""
     frames_per_pass: int = setting(5, ge=1, le=32, unit="frames", level="advanced")
-    """Frames that one pass of the network predicts; it then sees them and goes on."""
+    """Frames that one pass of the network predicts; it then sees them and goes on. SimpleUGen
+    predicts 1."""
     passes: int = setting(2, ge=1, le=16, level="advanced")
     """Passes that a roll-out in training grows to."""
     gradient_passes: int = setting(2, ge=1, le=16, level="advanced")
     """Gradients flow back through so many of the last passes."""
+    loss: Literal["log", "absolute"] = setting("log", level="advanced")
+    """What the autoencoder makes small: ``log``, the logarithm of each frame's squared error, is
+    most exact in the end; ``absolute``, the mean absolute error, learns large motion sooner."""
     coarse_share: float = setting(0.65, ge=0, le=1, level="advanced")
     """Share of the first stage that trains at half resolution: there a step takes a quarter of the
     time, and the motion is the same."""
@@ -59,6 +67,20 @@ class FramePredictionConfig(TrainConfig):
     """Share of windows where the prediction starts later than at the next frame."""
     ema_decay: float = setting(0.995, ge=0, lt=1, level="advanced", title="Weight averaging")
     """Decay of the moving average of the weights; the average is what is saved as the model."""
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        step = 32 if self.coarse_share and self.autoencoder_steps else 16
+        if self.patch % step:
+            msg = f"the patch must be a multiple of {step}, got {self.patch}"
+            raise ValueError(msg)
+        if self.network == "simple_ugen" and self.slices % 4:
+            msg = f"slices must be a multiple of 4 for simple_ugen, got {self.slices}"
+            raise ValueError(msg)
+        if self.network == "simple_ugen" and self.frames_per_pass != 1:
+            msg = f"frames_per_pass must be 1 for simple_ugen, got {self.frames_per_pass}"
+            raise ValueError(msg)
+        return self
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -139,7 +161,8 @@ Mended: every predicted frame counts, the first too, and gradients flow through 
 PReLU slope a channel, so that any size works (padded); the 99.5th percentile is 1 and no sigmoid
 squeezes the output, so bright blood can be reached; the discriminator learns at about the rate of
 the generator; patients are split before windows are cut; series with fewer slices are padded, not
-skipped. The rate of 1e-4 and the 100 epochs became 1e-3 and a length that a CPU can do.
+skipped. The rate of 1e-4 and the 100 epochs became 1e-3 and a length that a CPU can do. The GAN's
+image error stays beside the discriminator's opinion; the original drops it.
 """
 
 PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "seed": SEED}

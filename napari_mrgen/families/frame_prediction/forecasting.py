@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mrgen.data.scaling import Scaling
-from napari_mrgen.families.frame_prediction.networks import FlowPredictor, roll_out
+from napari_mrgen.families.frame_prediction.networks import (
+    FlowPredictor,
+    last_frames,
+    roll_out,
+)
 from napari_mrgen.nn.warp import warp
 
 Networks = Mapping[str, nn.Module]
@@ -91,7 +95,7 @@ def carry_labels(
     masks = torch.stack([(labels == value).float() for value in values])[None]
     masks = pad(masks, network.multiple)[0].transpose(0, 1)  # (z, label, y, x)
     moved: list[Tensor] = []
-    recent = padded[:, -network.seen :]
+    recent = last_frames(padded, network.seen)
     for done in range(0, count, network.count):
         told = (lead + done, lead + cycle)
         for flow in network.displacement(padded, recent, *told).unbind(1):

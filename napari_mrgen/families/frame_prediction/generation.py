@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from napari_mrgen.data.cine import add_rician_noise, find_cycle
-from napari_mrgen.data.scaling import Scaling
+from napari_mrgen.data.scaling import Scaling, as_type
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.frame_prediction.config import (
     FramePredictionConfig,
     FramePredictionGenerateConfig,
 )
 from napari_mrgen.families.frame_prediction.forecasting import predict
-from napari_mrgen.families.frame_prediction.scoring import score
+from napari_mrgen.families.frame_prediction.scoring import has_gan, score
 from napari_mrgen.volume import Volume
 
 __all__ = ["generate", "score"]
@@ -31,14 +31,12 @@ def generate(
     config: FramePredictionGenerateConfig,
     inputs: Mapping[str, Volume],
     generator: torch.Generator,
+    data: Mapping[str, Any],
 ) -> Iterator[Volume]:
     """Yield the predicted cine; of several samples, axis ``n``, and their spread beside it."""
+    del data  # All that is needed is in the cine.
     volume = inputs["cine"]
-    if config.stage == "gan" and "texture" not in networks and "autoencoder" in trained.stages:
-        msg = "This model has no GAN stage; choose stage 'best' or 'autoencoder', or train it."
-        raise MrgenError(msg)
-    left_out = "texture" if config.stage == "autoencoder" else None
-    chosen = {name: network for name, network in networks.items() if name != left_out}
+    chosen = _choose(networks, trained, config.stage)
     start = volume.size("t") - 1 if config.start_frame is None else config.start_frame
     cycle = _cycle(volume) if config.cycle is None else config.cycle
     frames = context_frames(volume, start, trained.context, cycle)
@@ -50,20 +48,39 @@ def generate(
     yield from _results(volume, start, frames, np.stack(drawn), config)
 
 
+def _choose(networks: Networks, trained: FramePredictionConfig, stage: str) -> Networks:
+    """Return the networks of a stage; of the flow network the GAN stage is only the texture."""
+    if stage == "gan" and not has_gan(networks, trained):
+        msg = "This model has no GAN stage; choose stage 'best' or 'autoencoder', or train it."
+        raise MrgenError(msg)
+    if stage != "autoencoder":
+        return networks
+    if "autoencoder" not in trained.stages:
+        msg = "This model has no autoencoder stage; choose stage 'best' or 'gan', or train it."
+        raise MrgenError(msg)
+    if has_gan(networks, trained) and "texture" not in networks:
+        msg = (
+            "The GAN stage trained the autoencoder of this model further; use the run's "
+            "model-autoencoder.safetensors with stage 'best'."
+        )
+        raise MrgenError(msg)
+    return {"generator": networks["generator"]}
+
+
 def context_frames(volume: Volume, start: int, context: int, cycle: int) -> np.ndarray[Any, Any]:
-    """Return the frames up to ``start``; in a periodic series the last come before the first."""
+    """Return the frames up to ``start``; in a whole cycle the last come before the first."""
     count = volume.size("t")
     if start >= count:
         msg = f"Cannot start after frame {start}: this cine has frames 0 to {count - 1}."
         raise MrgenError(msg)
     first = start - context + 1
-    if first < 0 and not cycle:
+    if first < 0 and not 0 < cycle <= count:
         msg = (
             f"The model needs {context} frames to start from, and frame {start} has only "
             f"{start} before it; start after frame {context - 1} or later."
         )
         raise MrgenError(msg)
-    return volume.array[[index % (cycle or count) for index in range(first, start + 1)]]
+    return volume.array[[i if i >= 0 else i % cycle for i in range(first, start + 1)]]
 
 
 def _cycle(volume: Volume) -> int:
@@ -91,7 +108,7 @@ def _results(
     array = np.stack(shown) if config.samples > 1 else shown[0]
     name = f"{volume.name or 'cine'} predicted"
     axes = "ntzyx" if config.samples > 1 else "tzyx"
-    yield volume.with_array(_like(array, volume.array.dtype), axes, name=name, times=times)
+    yield volume.with_array(as_type(array, volume.array.dtype), axes, name=name, times=times)
     if config.samples > 1:
         spread = np.std(np.stack(shown), axis=0)
         yield volume.with_array(spread, "tzyx", name=f"{name}, spread", times=times)
@@ -102,12 +119,3 @@ def _times(volume: Volume, start: int, before: int, count: int) -> tuple[float, 
         return None
     interval = volume.frame_interval
     return tuple(volume.times[start] + interval * (i + 1) for i in range(-before, count))
-
-
-def _like(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Whole numbers stay whole numbers, so that the result compares with its source."""
-    if dtype.kind not in "iu":
-        return array.astype(np.float32)
-    limits = np.iinfo(dtype)
-    whole: np.ndarray[Any, Any] = np.rint(array).clip(limits.min, limits.max).astype(dtype)
-    return whole

@@ -193,12 +193,18 @@ def roll_out(
     the frames to be seen instead, for instance detached.
     """
     seen = int(getattr(network, "seen", context.shape[1]))
-    recent = torch.cat([context[:, :1]] * max(0, seen - context.shape[1]) + [context], 1)[:, -seen:]
+    recent = last_frames(context, seen)
     while True:
         frames = network(context, recent, lead, cycle, generator)
         fed_back = yield frames
         lead = lead + frames.shape[1]
         recent = torch.cat([recent, frames if fed_back is None else fed_back], 1)[:, -seen:]
+
+
+def last_frames(frames: Tensor, count: int) -> Tensor:
+    """Return the last of ``(b, t, z, y, x)``; the first is repeated where there are too few."""
+    missing = max(0, count - frames.shape[1])
+    return torch.cat([frames[:, :1]] * missing + [frames], 1)[:, -count:]
 
 
 def _perceptron(inputs: int, outputs: int) -> nn.Sequential:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from napari_mrgen.data.cine import Cine, load
+from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
 from napari_mrgen.families.frame_prediction.forecasting import carry_labels, predict
 from napari_mrgen.families.frame_prediction.networks import FlowPredictor
-from napari_mrgen.io.find import Reference
 from napari_mrgen.metrics.images import mse, psnr, ssim
 from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.volume import Volume
 
 NEAR = (1, 2, 3, 5, 10)
+FIRST = range(1, 6)
 FAR = range(41, 61)
 LEFT_VENTRICLE = 3
 """Its value in label maps, as in ACDC."""
@@ -29,15 +30,15 @@ Method = Callable[[Tensor, int, int], Tensor]
 """From the context ``(t, z, y, x)``, the cycle and a count to that many frames."""
 
 
-def score(
-    networks: Networks, trained: FramePredictionConfig, references: Iterable[Reference]
-) -> Iterator[Score]:
+def score(networks: Networks, trained: FramePredictionConfig, inputs: Inputs) -> Iterator[Score]:
     """Yield the figures of each held-out series: the model's stages, then the trivial methods."""
     methods = _methods(networks, trained)
-    for reference in references:
+    for reference in inputs.test("cine"):
         volume = reference.read()
         cine = load(volume)
         scores = list(score_cine(reference.subject, cine, methods, trained.context))
+        if not scores:
+            continue
         network = networks["generator"]
         labels = reference.read_labels() if isinstance(network, FlowPredictor) else None
         if labels is not None and isinstance(network, FlowPredictor):
@@ -50,10 +51,10 @@ def ventricle(network: FlowPredictor, cine: Cine, labels: Volume, context: int) 
     """Follow the left ventricle's label over one cycle, from the first frames on.
 
     Returns the mean error of its volume in ml and the error of its ejection fraction in per cent
-    points; nothing where not all frames are labelled.
+    points; nothing where not all frames are labelled, or all of the cycle is among the first.
     """
     known = tuple(labels.covariates.get("labelled_frames", ()))
-    if not cine.cycle or len(known) < cine.cycle:
+    if cine.cycle <= context or len(known) < cine.cycle:
         return {}
     maps = torch.from_numpy(labels.array.astype(np.int64))
     frames = cine.frames[:context][None].to(next(network.parameters()).device)
@@ -81,16 +82,20 @@ def score_cine(
     methods: Mapping[str, Method],
     context: int,
     windows: int = 3,
+    farthest: int = FAR[-1],
 ) -> Iterator[Score]:
-    """Average over windows that start at evenly spread frames.
+    """Average over windows that start at evenly spread frames, up to a farthest horizon.
 
     A periodic series is continued periodically; a method is told ``context`` frames and the cycle,
-    and frames of the cycle that it has been shown do not count at the far horizons.
+    and frames of the cycle that it has been shown do not count. A series without a cycle that has
+    no frame after the context is left out.
     """
+    if not cine.cycle and len(cine.frames) <= context:
+        return
     tallies = {name: Tally() for name in [*methods, "temporal mean"]}
     starts = _starts(cine, context, windows)
     for start in starts:
-        window = _Window(cine, start, context)
+        window = _Window(cine, start, context, farthest)
         for name, method in methods.items():
             tallies[name].add(window, method(window.context, cine.cycle, window.count))
         mean = cine.frames.mean(0, keepdim=True).expand(window.count, -1, -1, -1)
@@ -107,11 +112,13 @@ class Tally:
 
     def add(self, window: _Window, predicted: Tensor) -> None:
         for horizon in NEAR:
-            if horizon in window.horizons:
+            if window.is_asked(horizon):
                 self._add(str(horizon), window, predicted, horizon)
-        for horizon in FAR:
-            if horizon in window.horizons and not window.is_shown(horizon):
-                self._add("41-60", window, predicted, horizon)
+        if all(map(window.is_asked, FIRST)):
+            gains = [window.gain(predicted, horizon) for horizon in FIRST]
+            self.found.setdefault("gain 1-5", []).append(sum(gains) / len(gains))
+        for horizon in filter(window.is_asked, FAR):
+            self._add("41-60", window, predicted, horizon)
 
     def _add(self, label: str, window: _Window, predicted: Tensor, horizon: int) -> None:
         truth, guess = window.truth(horizon), predicted[horizon - 1]
@@ -131,13 +138,11 @@ class Tally:
 class _Window:
     """Context frames of a series, and the truth at each horizon that there is."""
 
-    def __init__(self, cine: Cine, start: int, context: int) -> None:
+    def __init__(self, cine: Cine, start: int, context: int, farthest: int) -> None:
         self._cine, self._start, self._length = cine, start, context
         count = len(cine.frames)
         self.context = torch.stack([self._frame(start + i) for i in range(context)])
-        last = FAR[-1] if cine.cycle else count - start - context
-        self.horizons = range(1, last + 1)
-        self.count = last
+        self.count = farthest if cine.cycle else min(farthest, count - start - context)
 
     def _frame(self, index: int) -> Tensor:
         return self._cine.frames[index % self._cine.cycle if self._cine.cycle else index]
@@ -145,9 +150,20 @@ class _Window:
     def truth(self, horizon: int) -> Tensor:
         return self._frame(self._start + self._length + horizon - 1)
 
-    def is_shown(self, horizon: int) -> bool:
-        place = (self._length + horizon - 1) % self._cine.cycle
-        return place < self._length
+    def gain(self, predicted: Tensor, horizon: int) -> float:
+        """Return how much better than persistence a prediction is at a horizon, in dB."""
+        truth = self.truth(horizon)
+        errors = [
+            psnr(frame, truth, dims=3) for frame in (predicted[horizon - 1], self.context[-1])
+        ]
+        return float(errors[0] - errors[1])
+
+    def is_asked(self, horizon: int) -> bool:
+        """Whether there is a frame at a horizon that is not among those shown."""
+        place = self._length + horizon - 1
+        if self._cine.cycle:
+            place %= self._cine.cycle
+        return horizon <= self.count and place >= self._length
 
 
 def _starts(cine: Cine, context: int, windows: int) -> list[int]:
@@ -157,15 +173,17 @@ def _starts(cine: Cine, context: int, windows: int) -> list[int]:
 
 
 def _methods(networks: Networks, trained: FramePredictionConfig) -> dict[str, Method]:
-    methods = {_title(trained, "texture" in networks): _model(networks)}
+    title = "GAN" if has_gan(networks, trained) else "autoencoder"
+    methods = {title: _model(networks)}
     if "texture" in networks and "autoencoder" in trained.stages:
         methods["autoencoder"] = _model({"generator": networks["generator"]})
     return {**methods, **TRIVIAL}
 
 
-def _title(trained: FramePredictionConfig, has_texture: bool) -> str:
-    is_gan = has_texture or (trained.network == "simple_ugen" and "gan" in trained.stages)
-    return "GAN" if is_gan else "autoencoder"
+def has_gan(networks: Networks, trained: FramePredictionConfig) -> bool:
+    """Whether the GAN stage was trained; of SimpleUGen only the settings tell."""
+    is_whole = trained.network == "simple_ugen" and "gan" in trained.stages
+    return "texture" in networks or is_whole
 
 
 def _model(networks: Networks) -> Method:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from napari_mrgen.families.frame_prediction.networks import roll_out
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.movies import write_movie
 from napari_mrgen.metrics.images import psnr, ssim
-from napari_mrgen.nn.discriminators import gradient_penalty, hinge_loss
-from napari_mrgen.nn.losses import charbonnier, spectral_loss
+from napari_mrgen.nn.discriminators import bce_loss, gradient_penalty, hinge_loss
+from napari_mrgen.nn.losses import charbonnier, log_mse, spectral_loss
+from napari_mrgen.nn.schedules import one_cycle
 from napari_mrgen.volume import Volume
 
 MOVIES = (5, 50)
@@ -33,6 +33,8 @@ PENALTY_EVERY = 16
 PENALTY = 1.0
 WARM_UP = 0.15
 """Share of the GAN stage in which only the discriminator learns."""
+CERTAINTY = 0.9
+"""How real VolumetricVideo's discriminator is to find a real clip."""
 
 Networks = Mapping[str, nn.Module]
 
@@ -80,8 +82,9 @@ class FrameTask(Task):
         predicted = forecast(networks, context, int(window["cycle"]), truth.shape[1])
         sides = [torch.cat([context, future], 1)[0] for future in (truth, predicted)]
         source = self.scene.windows.test.references[0].read()
-        name = f"{self.stage}: truth, prediction"
-        return (source.with_array(as_array(torch.cat(sides, -1)), "tzyx", name=name),)
+        frames = as_array(torch.cat(sides, -1))
+        name, times = f"{self.stage}: truth, prediction", frame_times(source, len(frames))
+        return (source.with_array(frames, "tzyx", name=name, times=times),)
 
     def finish(self, networks: Networks, folder: Path) -> None:
         """Leave movies of a held-out series: its last frames, then 5 and 50 predicted ones."""
@@ -131,9 +134,11 @@ class AutoencoderTask(FrameTask):
         return {"loss": loss.detach()}
 
     def _loss(self, error: Tensor) -> Tensor:
-        """Average over frames; one that is ``l`` ahead counts as ``1 / l``, for it errs more."""
+        """Let a near frame, which errs little, count as much as a far one, which errs more."""
         if self.config.network == "simple_ugen":
             return functional.huber_loss(error, torch.zeros_like(error))
+        if self.config.loss == "log":
+            return log_mse(error, dims=3)
         weight = 1 / torch.arange(1, error.shape[1] + 1, device=error.device)
         frames = torch.stack([charbonnier(frame) for frame in error.unbind(1)])
         return (frames * weight).sum() / weight.sum()
@@ -157,7 +162,8 @@ class GanTask(FrameTask):
 
     The discriminator sees the last real frames and those that follow. For the flow network only the
     texture learns, so the autoencoder's prediction stays what it is; without a first stage, and for
-    SimpleUGen, the whole generator learns.
+    SimpleUGen, the whole generator learns. SimpleUGen is judged frame by frame as it goes on from
+    its own predictions, by cross-entropy; the flow network over one pass, by the hinge loss.
     """
 
     stage = "gan"
@@ -185,8 +191,8 @@ class GanTask(FrameTask):
         done = step / config.gan_steps
         self.set_learning_rate("generator", config.gan_learning_rate * one_cycle(done))
         context, truth = self._cut(batch)
-        real = truth[:, : config.frames_per_pass]
         fake = self._predict(batch, context, draws("noise", device=self.device))
+        real = truth[:, : fake.shape[1]]
         losses = self._teach_discriminator(context, real, fake.detach(), step)
         if done >= WARM_UP:
             losses |= self._teach_generator(context, real, fake)
@@ -194,7 +200,9 @@ class GanTask(FrameTask):
 
     def _predict(self, batch: Batch, context: Tensor, noise: torch.Generator) -> Tensor:
         generator = self.networks["generator"]
-        frames = next(roll_out(generator, context, batch["lead"], batch["cycle"], noise))
+        rolling = roll_out(generator, context, batch["lead"], batch["cycle"], noise)
+        passes = self.config.passes if self._is_published else 1
+        frames = torch.cat([next(rolling) for _ in range(passes)], 1)
         texture = self.networks.get("texture")
         return frames if texture is None else texture(frames, context[:, -1:], noise)
 
@@ -202,9 +210,12 @@ class GanTask(FrameTask):
         self, context: Tensor, real: Tensor, fake: Tensor, step: int
     ) -> dict[str, Tensor]:
         judge = self.networks["discriminator"]
-        clip = torch.cat([context, real], 1).requires_grad_()
-        opinion = judge(clip)
-        loss = hinge_loss(opinion, judge(torch.cat([context, fake], 1)))
+        clip = self._clips(context, real).requires_grad_()
+        opinion, doubted = judge(clip), judge(self._clips(context, fake))
+        if self._is_published:
+            loss = bce_loss(opinion, doubted, CERTAINTY)
+        else:
+            loss = hinge_loss(opinion, doubted)
         penalty = torch.zeros_like(loss)
         if step % PENALTY_EVERY == 0:
             penalty = PENALTY * PENALTY_EVERY * gradient_penalty(opinion, clip)
@@ -215,7 +226,10 @@ class GanTask(FrameTask):
         config = self.config
         judge = self.networks["discriminator"].requires_grad_(False)
         image = charbonnier(fake - real)
-        adversarial = -judge(torch.cat([context, fake], 1)).mean()
+        opinion = judge(self._clips(context, fake))
+        adversarial = (
+            functional.softplus(-opinion).mean() if self._is_published else -opinion.mean()
+        )
         loss = image + config.adversarial_weight * adversarial
         if config.spectral_weight:
             loss = loss + config.spectral_weight * spectral_loss(fake, real, BAND)
@@ -223,12 +237,22 @@ class GanTask(FrameTask):
         judge.requires_grad_(True)
         return {"image": image.detach(), "adversarial": adversarial.detach()}
 
+    @property
+    def _is_published(self) -> bool:
+        return self.config.network == "simple_ugen"
 
-def one_cycle(done: float, warm_up: float = 0.05) -> float:
-    """Learning rate as a share of its peak: up in a line, down along half a cosine."""
-    if done < warm_up:
-        return (done + 1e-3) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up))) + 1e-3
+    def _clips(self, context: Tensor, frames: Tensor) -> Tensor:
+        """Return what the discriminator judges: each pass with the frames just before it."""
+        every, count = self.config.frames_per_pass, frames.shape[1]
+        clip = torch.cat([context, frames], 1)
+        length = context.shape[1] + every
+        return torch.cat([clip[:, i : i + length] for i in range(0, count, every)])
+
+
+def frame_times(source: Volume, count: int) -> tuple[float, ...] | None:
+    """Return times of ``count`` frames at the source's rate; None where that is not known."""
+    interval = source.frame_interval
+    return None if interval is None else tuple(interval * index for index in range(count))
 
 
 def halve(frames: Tensor) -> Tensor:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from napari_mrgen.data.cine import CineWindows, WindowSpec, as_array
 from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.looking import find_oddities
 from napari_mrgen.engine.family import DataLook, Plan
-from napari_mrgen.engine.task import Draws, Stage
+from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
 from napari_mrgen.families.frame_prediction.networks import discriminator, networks
-from napari_mrgen.families.frame_prediction.tasks import AutoencoderTask, GanTask, Scene
+from napari_mrgen.families.frame_prediction.tasks import (
+    PENALTY_EVERY,
+    AutoencoderTask,
+    GanTask,
+    Scene,
+    frame_times,
+)
 from napari_mrgen.volume import Volume
 
 _SHOWN = 8
+_FEW = 8
+"""So few frames hold no heart beat."""
 
 
 def stages(config: FramePredictionConfig, inputs: Inputs) -> Iterator[Stage]:
@@ -53,31 +62,43 @@ def windows(config: FramePredictionConfig, inputs: Inputs) -> CineWindows:
 
 
 def plan(config: FramePredictionConfig, inputs: Inputs) -> Plan:
-    """Count parameters and operations on the meta device; estimate the memory of a step."""
-    with torch.device("meta"):
-        network = networks(config, ())["generator"]
-        batch, n = config.batch_size, config.context
-        shape = (n, config.slices, config.patch, config.patch)
-        frames = torch.empty(batch, *shape)
-        recent = torch.empty(batch, int(getattr(network, "seen", n)), *shape[1:])
-        told = torch.empty(batch)
-        layers: list[tuple[str, str, int]] = []
-        _watch(network, layers)
-        counter = FlopCounterMode(display=False)
-        with counter:
-            network(frames, recent, told, told)
-    parameters = sum(p.numel() for p in network.parameters())
-    kept = sum(int(np.prod(_sizes(row[1]))) for row in layers)
-    # Weights, gradients and two moments in float32; activations are kept for each pass.
-    memory = 16 * parameters + 4 * kept * config.passes
+    """Run one step of each stage without values; the larger of the two decides."""
+    costs = [
+        measure_step(partial(_trial, config, inputs, stage), step=_dearest(config, stage))
+        for stage in config.stages
+    ]
+    needed = max(costs, key=lambda cost: cost.memory_bytes)
+    frames = config.context + config.passes * config.frames_per_pass
     return Plan(
-        shape=(config.context + config.passes * config.frames_per_pass, *shape[1:]),
-        parameters=parameters,
-        flops_per_step=3 * counter.get_total_flops() * config.passes,
-        memory_bytes=memory,
-        layers=tuple(layers),
+        shape=(frames, config.slices, config.patch, config.patch),
+        parameters=needed.parameters,
+        flops_per_step=max(cost.flops for cost in costs),
+        memory_bytes=needed.memory_bytes,
+        layers=needed.layers,
         notes=_notes(config, inputs),
     )
+
+
+def _trial(config: FramePredictionConfig, inputs: Inputs, stage: str) -> tuple[Task, Batch]:
+    """Return the task of a stage with new networks, and a batch of the size that it will get."""
+    built, size = networks(config, ()), config.batch_size
+    scene = Scene(windows(config, inputs), inputs.test("cine")[0])
+    frames = config.context + config.passes * config.frames_per_pass
+    batch = {
+        "frames": torch.zeros(size, frames, config.slices, config.patch, config.patch),
+        "lead": torch.zeros(size),
+        "cycle": torch.zeros(size),
+    }
+    if stage == "autoencoder":
+        return AutoencoderTask(config, built["generator"], scene), batch
+    return GanTask(config, built, discriminator(config), scene), batch
+
+
+def _dearest(config: FramePredictionConfig, stage: str) -> int:
+    """Return a late step, at full size: of the roll-outs a long one, of the GAN with penalty."""
+    if stage == "autoencoder":
+        return (config.autoencoder_steps - 1) | 1
+    return (config.gan_steps - 1) // PENALTY_EVERY * PENALTY_EVERY
 
 
 def look(config: FramePredictionConfig, inputs: Inputs) -> DataLook:
@@ -90,33 +111,27 @@ def look(config: FramePredictionConfig, inputs: Inputs) -> DataLook:
     first = inputs.train("cine")[0].read()
     z, y, x = first.spacing
     montage = Volume(
-        stack, "ntzyx", np.diag([x, y, z, 1.0])[:, [2, 1, 0, 3]], name="training windows"
+        stack,
+        "ntzyx",
+        np.diag([x, y, z, 1.0])[:, [2, 1, 0, 3]],
+        name="training windows",
+        times=frame_times(first, stack.shape[1]),
     )
-    return DataLook(montage, inputs.split.train, inputs.split.test, _oddities(inputs))
+    return DataLook(montage, inputs.split.train, inputs.split.test, _oddities(config, inputs))
 
 
-def _oddities(inputs: Inputs) -> tuple[str, ...]:
-    """Compare each series with the rest: spacing, frames, duplicates, intensity."""
-    found: list[str] = []
-    seen: dict[int, str] = {}
+def _oddities(config: FramePredictionConfig, inputs: Inputs) -> tuple[str, ...]:
+    """Compare each series with the rest, and name those that are short."""
     references = (*inputs.train("cine"), *inputs.test("cine"))
-    volumes = [(reference.subject, reference.read()) for reference in dict.fromkeys(references)]
-    usual = np.median([volume.spacing for _, volume in volumes], axis=0)
-    for subject, volume in volumes:
-        if np.any(np.abs(np.array(volume.spacing) / usual - 1) > 0.5):
-            size = " x ".join(f"{length:.2f}" for length in volume.spacing)
-            found.append(f"{subject}: odd voxel size, {size} mm (z, y, x).")
-        if volume.size("t") < 8:
-            found.append(f"{subject}: only {volume.size('t')} frames.")
-        if not np.isfinite(volume.array).all():
-            found.append(f"{subject}: values that are not finite; they are read as 0.")
-        if volume.array.max() == volume.array.min():
-            found.append(f"{subject}: the same value everywhere.")
-        key = hash(volume.array.tobytes())
-        if key in seen:
-            found.append(f"{subject}: the same images as {seen[key]}.")
-        seen[key] = subject
-    return tuple(found)
+    frames = {reference: reference.peek().shape[0] for reference in references}
+    short = [f"{r.path.name}: only {n} frames." for r, n in frames.items() if n < _FEW]
+    needed = f"which takes a whole heart beat or more than {config.context} frames"
+    untested = [
+        f"{reference.path.name}: too short to test on, {needed}."
+        for reference in inputs.test("cine")
+        if frames[reference] <= config.context
+    ]
+    return (*find_oddities(references), *short, *untested)
 
 
 def _notes(config: FramePredictionConfig, inputs: Inputs) -> tuple[str, ...]:
@@ -124,22 +139,3 @@ def _notes(config: FramePredictionConfig, inputs: Inputs) -> tuple[str, ...]:
     if inputs.nothing_held_out:
         notes.append("There is one subject only: nothing is held out to test on.")
     return tuple(notes)
-
-
-def _watch(network: nn.Module, rows: list[tuple[str, str, int]]) -> None:
-    """Note each leaf layer's output shape and parameters when it is called."""
-
-    def note(name: str, layer: nn.Module) -> None:
-        def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
-            size = " x ".join(map(str, output.shape))
-            rows.append((name, size, sum(p.numel() for p in module.parameters())))
-
-        layer.register_forward_hook(hook)
-
-    for name, layer in network.named_modules():
-        if not list(layer.children()):
-            note(name, layer)
-
-
-def _sizes(text: str) -> list[int]:
-    return [int(part) for part in text.split(" x ")]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from napari_mrgen.families.frame_prediction.config import PRESETS
-from napari_mrgen.families.frame_prediction.forecasting import forecast, pad, predict
+from napari_mrgen.families.frame_prediction.forecasting import carry_labels, forecast, pad, predict
 from napari_mrgen.families.frame_prediction.networks import networks
 
 BUILT = networks(PRESETS["tiny"], ())
@@ -53,3 +53,13 @@ def test_prediction_is_in_the_units_of_its_context():
     frames = (1000 * context(5, 2, 32, 32)).numpy()
     predicted = predict(BUILT, frames, 0, 2)
     assert predicted == pytest.approx(np.repeat(frames[-1:], 2, 0), abs=0.5)
+
+
+def test_labels_are_carried_by_passes_longer_than_the_context():
+    config = PRESETS["tiny"].with_values({"context": 2, "frames_per_pass": 5})
+    labels = torch.arange(20 * 20).view(1, 20, 20) % 3
+    with torch.no_grad():
+        moved = carry_labels(
+            networks(config, ())["generator"], context(1, 2, 1, 20, 20), labels, 12, 7
+        )
+    assert torch.equal(moved, labels.expand(7, -1, -1, -1))

@@ -26,7 +26,7 @@ def cine() -> Volume:
 def run(cine: Volume, **settings) -> list[Volume]:
     config = FramePredictionGenerateConfig(**settings)
     g = torch.Generator().manual_seed(config.seed)
-    return list(generate(BUILT, TINY, config, {"cine": cine}, g))
+    return list(generate(BUILT, TINY, config, {"cine": cine}, g, {}))
 
 
 def test_prediction_lies_where_its_source_lies_and_goes_on_in_time(cine):
@@ -76,3 +76,41 @@ def test_an_impossible_start_is_explained(cine, start, message):
 
 def test_a_periodic_series_goes_round(cine):
     assert np.array_equal(context_frames(cine, 1, 5, cycle=9), cine.array[[6, 7, 8, 0, 1]])
+
+
+def test_a_long_periodic_series_goes_on_from_the_frames_asked_for():
+    frames = np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1)
+    long = Volume(frames, "tzyx", np.eye(4))
+    assert context_frames(long, 59, 5, cycle=25).flatten().tolist() == [55, 56, 57, 58, 59]
+    assert context_frames(long, 1, 5, cycle=25).flatten().tolist() == [22, 23, 24, 0, 1]
+
+
+def test_a_cycle_longer_than_the_series_does_not_lead_round(cine):
+    with pytest.raises(MrgenError, match="start after frame 4 or later"):
+        context_frames(cine, 2, 5, cycle=12)
+    assert np.array_equal(context_frames(cine, 4, 5, cycle=12), cine.array[:5])
+
+
+def ask(cine: Volume, stage: str, **changes) -> list[Volume]:
+    trained = PRESETS["seed"].with_values(changes)
+    config = FramePredictionGenerateConfig(stage=stage, frames=2)
+    built = networks(trained, ())
+    return list(generate(built, trained, config, {"cine": cine}, torch.Generator(), {}))
+
+
+def test_a_stage_of_one_network_is_what_it_was_trained_to_last(cine):
+    assert ask(cine, "gan")
+    assert ask(cine, "best")
+    assert ask(cine, "autoencoder", gan_steps=0)
+    with pytest.raises(MrgenError, match=r"model-autoencoder\.safetensors"):
+        ask(cine, "autoencoder")
+    with pytest.raises(MrgenError, match="no GAN stage"):
+        ask(cine, "gan", gan_steps=0)
+
+
+@pytest.mark.parametrize("network", ["flow", "simple_ugen"])
+def test_a_stage_that_was_left_out_is_refused(cine, network):
+    values = {"network": network, "autoencoder_steps": 0}
+    assert ask(cine, "gan", **values)
+    with pytest.raises(MrgenError, match="no autoencoder stage"):
+        ask(cine, "autoencoder", **values)
