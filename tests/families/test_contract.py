@@ -47,7 +47,8 @@ class Trained:
     second: list[events.Event]
 
     def sources(self) -> dict[str, Path]:
-        return {asked.role: self.paths[asked.role][0] for asked in self.family.generate_inputs}
+        wanted = (asked.role for asked in self.family.generate_inputs if not asked.optional)
+        return {role: self.paths[role][0] for role in wanted}
 
 
 @pytest.fixture(scope="module", params=families.names())
@@ -163,8 +164,9 @@ def test_networks_build_without_memory(trained: Trained) -> None:
         assert all(tensor.is_meta for tensor in tensors)
 
 
-def test_a_plan_is_made_of_numbers(trained: Trained) -> None:
-    plan = trained.family.plan(trained.config, trained.inputs)
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_plan_is_made_of_numbers(trained: Trained, preset: str) -> None:
+    plan = trained.family.plan(trained.family.preset(preset), trained.inputs)
     assert min(plan.parameters, plan.flops_per_step, plan.memory_bytes, *plan.shape) > 0
     assert plan.layers
     assert sum(count for _, _, count in plan.layers) <= plan.parameters
@@ -190,7 +192,8 @@ def test_the_scoreboard_has_the_trivial_methods(trained: Trained) -> None:
     rows = finished.scoreboard.rows
     assert len(rows) > 1
     assert all(row.mean for row in rows)
-    assert {row.subjects for row in rows} == {len(trained.inputs.split.test)}
+    # Some figures are of the whole set of held-out slices.
+    assert {row.subjects for row in rows} <= {len(trained.inputs.split.test), 0}
 
 
 def test_results_are_named_and_lie_where_their_source_lies(trained: Trained) -> None:

@@ -1,0 +1,91 @@
+"""The training of a slice generator, and what it will need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.looking import find_oddities, show_slices
+from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
+from napari_mrgen.engine.family import DataLook, Plan
+from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.task import Batch, Draws, Stage, Task
+from napari_mrgen.families.dcgan.config import DcganConfig
+from napari_mrgen.families.dcgan.networks import SliceEncoder, discriminator, networks
+from napari_mrgen.families.dcgan.tasks import GanTask
+
+ROLE = "slices"
+_SHIFT = 4
+_FEW = 200
+"""Training slices below which a generator learns them by heart."""
+
+
+def stages(config: DcganConfig, inputs: Inputs) -> Iterator[Stage]:
+    """Yield the one stage: generator against discriminator."""
+    data = slice_data(config, inputs)
+    yield Stage("gan", "GAN", config.steps, data, _task(config, data))
+
+
+def slice_data(config: DcganConfig, inputs: Inputs) -> SliceData:
+    return SliceData(inputs.train(ROLE), inputs.test(ROLE), slice_spec(config))
+
+
+def slice_spec(config: DcganConfig) -> SliceSpec:
+    return SliceSpec(
+        size=config.size,
+        plane=config.plane,
+        first=config.first,
+        last=config.last,
+        flip=config.augmentation > 0,
+        shift=round(_SHIFT * config.augmentation),
+    )
+
+
+def plan(config: DcganConfig, inputs: Inputs) -> Plan:
+    """Measure a step at full resolution, with its gradient penalty, without computing it."""
+    data = slice_data(config, inputs)
+    full = config.with_values({"coarse_share": 0.0, "redraw_share": 0.0})
+
+    def build() -> tuple[Task, Batch]:
+        images = torch.zeros(config.batch_size, 1, config.size, config.size)
+        told = torch.zeros(config.batch_size, TOLD)
+        return _task(full, data), {"image": images, "told": told}
+
+    cost = measure_step(build)
+    return Plan(
+        shape=(1, config.size, config.size),
+        parameters=cost.parameters,
+        flops_per_step=cost.flops,
+        memory_bytes=cost.memory_bytes,
+        layers=cost.layers,
+        notes=_notes(config, inputs, data),
+    )
+
+
+def look(config: DcganConfig, inputs: Inputs) -> DataLook:
+    """Show training slices as the networks see them before they are made coarse."""
+    data = slice_data(config, inputs)
+    montage = show_slices(data, Draws((config.seed, "look")))
+    references = (*inputs.train(ROLE), *inputs.test(ROLE))
+    return DataLook(montage, inputs.split.train, inputs.split.test, find_oddities(references))
+
+
+def _task(config: DcganConfig, data: SliceData) -> GanTask:
+    built = networks(config, ())
+    built["discriminator"] = discriminator(config)
+    if config.has_encoder:
+        built["encoder"] = SliceEncoder(config)
+    return GanTask(config, built, data)
+
+
+def _notes(config: DcganConfig, inputs: Inputs, data: SliceData) -> tuple[str, ...]:
+    notes = [f"{len(data)} slices of {len(inputs.train(ROLE))} volumes are trained on."]
+    if len(data) < _FEW:
+        notes.append(f"Fewer than {_FEW} training slices: expect copies of them.")
+    if config.coarse_share:
+        notes.append("Work and memory are those of a step at full resolution.")
+    if inputs.nothing_held_out:
+        notes.append("There is one subject only: nothing is held out to test on.")
+    return tuple(notes)

@@ -1,0 +1,171 @@
+"""How well slices are reconstructed and drawn, with the trivial methods beside the model."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from PIL import Image, features
+from torch import Tensor
+from torch.nn import functional
+
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.sets import real_set
+from napari_mrgen.data.slices import SliceSet
+from napari_mrgen.engine.task import Draws
+from napari_mrgen.families.vqvae.config import VqVaeConfig
+from napari_mrgen.families.vqvae.networks import Networks, codebook, decode, encode
+from napari_mrgen.families.vqvae.sampling import draw_codes
+from napari_mrgen.families.vqvae.training import slices
+from napari_mrgen.metrics.image_set import ImageSet
+from napari_mrgen.metrics.images import psnr, ssim
+from napari_mrgen.metrics.masks import head_mask
+from napari_mrgen.metrics.scoreboard import Score
+from napari_mrgen.metrics.sets import Sets, judge_sets
+from napari_mrgen.nn.quantize import perplexity
+
+RECONSTRUCTION = "reconstruction"
+PRIORS = {"transformer": "masked transformer", "generator": "DCGAN prior"}
+"""Rows of drawn slices, by the network that draws them."""
+LEVEL_MEAN = "mean image of the level"
+"""Not `mean image`, the row of a set: this one stands in for single slices, by subject."""
+BANDS = 10
+"""Parts of the brain, by level, of which each has its mean image."""
+_TOGETHER = 32
+
+
+def score(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Iterator[Score]:
+    """Yield the figures of reconstructions by subject, then those of slices as sets."""
+    data = slices(trained, inputs)
+    yield from score_reconstruction(networks, trained, data.train_slices, data.test_slices)
+    found = sets(networks, trained, inputs)
+    yield from judge_sets(found.made, found.held_out, found.train)
+
+
+def sets(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Sets:
+    """Draw as many slices as there are held-out ones, told the same, and reconstruct those."""
+    data = slices(trained, inputs)
+    held_out, chosen = real_set(data.test_slices)
+    made = {}
+    for network, name in PRIORS.items():
+        if network in networks:
+            drawn = _draw(networks, trained, data.test_slices.told[chosen])
+            made[name] = ImageSet(drawn, levels=held_out.levels)
+    painted = reconstruct(networks, held_out.images)
+    made[RECONSTRUCTION] = ImageSet(painted, held_out.subjects, held_out.levels)
+    train = real_set(data.train_slices)[0] if len(data.train_slices) else None
+    return Sets(made, held_out, train)
+
+
+def score_reconstruction(
+    networks: Networks, trained: VqVaeConfig, train: SliceSet, test: SliceSet
+) -> Iterator[Score]:
+    """Yield rows for the model, for JPEG 2000 in as many bytes, and for the level's mean image."""
+    usage = code_usage(networks, test)
+    means = LevelMeans(train) if len(train) else None
+    size = trained.side**2 * math.log2(trained.codes) / 8
+    for subject in dict.fromkeys(test.subjects):
+        indices = [index for index, name in enumerate(test.subjects) if name == subject]
+        images = test.images(indices)
+        figures = compare(reconstruct(networks, images), images)
+        yield Score(RECONSTRUCTION, subject, {**figures, **usage})
+        packed = [jpeg2000(image, int(size)) for image in images]
+        known = [image for image in packed if image is not None]
+        if len(known) == len(images):
+            yield Score("JPEG 2000, same bytes", subject, compare(torch.stack(known), images))
+        if means is not None:
+            found = means(test.levels[indices])
+            yield Score(LEVEL_MEAN, subject, compare(found, images))
+
+
+def reconstruct(networks: Networks, images: Tensor) -> Tensor:
+    """Return slices ``(n, y, x)`` as their codes show them."""
+    device = next(networks["encoder"].parameters()).device
+    parts = (
+        decode(networks, encode(networks, part[:, None].to(device)))[:, 0].cpu()
+        for part in torch.split(images, _TOGETHER)
+    )
+    return torch.cat(list(parts))
+
+
+def code_usage(networks: Networks, test: SliceSet) -> dict[str, float]:
+    """Tell how many codes occur in the slices, and how evenly, in all and in the heads.
+
+    Of all codes most show the black around the head, of which there is more than half.
+    """
+    book = codebook(networks)
+    everywhere, inside = torch.zeros(2, book.count)
+    for start in range(0, len(test), _TOGETHER):
+        images = test.images(range(start, min(start + _TOGETHER, len(test))))
+        codes = encode(networks, images[:, None].to(book.usage.device)).cpu()
+        factor = images.shape[-1] // codes.shape[-1]
+        head = functional.max_pool2d(head_mask(images).float(), factor) > 0
+        everywhere += torch.bincount(codes.flatten(), minlength=book.count)
+        inside += torch.bincount(codes[head], minlength=book.count)
+    return {
+        "codes used": float((everywhere > 0).float().mean()),
+        "perplexity": float(perplexity(everywhere)),
+        "perplexity in head": float(perplexity(inside)),
+    }
+
+
+def compare(found: Tensor, images: Tensor) -> dict[str, float]:
+    """Return mean figures of slices ``(n, y, x)`` against the real ones."""
+    return {
+        "SSIM": float(ssim(found, images).mean()),
+        "SSIM in head": float(ssim(found, images, mask=head_mask(images)).nanmean()),
+        "PSNR": float(psnr(found, images).mean()),
+    }
+
+
+def jpeg2000(image: Tensor, size: int) -> Tensor | None:
+    """Return a slice ``(y, x)`` as JPEG 2000 shows it in at most ``size`` bytes, if it can be."""
+    if not features.check("jpg_2000"):
+        return None
+    picture = Image.fromarray((image.clamp(0, 1) * 255).round().byte().numpy())
+    for step in range(24):
+        file = io.BytesIO()
+        picture.save(
+            file,
+            "JPEG2000",
+            no_jp2=True,
+            irreversible=True,
+            quality_mode="rates",
+            quality_layers=[image.numel() / size * 1.03**step],
+        )
+        if file.tell() <= size:
+            return torch.from_numpy(np.array(Image.open(file), np.float32) / 255)
+    return None
+
+
+class LevelMeans:
+    """The mean of the training slices near a level of the brain."""
+
+    def __init__(self, train: SliceSet) -> None:
+        sums, seen = torch.zeros(BANDS, train.spec.size, train.spec.size), torch.zeros(BANDS)
+        for index, band in enumerate(_bands(train.levels).tolist()):
+            sums[band] += train.images([index])[0]
+            seen[band] += 1
+        means = sums / seen.clamp(min=1)[:, None, None]
+        self._means = torch.where(seen[:, None, None] > 0, means, sums.sum(0) / seen.sum())
+
+    def __call__(self, levels: Tensor) -> Tensor:
+        return self._means[_bands(levels)]
+
+
+def _bands(levels: Tensor) -> Tensor:
+    return (levels * BANDS).long().clamp(0, BANDS - 1)
+
+
+def _draw(networks: Networks, trained: VqVaeConfig, told: Tensor) -> Tensor:
+    device = next(networks["encoder"].parameters()).device
+    parts = []
+    for start in range(0, len(told), _TOGETHER):
+        part = told[start : start + _TOGETHER].to(device)
+        draws = [Draws((trained.seed, "score", start + index)) for index in range(len(part))]
+        codes = draw_codes(networks, part, draws, trained.side)
+        parts.append(decode(networks, codes)[:, 0].cpu())
+    return torch.cat(parts)

@@ -1,0 +1,99 @@
+"""The two stages of the VQ-VAE, and what a training will need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.looking import find_oddities, show_slices
+from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
+from napari_mrgen.engine.family import DataLook, Plan
+from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.task import Batch, Draws, Stage
+from napari_mrgen.families.vqvae.config import VqVaeConfig
+from napari_mrgen.families.vqvae.networks import Networks, autoencoder, prior
+from napari_mrgen.families.vqvae.prior_tasks import GanTask, PriorTask, TransformerTask
+from napari_mrgen.families.vqvae.published import CodeDiscriminator
+from napari_mrgen.families.vqvae.tasks import VqVaeTask
+
+SHIFT = 4
+"""Largest random shift in the first stage, in pixels; the prior learns where heads lie."""
+
+
+def stages(config: VqVaeConfig, inputs: Inputs) -> Iterator[Stage]:
+    """Yield the VQ-VAE, then the prior over its codes."""
+    built = autoencoder(config)
+    data = slices(config, inputs, SHIFT)
+    task = VqVaeTask(config, built, data)
+    yield Stage("vqvae", "VQ-VAE", config.vqvae_steps, data, task)
+    if config.prior_steps:
+        data = slices(config, inputs, 0)
+        title = "Masked transformer" if config.prior == "transformer" else "DCGAN of codes"
+        yield Stage("prior", title, config.prior_steps, data, _prior_task(config, built, data))
+
+
+def slices(config: VqVaeConfig, inputs: Inputs, shift: int = 0) -> SliceData:
+    return SliceData(inputs.train("slices"), inputs.test("slices"), slice_spec(config, shift))
+
+
+def slice_spec(config: VqVaeConfig, shift: int = 0) -> SliceSpec:
+    return SliceSpec(
+        size=config.size, plane=config.plane, first=config.first, last=config.last, shift=shift
+    )
+
+
+def plan(config: VqVaeConfig, inputs: Inputs) -> Plan:
+    """Run one step of each stage without values; the one that needs more memory decides."""
+    data = slices(config, inputs)
+    steps = {"vqvae": config.vqvae_steps - 1, "prior": 0}
+    costs = [
+        measure_step(partial(_trial, config, data, stage), step=steps[stage])
+        for stage in config.stages
+    ]
+    needed = max(costs, key=lambda cost: cost.memory_bytes)
+    return Plan(
+        shape=(1, config.size, config.size),
+        parameters=needed.parameters,
+        flops_per_step=max(cost.flops for cost in costs),
+        memory_bytes=needed.memory_bytes,
+        layers=needed.layers,
+        notes=_notes(config, inputs),
+    )
+
+
+def look(config: VqVaeConfig, inputs: Inputs) -> DataLook:
+    """Show some training slices as the networks see them."""
+    montage = show_slices(slices(config, inputs, SHIFT), Draws((config.seed, "look")))
+    oddities = find_oddities((*inputs.train("slices"), *inputs.test("slices")))
+    return DataLook(montage, inputs.split.train, inputs.split.test, oddities)
+
+
+def _prior_task(config: VqVaeConfig, built: Networks, data: SliceData) -> PriorTask:
+    networks = {**built, **prior(config)}
+    if config.prior == "transformer":
+        return TransformerTask(config, networks, data)
+    judge = CodeDiscriminator(config.side, config.code_size, config.prior_width // 2)
+    return GanTask(config, networks, judge, data)
+
+
+def _trial(config: VqVaeConfig, data: SliceData, stage: str) -> tuple[VqVaeTask | PriorTask, Batch]:
+    """Return the task of a stage with new networks, and a batch of the size that it will get."""
+    built, n, size = autoencoder(config), config.batch_size, config.size
+    batch = {"image": torch.zeros(n, 1, size, size), "told": torch.zeros(n, TOLD)}
+    if stage == "vqvae":
+        return VqVaeTask(config, built, data), batch
+    return _prior_task(config, built, data), batch
+
+
+def _notes(config: VqVaeConfig, inputs: Inputs) -> tuple[str, ...]:
+    side, spread = config.side, config.codes.bit_length() - 1
+    notes = [
+        f"A slice of {config.size} x {config.size} pixels becomes {side} x {side} of "
+        f"{config.codes} codes, about {side * side * spread // 8} bytes."
+    ]
+    if inputs.nothing_held_out:
+        notes.append("There is one subject only: nothing is held out to test on.")
+    return tuple(notes)

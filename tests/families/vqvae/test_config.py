@@ -1,0 +1,46 @@
+import pytest
+
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.families.vqvae.config import POSITIONS, PRESETS, TINY
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_transformer_never_sees_more_than_it_can(name: str) -> None:
+    config = PRESETS[name]
+    assert config.side == config.size // config.factor
+    assert config.side // config.merge <= POSITIONS
+    assert config.side % config.merge == 0
+
+
+def test_the_seed_is_the_published_system():
+    seed = PRESETS["seed"]
+    assert (seed.codes, seed.code_size, seed.size, seed.side) == (512, 64, 256, 64)
+    assert (seed.network, seed.prior) == ("published", "dcgan")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"size": 132, "factor": 8}, "With a factor of 8 the size must be a multiple of 16"),
+        ({"factor": 8, "patch": 36}, "The patch must be a multiple of the factor 8"),
+        ({"network": "published", "factor": 8}, "The published network has a factor of 4"),
+        ({"prior_width": 20}, "prior_width must be a multiple of 16"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(MrgenError, match=sentence):
+        PRESETS["quick"].with_values(values)
+
+
+def test_without_steps_there_is_no_prior():
+    assert TINY.stages == ("vqvae", "prior")
+    assert TINY.with_values({"prior_steps": 0}).stages == ("vqvae",)
+
+
+def test_a_prior_alone_needs_codes_to_start_from():
+    TINY.check_stage("prior", has_start=True)
+    TINY.check_stage("vqvae", has_start=False)
+    with pytest.raises(MrgenError, match="name the run or model that it shall start from"):
+        TINY.check_stage("prior", has_start=False)
+    with pytest.raises(MrgenError, match="known"):
+        TINY.with_values({"prior_steps": 0}).check_stage("prior", has_start=True)
