@@ -30,6 +30,7 @@ SETTINGS = {
     "slices": 1,
     "batch_size": 8,
     "width": 16,
+    "loss": "absolute",
     "new_motion": 0.0,
     "hide_cycle": 0.0,
     "ema_decay": 0.98,

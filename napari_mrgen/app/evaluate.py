@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import Paths, find_all
+from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.checkpoint import load_model
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose
+from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.header import Header, model_file, read_header
 from napari_mrgen.engine.runs import Run, hash_split
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.find import Reference
+from napari_mrgen.metrics.image_set import Sets
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 
 
@@ -28,19 +31,22 @@ def evaluate(
     everyone: bool = False,
     device: str = "auto",
 ) -> Scoreboard:
-    """Return the scoreboard of a model; see `choose_scans` for which scans are scored."""
-    scans = choose_scans(model_path, paths, split_file=split_file, everyone=everyone)
-    return tabulate(scores(model_path, scans, device=device))
+    """Return the scoreboard of a model; see `choose_inputs` for which scans are scored."""
+    inputs = choose_inputs(model_path, paths, split_file=split_file, everyone=everyone)
+    return tabulate(scores(model_path, inputs, device=device))
 
 
-def choose_scans(
+def choose_inputs(
     model_path: Path,
     paths: Paths | None = None,
     *,
     split_file: Path | None = None,
     everyone: bool = False,
-) -> tuple[Reference, ...]:
+) -> Inputs:
     """Choose the scans to score: those of subjects that the model was not trained on.
+
+    What it was trained on, where that is among the scans, is in the split too: copies are sought
+    there.
 
     Parameters
     ----------
@@ -49,42 +55,58 @@ def choose_scans(
     split_file
         The split that the model was trained with; the one of its run folder if not given.
     everyone
-        Score all subjects, those that were trained on too.
+        Score all subjects, those that were trained on too; none then counts as trained on.
     """
     header = read_header(model_path)
     run = Run(model_file(model_path).parent)
     wanted = families.get(header.family).train_inputs
-    role = wanted[0].role
-    scans = find_all(wanted, paths)[role] if paths else run.inputs.references[role]
+    references = find_all(wanted, paths) if paths else run.inputs.references
+    found = {scan.subject for scans in references.values() for scan in scans}
     if everyone:
-        return scans
+        return Inputs(references, Split((), tuple(sorted(found))))
     split = Split.load(split_file) if split_file else _split_of(run, header)
-    unseen = tuple(scan for scan in scans if scan.subject not in split.train)
-    if not unseen:
+    seen = found.intersection(split.train)
+    if found == seen:
         msg = "The model was trained on every subject found; give others, or ask for all of them."
         raise MrgenError(msg)
-    return unseen
+    return Inputs(references, Split(tuple(sorted(seen)), tuple(sorted(found - seen))))
 
 
 def scores(
     model_path: Path,
-    scans: tuple[Reference, ...],
+    inputs: Inputs,
     *,
     device: str = "auto",
     control: Control | None = None,
 ) -> Iterator[Score]:
     """Yield one score a subject and method; ``control`` is looked at between two."""
     control = control or Control()
-    model = load_model(model_path, families.get)
-    chosen = choose(device)
-    networks = {name: network.to(chosen) for name, network in model.networks.items()}
-    source = families.get(model.family).score(networks, model.config, scans)
+    family, networks, config = _load(model_path, device)
+    source = family.score(networks, config, inputs)
     while not control.is_stopped:
         with torch.inference_mode():
             score = next(source, None)
         if score is None:
             return
         yield score
+
+
+def draw_sets(model_path: Path, inputs: Inputs, *, device: str = "auto") -> Sets:
+    """Draw again the sets of images that were scored, to show them."""
+    family, networks, config = _load(model_path, device)
+    with torch.inference_mode():
+        found = family.sets(networks, config, inputs)
+    if found is None:
+        msg = f"{family.title} makes no independent images to show; leave the figure out."
+        raise MrgenError(msg)
+    return found
+
+
+def _load(model_path: Path, device: str) -> tuple[Family, dict[str, nn.Module], TrainConfig]:
+    model = load_model(model_path, families.get)
+    chosen = choose(device)
+    networks = {name: network.to(chosen) for name, network in model.networks.items()}
+    return families.get(model.family), networks, model.config
 
 
 def _split_of(run: Run, header: Header) -> Split:

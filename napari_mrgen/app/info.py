@@ -28,20 +28,22 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _scan(scan: Reference) -> dict[str, Any]:
-    seen = nifti.peek(scan.path)
+    seen = scan.peek()
     facts: dict[str, Any] = {
         "kind": "scan",
         "path": str(scan.path),
         "subject": scan.subject,
         "axes": seen.axes,
         "shape": list(seen.shape),
-        "spacing_mm": [round(size, 4) for size in seen.spacing],
+        "spacing_mm": None if scan.is_png else [round(size, 4) for size in seen.spacing],
         "frame_interval_s": None,
         "labels": [str(path) for path in scan.labels],
         "notes": _notes(seen),
     }
     if seen.times is not None and len(seen.times) > 1:
         facts["frame_interval_s"] = round(float(np.diff(seen.times).mean()), 6)
+    if scan.covariates:
+        facts["covariates"] = dict(scan.covariates)
     if info := acdc.read_info(scan.path):
         facts["info"] = info
     return facts

@@ -36,6 +36,16 @@ def extension(path: Path) -> str:
     raise MrgenError(msg)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether results shall go into a folder: it is one, or its name has no extension."""
+    return path.is_dir() or not path.suffix
+
+
+def slug(name: str) -> str:
+    """Return a result's name as a part of file names."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "result"
+
+
 @dataclass
 class Outputs:
     """File names for results that come one by one.
@@ -60,11 +70,11 @@ class Outputs:
 
     def _next(self, name: str) -> Path:
         suffix = extension(self.path)
-        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "result"
-        stem = f"{self.path.name.removesuffix(suffix)}-{slug}"
+        word = slug(name)
+        stem = f"{self.path.name.removesuffix(suffix)}-{word}"
         while True:
-            self._used[slug] += 1
-            number = f"-{self._used[slug]}" if self._used[slug] > 1 else ""
+            self._used[word] += 1
+            number = f"-{self._used[word]}" if self._used[word] > 1 else ""
             path = self.path.with_name(f"{stem}{number}{suffix}")
             if self.overwrite or not path.exists():
                 return path

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from napari_mrgen import __version__, families
@@ -53,7 +55,7 @@ def generate(
     chosen = choose(device)
     networks = {name: network.to(chosen).eval() for name, network in model.networks.items()}
     generator = torch.Generator().manual_seed(config.seed)
-    results = family.generate(networks, model.config, config, volumes, generator)
+    results = family.generate(networks, model.config, config, volumes, generator, model.info.data)
     while not control.is_stopped:
         if control.is_paused:
             control.wait(0.2)
@@ -64,6 +66,24 @@ def generate(
         if result is None:
             return
         yield replace(result, provenance={**record, **(result.provenance or {})})
+
+
+def collect(results: Iterable[Volume]) -> Iterator[Volume]:
+    """Join samples that come in blocks into one volume; other results pass as they come."""
+    for (_, is_sample), group in groupby(results, lambda v: (v.name, "samples" in v.covariates)):
+        if is_sample:
+            yield _join(list(group))
+        else:
+            yield from group
+
+
+def _join(blocks: Sequence[Volume]) -> Volume:
+    tables = [block.covariates["samples"] for block in blocks]
+    samples = {
+        column: [value for table in tables for value in table[column]] for column in tables[0]
+    }
+    array = np.concatenate([block.array for block in blocks])
+    return blocks[0].with_array(array, covariates={**blocks[0].covariates, "samples": samples})
 
 
 def read_inputs(wanted: tuple[Input, ...], inputs: Mapping[str, Source]) -> dict[str, Volume]:

@@ -92,6 +92,8 @@ def _changes(config: Config) -> dict[str, Any]:
 
 
 def _inputs(asked: list[dict[str, Any]]) -> Iterator[str]:
+    if not asked:
+        yield "None: it draws from noise."
     for one in asked:
         notes = [" or ".join(one["axes"])]
         notes += ["several"] if one["many"] else []

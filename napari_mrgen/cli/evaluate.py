@@ -15,6 +15,7 @@ from napari_mrgen.cli.options import (
     parse_paths,
     print_json,
 )
+from napari_mrgen.errors import MrgenError
 
 if TYPE_CHECKING:
     from napari_mrgen.metrics.scoreboard import Score, Scoreboard
@@ -30,6 +31,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("model", type=Path, metavar="RUN_OR_MODEL", help="run or .safetensors file")
     add_inputs(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report as JSON")
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE.png",
+        help="draw samples beside real slices, their spectra and histograms, and suspected "
+        "copies: of families that make independent images",
+    )  # fmt: skip
     parser.add_argument("--split", type=Path, metavar="FILE", help="the split it was trained with")
     parser.add_argument("--all", action="store_true", help="score trained subjects too")
     add_device(parser)
@@ -41,23 +47,35 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from napari_mrgen.app.outputs import check_free
 
-    if options.out is not None:
-        check_free(options.out, overwrite=options.overwrite)
+    for path in (options.out, options.figure):
+        if path is not None:
+            check_free(path, overwrite=options.overwrite)
+    if options.figure is not None and options.figure.suffix.lower() != ".png":
+        msg = f"A figure is written as .png, got {options.figure.name}; choose such a name."
+        raise MrgenError(msg)
 
-    from napari_mrgen.app.evaluate import choose_scans, scores
+    from napari_mrgen.app.evaluate import choose_inputs, draw_sets, scores
+    from napari_mrgen.app.set_figure import draw
     from napari_mrgen.cli.signals import steered
     from napari_mrgen.metrics.scoreboard import tabulate
 
     paths = parse_paths(options.inputs)
-    scans = choose_scans(options.model, paths, split_file=options.split, everyone=options.all)
+    inputs = choose_inputs(options.model, paths, split_file=options.split, everyone=options.all)
+    sets = None
+    if options.figure is not None:
+        print("Drawing the samples to show", file=sys.stderr, flush=True)
+        sets = draw_sets(options.model, inputs, device=options.device)
     found: list[Score] = []
     with steered() as control:
-        for score in scores(options.model, scans, device=options.device, control=control):
+        for score in scores(options.model, inputs, device=options.device, control=control):
             if not found or found[-1].subject != score.subject:
                 print(f"Scoring {score.subject}", file=sys.stderr, flush=True)
             found.append(score)
     if not control.exit_code:
-        _report(tabulate(found), found, options)
+        scoreboard = tabulate(found)
+        if sets is not None:
+            draw(sets, scoreboard, options.figure)
+        _report(scoreboard, found, options)
     return control.exit_code
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +20,11 @@ from napari_mrgen.cli.options import (
     parse_paths,
     print_json,
 )
+from napari_mrgen.cli.report import SECONDS_BETWEEN_LINES
 from napari_mrgen.errors import MrgenError
 
 if TYPE_CHECKING:
+    from napari_mrgen.app.batch import SampleFolder
     from napari_mrgen.app.outputs import Outputs
     from napari_mrgen.volume import Volume
 
@@ -35,8 +41,15 @@ def add(commands: Commands) -> None:
         "--out",
         type=Path,
         required=True,
-        metavar="FILE",
-        help="ends in .nii.gz, .nii, .gif, .mp4 or .png; further results add their name",
+        metavar="PATH",
+        help="a file that ends in .nii.gz, .nii, .gif, .mp4 or .png (further results add their "
+        "name), or a folder for one file a sample and a table",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("png", "nifti"),
+        default="png",
+        help="of the files in a folder; png has 16 bits (default: png)",
     )
     add_settings(parser)
     parser.add_argument("--seed", metavar="N", help="short for --set seed=N")
@@ -48,28 +61,78 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from napari_mrgen import families
-    from napari_mrgen.app.outputs import Outputs
+    from napari_mrgen.app.batch import SampleFolder
+    from napari_mrgen.app.outputs import Outputs, is_folder
     from napari_mrgen.cli.signals import steered
     from napari_mrgen.engine.header import read_header
 
     family = families.get(read_header(options.model).family)
     settings = options.settings + ([f"seed={options.seed}"] if options.seed is not None else [])
     config = apply_settings(family.generate_config(), settings)
-    outputs = Outputs(options.out, options.overwrite)
+    target: Outputs | SampleFolder
+    if is_folder(options.out):
+        target = SampleFolder(options.out, options.format, overwrite=options.overwrite)
+    else:
+        target = Outputs(options.out, options.overwrite)
     inputs = {role: _only(role, paths) for role, paths in parse_paths(options.inputs).items()}
 
-    from napari_mrgen.app.predict import generate
+    from napari_mrgen.app.predict import collect, generate
 
     with steered() as control:
-        for volume in generate(
-            options.model, inputs, config, device=options.device, control=control
-        ):
-            _save(volume, outputs, as_json=options.json)
+        results = generate(options.model, inputs, config, device=options.device, control=control)
+        if isinstance(target, SampleFolder):
+            _fill(results, target, config.samples, as_json=options.json)
+        else:
+            for volume in collect(results):
+                _save(volume, target, as_json=options.json)
     return control.exit_code
 
 
+def _fill(results: Iterable[Volume], folder: SampleFolder, wanted: int, *, as_json: bool) -> None:
+    """Write results into a folder as they come, and show how far it is."""
+    with folder, _counter(wanted, as_json=as_json) as tell:
+        for volume in results:
+            paths = folder.save(volume)
+            if "samples" in volume.covariates:
+                tell(folder.count)
+            else:
+                _tell(volume, paths, as_json=as_json)
+    if folder.count and not as_json:
+        print(f"{folder.count} of {wanted} samples are in {folder.path}.", flush=True)
+
+
+@contextmanager
+def _counter(wanted: int, *, as_json: bool) -> Iterator[Callable[[int], None]]:
+    """Hand out what shows a count: a bar on a terminal, now and then a line in a pipe, or JSON."""
+    if as_json:
+        yield lambda count: print_json({"samples": count, "of": wanted})
+    elif sys.stdout.isatty():
+        from rich.progress import Progress
+
+        with Progress() as progress:
+            task = progress.add_task("Samples", total=wanted)
+            yield lambda count: progress.update(task, completed=count)
+    else:
+        yield _Lines(wanted)
+
+
+class _Lines:
+    """A line at most every ten seconds."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted, self._due = wanted, 0.0
+
+    def __call__(self, count: int) -> None:
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + SECONDS_BETWEEN_LINES
+            print(f"{count} of {self._wanted} samples", flush=True)
+
+
 def _save(volume: Volume, outputs: Outputs, *, as_json: bool) -> None:
-    paths = outputs.save(volume)
+    _tell(volume, outputs.save(volume), as_json=as_json)
+
+
+def _tell(volume: Volume, paths: Sequence[Path], *, as_json: bool) -> None:
     if as_json:
         facts = {"name": volume.name, "axes": volume.axes, "shape": list(volume.array.shape)}
         print_json({"paths": [str(path) for path in paths], **facts})

@@ -34,7 +34,7 @@ def _lines(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
     for name, value in facts.items():
         label = f"{indent}{name.replace('_', ' ')}"
         if value is None:
-            text = "not known" if name.endswith("_s") else "none"
+            text = "not known" if name.endswith(("_s", "_mm")) else "none"
             yield f"{label:18} {text}"
         elif isinstance(value, dict) and value:
             yield label
@@ -54,6 +54,6 @@ def _folder(facts: dict[str, Any]) -> Iterator[str]:
     rows = [("subject", "axes", "shape", "spacing in mm", "labels")]
     for scan in facts["scans"]:
         shape = " x ".join(map(str, scan["shape"]))
-        spacing = " x ".join(f"{size:.3g}" for size in scan["spacing_mm"])
+        spacing = " x ".join(f"{size:.3g}" for size in scan["spacing_mm"] or ()) or "not known"
         rows.append((scan["subject"], scan["axes"], shape, spacing, str(len(scan["labels"]))))
     yield from table_lines(rows)

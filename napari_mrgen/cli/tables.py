@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from napari_mrgen.metrics.scoreboard import Row, Scoreboard
 
-MOST_METHODS = 4
+MOST_METHODS, WIDTH = 4, 100
+"""Columns of a table, and letters of a line."""
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -22,22 +23,44 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def scoreboard_lines(scoreboard: Scoreboard) -> list[str]:
-    """Show figures as rows and methods as columns, a few methods at a time."""
+    """Show figures as rows and methods as columns, as many methods at a time as fit a line."""
     lines: list[str] = []
-    for start in range(0, len(scoreboard.rows), MOST_METHODS):
-        methods = scoreboard.rows[start : start + MOST_METHODS]
-        rows = [["", *(row.method for row in methods)]]
-        rows += [[name, *(_cell(row, name) for row in methods)] for name in scoreboard.columns]
-        lines += [*table_lines(rows), ""]
+    rest = scoreboard.rows
+    while rest:
+        count = _fitting(rest, scoreboard.columns)
+        lines += [*_block(rest[:count], scoreboard.columns), ""]
+        rest = rest[count:]
     if scoreboard.rows:
-        subjects = max(row.subjects for row in scoreboard.rows)
-        one = "Of one subject."
-        lines.append(f"Mean ± spread over {subjects} subjects." if subjects > 1 else one)
+        lines.append(_said_of({row.subjects for row in scoreboard.rows}))
     return lines
+
+
+def _fitting(rows: Sequence[Row], figures: Sequence[str]) -> int:
+    counts = range(min(MOST_METHODS, len(rows)), 1, -1)
+    widths = ((count, max(map(len, _block(rows[:count], figures)))) for count in counts)
+    return next((count for count, width in widths if width <= WIDTH), 1)
+
+
+def _block(methods: Sequence[Row], figures: Sequence[str]) -> list[str]:
+    """Show the figures that any of these methods has."""
+    rows = [
+        [name, *(_cell(row, name) for row in methods)]
+        for name in figures
+        if any(name in row.mean for row in methods)
+    ]
+    return table_lines([["", *(row.method for row in methods)], *rows])
+
+
+def _said_of(counts: set[int]) -> str:
+    most = max(counts)
+    if most < 2:
+        return "Of one subject." if most else "Of all held-out slices together."
+    rest = "; without ±, of all held-out slices together" if 0 in counts else ""
+    return f"Mean ± spread over {most} subjects{rest}."
 
 
 def _cell(row: Row, name: str) -> str:
     if name not in row.mean:
         return "–"
-    spread = f" ± {row.spread[name]:.2g}" if row.subjects > 1 else ""
+    spread = f" ± {row.spread[name]:.2g}" if row.spread[name] else ""
     return f"{row.mean[name]:.3g}{spread}"

@@ -19,7 +19,7 @@ from napari_mrgen.cli.options import (
     print_json,
     read_text,
 )
-from napari_mrgen.errors import MrgenError, unknown
+from napari_mrgen.errors import MrgenError
 
 if TYPE_CHECKING:
     from napari_mrgen.data.inputs import Inputs
@@ -83,12 +83,12 @@ def _check(config: TrainConfig, options: argparse.Namespace) -> None:
     """Find mistakes before data is looked at and a folder is made."""
     from napari_mrgen.app.outputs import check_new_run
     from napari_mrgen.engine.device import choose
-    from napari_mrgen.engine.header import read_header
+    from napari_mrgen.engine.header import check_start
 
-    if options.stage not in (None, *config.stages):
-        raise unknown("stage", options.stage, config.stages)
+    if options.stage is not None:
+        config.check_stage(options.stage, has_start=options.start_from is not None)
     if options.start_from is not None:
-        read_header(options.start_from)
+        check_start(options.start_from, options.family)
     if options.plan:
         return
     if options.out is None:

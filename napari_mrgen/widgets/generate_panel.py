@@ -48,6 +48,7 @@ class GeneratePanel(Panel):
         self.form: Form[GenerateConfig] | None = None
         self.results: list[Layer] = []
         self._details = ""
+        self._wanted = 1
         self.model = ModelPicker()
         self.inputs = InputPickers(napari_viewer.layers)
         self.device = DevicePicker()
@@ -121,6 +122,7 @@ class GeneratePanel(Panel):
             self._complain(str(error))
             return
         remember.save_settings(f"generate_{card.family}", config)
+        self._wanted = config.samples
         control = self._control = Control()
         device = self.device.device()
         self.results = []
@@ -155,7 +157,7 @@ class GeneratePanel(Panel):
         self._headline.say("Stopping…")
 
     def _on_save(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(self, "Save the result", "predicted.nii.gz", FILTERS)
+        name, _ = QFileDialog.getSaveFileName(self, "Save the result", "generated.nii.gz", FILTERS)
         if name:
             self.save(Path(name))
 
@@ -181,26 +183,35 @@ class GeneratePanel(Panel):
         name = card.family if card else ""
         if name != (self._family.name if self._family else ""):
             self._show_family(families.get(name) if name else None)
-        self._set_idle(
-            "Choose a scan to start from, then press Generate." if card
-            else "Train a model first, or choose one from the disk."
-        )  # fmt: skip
+        self._set_idle(_first_word(self._family))
 
     def _show_family(self, family: Family | None) -> None:
         self._family, self.form = family, None
         while self._form_place.count():
             self._form_place.takeAt(0).widget().deleteLater()
         self.inputs.show_inputs(family.generate_inputs if family else ())
-        self._input_group.setVisible(family is not None)
+        self._input_group.setVisible(bool(family and family.generate_inputs))
         self._form_group.setVisible(family is not None)
         if family is not None:
             last = remember.load_settings(f"generate_{family.name}", family.generate_config)
             self.form = Form(last or family.generate_config())
             self._form_place.addWidget(self.form)
 
-    def _on_result(self, volume: Volume) -> None:
+    def _on_result(self, result: Volume | jobs.Drawn) -> None:
         if self._guard.is_waiting:
             return
+        if isinstance(result, jobs.Drawn):
+            self._show_progress(result.count)
+        else:
+            self._show_result(result)
+
+    def _show_progress(self, drawn: int) -> None:
+        self._bar.setRange(0, self._wanted)
+        self._bar.setValue(drawn)
+        self._activity.show("Drawing samples", drawn / self._wanted)
+        self._headline.say(f"{drawn:,} of {self._wanted:,} samples are drawn…")
+
+    def _show_result(self, volume: Volume) -> None:
         name = volume.name if "synthetic" in volume.name else f"{volume.name} (synthetic)"
         layer = add_volume(self._viewer, volume, name=name)
         self.results.append(layer)
@@ -213,12 +224,13 @@ class GeneratePanel(Panel):
             return
         names = ", ".join(layer.name for layer in self.results)
         self._set_idle(
-            f"Done: {names}. Play it with the slider below the image, or save it.", error
+            f"Done: {names}. Look through it with the sliders below the image, or save it.", error
         )
         self.generated.emit(self.results)
 
     def _set_busy(self, text: str) -> None:
         self.is_busy = True
+        self._bar.setRange(0, 0)
         self._headline.say(text)
         self._activity.show(text)
         self._show_buttons()
@@ -243,3 +255,12 @@ class GeneratePanel(Panel):
     def _complain(self, sentence: str) -> None:
         self._headline.say(sentence, warning=True)
         show_error(sentence)
+
+
+def _first_word(family: Family | None) -> str:
+    """Say what to do before Generate can be pressed."""
+    if family is None:
+        return "Train a model first, or choose one from the disk."
+    if all(wanted.optional for wanted in family.generate_inputs):
+        return "Press Generate."
+    return "Choose a scan to start from, then press Generate."

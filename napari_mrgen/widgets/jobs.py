@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.family import DataLook, Family, GenerateConfig, TrainConfig
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
+from napari_mrgen.widgets.saved_inputs import save_sources
 from napari_mrgen.widgets.session import Job, ResumeJob, Sources, TrainJob
 
 
@@ -29,11 +30,19 @@ class Preview(Event):
     volumes: tuple[Volume, ...]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """How many samples there are by now."""
+
+    count: int
+
+
 def run_events(job: Job, control: Control) -> Iterator[Event]:
     """Yield the events of a training; whatever goes wrong, the last one says so."""
     try:
         run_dir = job.run_dir
-        for event in _resume(job, control) if isinstance(job, ResumeJob) else _train(job, control):
+        source = _resume(job, control) if isinstance(job, ResumeJob) else _train(job, control)
+        for event in _without_long_collections(source):
             yield event
             if isinstance(event, events.Previewed):
                 yield _read_preview(run_dir, event)
@@ -41,6 +50,23 @@ def run_events(job: Job, control: Control) -> Iterator[Event]:
         yield events.Failed(str(error))
     except Exception as error:  # noqa: BLE001 - shown to the user, with its traceback
         yield failed(error)
+
+
+def _without_long_collections(source: Iterator[Event]) -> Iterator[Event]:
+    """Let the garbage collector pass over what there is when the run starts, until it ends.
+
+    The collector stops the window too while it looks through all objects there are: for a quarter
+    of a second once PyTorch is loaded, of which the first step brings more.
+    """
+    seen: set[type[Event]] = set()
+    try:
+        for event in source:
+            if isinstance(event, events.Started | events.Stepped) and type(event) not in seen:
+                gc.freeze()
+            seen.add(type(event))
+            yield event
+    finally:
+        gc.unfreeze()
 
 
 def failed(error: BaseException) -> events.Failed:
@@ -78,30 +104,6 @@ def _read_preview(run_dir: Path, event: events.Previewed) -> Preview:
     return Preview(event.step, tuple(read_preview(run_dir, event)))
 
 
-def save_sources(sources: Sources, folder: Path, suffix: str = ".nii.gz") -> dict[str, list[Path]]:
-    """Write what came from the viewer as NIfTI, so that a run can be resumed without it."""
-    return {
-        role: [
-            _save(one, folder / role / f"{number:02d}_{_file_name(one)}{suffix}")
-            if isinstance(one, Volume)
-            else one
-            for number, one in enumerate(given)
-        ]
-        for role, given in sources.items()
-    }
-
-
-def _save(volume: Volume, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nifti.write(volume, path)
-    return path
-
-
-def _file_name(volume: Volume) -> str:
-    text = volume.subject or volume.name or "scan"
-    return "".join(c if c.isalnum() else "-" for c in text).strip("-")[:40] or "scan"
-
-
 def look_at_data(
     family: Family, config: TrainConfig, sources: Sources, folder: Path
 ) -> Iterator[DataLook]:
@@ -116,11 +118,18 @@ def generated(
     config: GenerateConfig,
     device: str,
     control: Control,
-) -> Iterator[Volume]:
-    """Yield the results of a trained model."""
-    from napari_mrgen.app.predict import generate
+) -> Iterator[Volume | Drawn]:
+    """Yield the results of a trained model; samples that come in blocks as one, at the end."""
+    from napari_mrgen.app.predict import collect, generate
 
-    yield from generate(model, sources, config, device=device, control=control)
+    blocks: list[Volume] = []
+    for result in generate(model, sources, config, device=device, control=control):
+        if "samples" in result.covariates:
+            blocks.append(result)
+            yield Drawn(sum(block.size("n") for block in blocks))
+        else:
+            yield result
+    yield from collect(blocks)
 
 
 def plan_arguments(

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from napari.components import LayerList
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
 
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.layers import from_layer
+from napari_mrgen.io.layers import KEY, LayerData, from_layer
+from napari_mrgen.io.masks import mask_of_shapes, mask_on_grid
 from napari_mrgen.volume import Volume
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.parts import menu_button, row
@@ -31,10 +32,11 @@ class Choice:
     layers: tuple[Layer, ...] = ()
     path: Path | None = None
 
-    def sources(self) -> tuple[Path | Volume, ...]:
+    def sources(self, image: Path | Volume | None = None) -> tuple[Path | Volume, ...]:
+        """Read the choice; a mask is laid on the voxels of the image that it belongs to."""
         if self.path is not None:
             return (self.path,)
-        return tuple(from_layer(layer.as_layer_data_tuple()) for layer in self.layers)
+        return tuple(_read(layer, image) for layer in self.layers)
 
 
 class InputPicker(QWidget):
@@ -65,8 +67,10 @@ class InputPicker(QWidget):
             event.connect(self._on_layers_changed)
         self._fill()
 
-    def sources(self) -> tuple[Path | Volume, ...]:
+    def sources(self, image: Path | Volume | None = None) -> tuple[Path | Volume, ...]:
         """Read the choice; layers become volumes here, on the window's own thread.
+
+        A mask is laid on the voxels of ``image``.
 
         Raises
         ------
@@ -79,7 +83,7 @@ class InputPicker(QWidget):
                 return ()
             msg = f"{self.wanted.title}: nothing is chosen; open a scan or choose a folder."
             raise MrgenError(msg)
-        return choice.sources()
+        return choice.sources(image)
 
     def choose_path(self, path: Path) -> None:
         """Put a file or folder on the list and choose it."""
@@ -136,7 +140,9 @@ class InputPicker(QWidget):
             return "none"
         if len(choice.layers) > 1:
             return f"All {len(choice.layers)} fitting layers"
-        return f"Layer: {choice.layers[0].name}"
+        (layer,) = choice.layers
+        cases = f" ({len(layer.data)} cases)" if _is_set_of_cases(layer) else ""
+        return f"Layer: {layer.name}{cases}"
 
     def _on_choose_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, self.wanted.title)
@@ -170,9 +176,18 @@ class InputPickers(QWidget):
             self.pickers[one.role] = picker
 
     def sources(self) -> Sources:
-        """Read all choices; an optional one that is left open is left out."""
-        read = {role: picker.sources() for role, picker in self.pickers.items()}
-        return {role: given for role, given in read.items() if given}
+        """Read all choices; an optional one that is left open is left out.
+
+        A mask belongs to the image that is asked for before it.
+        """
+        read: dict[str, tuple[Path | Volume, ...]] = {}
+        image: Path | Volume | None = None
+        for role, picker in self.pickers.items():
+            given = picker.sources(image)
+            if given:
+                read[role] = given
+                image = given[0] if picker.wanted.kind == "image" else image
+        return read
 
     def clear(self) -> None:
         for picker in self.pickers.values():
@@ -183,6 +198,8 @@ class InputPickers(QWidget):
 
 def fits(layer: Layer, wanted: Input) -> bool:
     """Whether a layer may be this input: its kind, its number of axes, and their names if given."""
+    if isinstance(layer, Shapes):
+        return wanted.kind == "labels" and "zyx" in wanted.axes
     kind = Labels if wanted.kind == "labels" else Image
     if not isinstance(layer, kind) or layer.multiscale or TRANSIENT in layer.metadata:
         return False
@@ -192,4 +209,26 @@ def fits(layer: Layer, wanted: Input) -> bool:
     if not set(names) <= set("ntzyx"):  # not named by us: the usual order is taken
         names = "tzyx"[-layer.ndim :] if layer.ndim <= 4 else ""
     names = names if "z" in names else names.replace("yx", "zyx")
+    if isinstance(layer, Labels) and wanted.axes == ("zyx",):
+        return names.endswith("zyx")
+    if names.startswith("n") and wanted.many and _is_set_of_cases(layer):
+        names = names.removeprefix("n")
     return names in wanted.axes
+
+
+def _is_set_of_cases(layer: Layer) -> bool:
+    """Whether a layer's samples are scans, not what a model has drawn."""
+    return "cases" in layer.metadata.get(KEY, {}).get("covariates", {})
+
+
+def _read(layer: Layer, image: Path | Volume | None) -> Volume:
+    data: LayerData = layer.as_layer_data_tuple()
+    if isinstance(layer, Shapes):
+        if not isinstance(image, Volume):
+            msg = f"{layer.name}: choose the image's layer too; shapes mark a part of it."
+            raise MrgenError(msg)
+        return mask_of_shapes(data, image)
+    volume = from_layer(data)
+    if volume.kind == "labels" and isinstance(image, Volume) and image.axes == "zyx":
+        return mask_on_grid(volume, image)
+    return volume

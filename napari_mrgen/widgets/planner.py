@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mrgen.engine.family import Plan
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets.helper import Helper
-from napari_mrgen.widgets.jobs import plan_arguments, save_sources
+from napari_mrgen.widgets.jobs import plan_arguments
+from napari_mrgen.widgets.saved_inputs import save_sources
 from napari_mrgen.widgets.session import TrainJob
 from napari_mrgen.widgets.worker import run_in_thread
 
@@ -69,15 +71,19 @@ class Planner(QObject):
             self.failed.emit(str(error))
             return
         self._is_saving = True
-        run_in_thread(lambda: self._arguments(job), self._helper.ask, self._on_saved)
+        run_in_thread(lambda: self._arguments(job), self._ask, self._on_saved)
 
     def _arguments(self, job: TrainJob) -> Iterator[list[str]]:
         paths = save_sources(job.sources, self.folder / "inputs", suffix=".nii")
         yield plan_arguments(job.family, job.config, paths, self.folder / "config.yaml")
 
+    def _ask(self, arguments: list[str]) -> None:
+        if isalive(self):  # the window may have gone while scans were being written
+            self._helper.ask(arguments)
+
     def _on_saved(self, error: BaseException | None) -> None:
         self._is_saving = False
-        if error is not None:
+        if error is not None and isalive(self):
             self.failed.emit(str(error))
 
     def _on_planned(self, values: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
 
@@ -63,6 +64,7 @@ class Montage:
         for layer in self._hidden:
             layer.visible = False
         self._layer = add_volume(self._viewer, volume, is_transient=True)
+        go_to(self._viewer, self._layer)
         self._viewer.reset_view()
 
     def remove(self) -> None:
@@ -115,5 +117,6 @@ class PreviewLayers:
             return
         layer.data = data
         for place in ("scale", "translate"):
-            if place in properties:
+            # Setting what is set already would still make napari slice and draw it again.
+            if not np.array_equal(getattr(layer, place), properties[place]):
                 setattr(layer, place, properties[place])

@@ -184,9 +184,9 @@ def after(_event: Event, state: RunState) -> RunState:
 
 @after.register
 def _(event: events.Started, state: RunState) -> RunState:
-    return replace(
-        state, run_dir=Path(event.run_dir), device=event.device, stages=event.stages, doing=""
-    )
+    # A folder that was moved, or is seen from another machine, is not where the event says.
+    run_dir = state.run_dir or Path(event.run_dir)
+    return replace(state, run_dir=run_dir, device=event.device, stages=event.stages, doing="")
 
 
 @after.register
@@ -256,7 +256,7 @@ def _(event: events.Failed, state: RunState) -> RunState:
 def _(event: events.Finished, state: RunState) -> RunState:
     model = Path(event.model)
     if state.run_dir is not None:
-        model = state.run_dir / model
+        model = state.run_dir / model.name
     return replace(
         state, phase=Phase.FINISHED, model=model, scoreboard=event.scoreboard,
         seconds_left=None, doing="",
@@ -313,12 +313,21 @@ class Session:
         self._run(lambda: self._make_events(job, control), self._on_event, self._on_end)
 
     def open(self, run_dir: Path, history: Iterable[Event]) -> None:
-        """Show a run of an earlier day; one that was cut off can be resumed."""
-        self._set(RunState(run_dir=run_dir), None)
+        """Show a run of an earlier day; one that was cut off can be resumed.
+
+        Raises
+        ------
+        MrgenError
+            If a run is still going on.
+        """
+        if self.state.is_busy:
+            raise MrgenError("A run is still going on; stop it before you open another.")
+        state = RunState(run_dir=run_dir)
         for event in history:
-            self._on_event(event)
-        if self.state.is_busy or self.state.phase is Phase.IDLE:
-            self._set(replace(self.state, phase=Phase.STOPPED, doing=""), None)
+            state = after(event, state)
+        if state.is_busy or state.phase is Phase.IDLE:
+            state = replace(state, phase=Phase.STOPPED, doing="", seconds_left=None)
+        self._set(state, None)
 
     def pause(self) -> None:
         if self.state.can_pause:

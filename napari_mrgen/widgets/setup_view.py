@@ -23,7 +23,7 @@ from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.device_picker import NO_GPU_TO_TRAIN, DevicePicker
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.form import Form
-from napari_mrgen.widgets.layer_inputs import InputPickers
+from napari_mrgen.widgets.layer_inputs import InputPickers, fits
 from napari_mrgen.widgets.parts import Note, button, group, row, scrolled
 from napari_mrgen.widgets.session import TrainJob
 
@@ -47,7 +47,7 @@ class SetupView(QWidget):
 
     def __init__(self, layers: LayerList) -> None:
         super().__init__()
-        self.family: Family = families.get(_remembered_family())
+        self.family: Family = _likely_family(layers)
         self.form: Form[TrainConfig]
         self._family_box = combo("family")
         self._summary = Note()
@@ -123,7 +123,7 @@ class SetupView(QWidget):
             return
         held = f"{_subjects(look.test)} held out for testing" if look.test else "none held out"
         lines = [
-            f"The new layer shows {look.montage.size('n')} examples, alone until you press Train.",
+            f"The new layer shows {_examples(look)} examples, alone until you press Train.",
             f"{_subjects(look.train)} to train on, {held}.",
             *look.warnings,
         ]
@@ -239,10 +239,17 @@ class SetupView(QWidget):
             self.failed.emit(str(error))
 
 
-def _remembered_family() -> str:
-    known = families.names()
-    last = remember.recall("family")
-    return last if last in known else known[0]
+def _likely_family(layers: LayerList) -> Family:
+    """Return the family last used, or else the first that can train on what is open."""
+    known = [families.get(name) for name in families.names()]
+    last = [family for family in known if family.name == remember.recall("family")]
+    fitting = (f for f in known if any(fits(layer, f.train_inputs[0]) for layer in layers))
+    return last[0] if last else next(fitting, known[0])
+
+
+def _examples(look: DataLook) -> int:
+    """Count what a montage shows: cases side by side, or slices one behind the other."""
+    return look.montage.size("n" if "n" in look.montage.axes else "z")
 
 
 def _subjects(names: tuple[str, ...]) -> str:

@@ -45,7 +45,7 @@ class ScoreTable(QTableWidget):
 def _figure(row: Row, name: str) -> str:
     if name not in row.mean:
         return "–"
-    spread = f" ± {row.spread[name]:.2g}" if row.subjects > 1 else ""
+    spread = f" ± {row.spread[name]:.2g}" if row.spread[name] else ""
     return f"{row.mean[name]:.4g}{spread}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from qtpy.QtGui import QDesktopServices
 
 
 class TensorBoard(QObject):
-    """Starts TensorBoard on a folder and opens the browser when it answers."""
+    """Starts TensorBoard on a folder and opens the browser when it answers.
+
+    It is ended when another is started, and with the window.
+    """
 
     opened = Signal(str)
     failed = Signal(str)
@@ -24,6 +28,9 @@ class TensorBoard(QObject):
 
     def open(self, folder: Path) -> None:
         self.close()
+        if find_spec("tensorboard") is None:
+            self.failed.emit("it is not installed; install it with: pip install tensorboard")
+            return
         self._said = ""
         self._process = process = QProcess(self)
         process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)

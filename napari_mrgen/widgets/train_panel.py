@@ -93,6 +93,7 @@ class TrainPanel(Panel):
         run.open_run_requested.connect(self._on_open_run)
         run.open_folder_requested.connect(self._on_open_folder)
         run.tensorboard_requested.connect(self._on_tensorboard)
+        self._tensorboard.opened.connect(lambda at: show_info(f"TensorBoard is shown at {at}"))
         self._tensorboard.failed.connect(lambda said: show_error(f"TensorBoard: {said}"))
         bar.train_requested.connect(self.train)
         bar.pause_requested.connect(self.session.pause)
@@ -131,11 +132,18 @@ class TrainPanel(Panel):
         try:
             run = Run(run_dir)
             family = families.get(run.choices.family)
-            self.setup.choose_family(family.name)
-            self.setup.show_config(run.config(family))
-            self.session.open(run_dir, run.history)
-        except MrgenError as error:
+            config, history = run.config(family), run.history
+            self.session.open(run_dir, history)
+        except (MrgenError, OSError) as error:
             self._complain(str(error))
+            return
+        self.setup.choose_family(family.name)
+        self.setup.show_config(config)
+        self.run.clear()
+        for event in history:
+            self.run.follow(event)
+        if run.status == "running":
+            self._complain("Another process is training this run; open it again to see how it is.")
 
     def _on_resume(self) -> None:
         self.session.resume(self.setup.device.device())
@@ -217,7 +225,7 @@ class TrainPanel(Panel):
 
     def _on_tensorboard(self) -> None:
         if self.session.state.run_dir is not None:
-            show_info("Opening TensorBoard in the web browser…")
+            show_info("Starting TensorBoard; the web browser shows it in a few seconds…")
             self._tensorboard.open(self.session.state.run_dir / "tensorboard")
 
     def _on_diagnostics(self) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-NICENESS = 10
+LEAST_PRIORITY = 19
+"""Niceness of the work: the window goes first."""
 SWITCH_INTERVAL_S = 5e-4
 WAITING = 16
 
@@ -101,6 +102,4 @@ def _share_the_interpreter() -> None:
 def _lower_priority() -> None:
     """Let the window go first; on Linux a thread has a priority that its own threads inherit."""
     if sys.platform == "linux":
-        thread = threading.get_native_id()
-        niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
-        os.setpriority(os.PRIO_PROCESS, thread, niceness)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_PRIORITY)

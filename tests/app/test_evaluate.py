@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from napari_mrgen.app.evaluate import choose_scans, evaluate
+from napari_mrgen.app.evaluate import choose_inputs, draw_sets, evaluate
 from napari_mrgen.engine.runs import Run
 from napari_mrgen.errors import MrgenError
 
 
 def subjects(model: Path, *paths: Path, **options: object) -> set[str]:
     given = {"cine": list(paths)} if paths else None
-    return {scan.subject for scan in choose_scans(model, given, **options)}  # type: ignore[arg-type]
+    inputs = choose_inputs(model, given, **options)  # type: ignore[arg-type]
+    return {scan.subject for scan in inputs.test("cine")}
 
 
 def test_only_unseen_subjects_are_scored(trained: Path, hearts: Path) -> None:
@@ -21,6 +22,16 @@ def test_only_unseen_subjects_are_scored(trained: Path, hearts: Path) -> None:
     assert subjects(trained) == set(split.test)
     assert subjects(trained, hearts) == set(split.test)
     assert subjects(trained, hearts, everyone=True) == {*split.train, *split.test}
+
+
+def test_what_was_trained_on_is_known_where_it_was_found(
+    trained: Path, hearts: Path, tmp_path: Path
+) -> None:
+    split = Run(trained).inputs.split
+    assert choose_inputs(trained, {"cine": [hearts]}).split == split
+    assert choose_inputs(trained, {"cine": [hearts]}, everyone=True).split.train == ()
+    shutil.copy(hearts / "heart-1.nii.gz", tmp_path / "other.nii.gz")
+    assert choose_inputs(trained, {"cine": [tmp_path]}).train("cine") == ()
 
 
 def test_new_subjects_are_all_scored(trained: Path, hearts: Path, tmp_path: Path) -> None:
@@ -53,3 +64,8 @@ def test_it_repeats_the_scoreboard_of_the_run(trained: Path) -> None:
     assert [row.method for row in again.rows] == [row["method"] for row in kept]
     for row, before in zip(again.rows, kept, strict=True):
         assert dict(row.mean) == pytest.approx(before["mean"], rel=1e-3, abs=1e-3)
+
+
+def test_a_family_that_continues_its_input_has_no_sets_to_show(trained: Path) -> None:
+    with pytest.raises(MrgenError, match="no independent images"):
+        draw_sets(trained, choose_inputs(trained), device="cpu")

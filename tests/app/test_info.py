@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from napari_mrgen.app.info import describe
 from napari_mrgen.errors import MrgenError
@@ -36,6 +37,14 @@ def test_a_scan_without_times_says_so(mrgen_data: Path) -> None:
     assert facts["frame_interval_s"] is None
     assert any("frame times" in note for note in facts["notes"])
     assert facts["info"]["ed_frame"] == 3
+
+
+def test_a_slice_has_no_size_in_mm(tmp_path: Path) -> None:
+    Image.new("L", (8, 6)).save(tmp_path / "a.png")
+    (tmp_path / "participants.csv").write_text("id,age\na,30\n", "utf-8")
+    facts = describe(tmp_path / "a.png")
+    assert (facts["shape"], facts["spacing_mm"]) == ([1, 6, 8], None)
+    assert facts["covariates"] == {"age": 30.0}
 
 
 def test_nothing_there(tmp_path: Path) -> None:

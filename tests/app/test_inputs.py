@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from napari_mrgen import families
-from napari_mrgen.app.inputs import find_all, gather
+from napari_mrgen.app.inputs import find_all, gather, own_split
+from napari_mrgen.data.split import Split
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.find import Reference
 
 FAMILY = families.get("frame_prediction")
 CONFIG = FAMILY.preset("tiny")
@@ -58,3 +61,35 @@ def test_roles_are_checked(hearts: Path) -> None:
         find_all(one, {"mask": files})
     with pytest.raises(MrgenError, match="takes one path, got 3"):
         find_all(one, {"cine": files})
+
+
+def scan(*parts: str) -> Reference:
+    return Reference(Path("data", *parts), parts[-1])
+
+
+@pytest.mark.parametrize(
+    ("scans", "split"),
+    [
+        ([scan("png_train", "a"), scan("png_test", "b")], Split(("a",), ("b",))),
+        ([scan("train", "a"), scan("validate", "b"), scan("test", "c")], Split(("a",), ("c",))),
+        ([scan("Train", "t1", "a"), scan("validation", "b")], Split(("a",), ("b",))),
+        ([scan("train", "a"), scan("test", "a")], None),
+        ([scan("train", "a"), scan("test", "b"), scan("c")], None),
+        ([scan("train", "a"), scan("train", "b")], None),
+        ([scan("training", "a"), scan("testing", "b")], None),
+        ([scan("a"), scan("b")], None),
+    ],
+)
+def test_the_split_in_which_a_data_set_comes(scans: list[Reference], split: Split | None) -> None:
+    assert own_split(scans) == split
+
+
+def test_the_folders_of_a_data_set_decide_unless_a_file_does(hearts: Path, tmp_path: Path) -> None:
+    for number, folder in enumerate(("train", "test", "test"), 1):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        shutil.copy(hearts / f"heart-{number}.nii.gz", tmp_path / folder)
+    split = gather(FAMILY, {"cine": [tmp_path]}, CONFIG).split
+    assert (split.train, split.test) == (("heart-1",), ("heart-2", "heart-3"))
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"train": ["heart-2"], "test": ["heart-1"]}))
+    assert gather(FAMILY, {"cine": [tmp_path]}, CONFIG, path).split.train == ("heart-2",)

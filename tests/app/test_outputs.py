@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_mrgen.app.outputs import Outputs, check_new_run, check_run, extension
+from napari_mrgen.app.outputs import Outputs, check_new_run, check_run, extension, is_folder
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 
@@ -72,3 +72,10 @@ def test_run_folders_are_told_apart(trained: Path, tmp_path: Path) -> None:
         check_new_run(trained)
     with pytest.raises(MrgenError, match="has no run in it"):
         check_run(tmp_path)
+
+
+def test_a_name_without_an_extension_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "samples.d").mkdir()
+    assert is_folder(tmp_path / "samples.d")
+    assert is_folder(tmp_path / "samples")
+    assert not is_folder(tmp_path / "samples.nii.gz")

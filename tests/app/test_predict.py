@@ -9,13 +9,14 @@ import torch
 
 from napari_mrgen import families
 from napari_mrgen.app.outputs import save
-from napari_mrgen.app.predict import generate
+from napari_mrgen.app.predict import collect, generate
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import GenerateConfig
 from napari_mrgen.engine.header import hash_file
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.phantoms import brain
+from napari_mrgen.volume import Volume
 
 
 def config(**values: object) -> GenerateConfig:
@@ -75,3 +76,17 @@ def test_wrong_inputs_are_refused(trained: Path, hearts: Path) -> None:
         next(generate(trained, {"cine": brain(0)[0]}, config()))
     with pytest.raises(MrgenError, match="takes one scan, got 3"):
         next(generate(trained, {"cine": hearts}, config()))
+
+
+def test_blocks_of_samples_are_collected() -> None:
+    def block(name: str, *indices: int) -> Volume:
+        array = np.stack([np.full((1, 2, 2), index) for index in indices])
+        samples = {"index": list(indices), "level": [index / 4 for index in indices]}
+        return Volume(array, "nzyx", np.eye(4), name=name, covariates={"samples": samples})
+
+    plain = Volume(np.zeros((1, 2, 2)), "zyx", np.eye(4), name="a")
+    found = list(collect([plain, plain, block("a", 0, 1), block("a", 2), block("b", 0)]))
+    assert [volume.name for volume in found] == ["a", "a", "a", "b"]
+    joined = found[2]
+    assert joined.covariates["samples"] == {"index": [0, 1, 2], "level": [0, 0.25, 0.5]}
+    assert joined.array[:, 0, 0, 0].tolist() == [0, 1, 2]

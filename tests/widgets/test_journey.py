@@ -15,6 +15,7 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication, QDialog, QPushButton, QTableWidget, QWidget
 
 from napari_mrgen import families
+from napari_mrgen.engine.family import Family
 from napari_mrgen.engine.runs import Run
 from napari_mrgen.widgets.generate_panel import GeneratePanel
 from napari_mrgen.widgets.loss_plot import LOSSES
@@ -23,18 +24,18 @@ from napari_mrgen.widgets.train_panel import TrainPanel
 
 pytestmark = [pytest.mark.window, pytest.mark.timeout(600)]
 
-FRAMES = 50
+FRAMES, SAMPLES = 50, 5
 PATIENCE_MS = 240_000
 Click = Callable[[QWidget, str], None]
 
 
 @pytest.fixture(params=families.names())
-def family(request: pytest.FixtureRequest) -> Any:
+def family(request: pytest.FixtureRequest) -> Family:
     return families.get(request.param)
 
 
 @pytest.fixture
-def panel(window: Any, family: Any, tmp_path: Path) -> TrainPanel:
+def panel(window: Any, family: Family, tmp_path: Path) -> TrainPanel:
     """The Train panel beside the family's sample, ready to train ``tiny``."""
     window.open_sample("napari-mrgen", family.sample)
     _, made = window.window.add_plugin_dock_widget("napari-mrgen", "Train")
@@ -62,8 +63,28 @@ def placed_like(layer: Layer, source: Layer) -> None:
     np.testing.assert_allclose(layer.translate[-3:], source.translate[-3:], atol=1e-3)
 
 
+def starts_from_a_scan(family: Family) -> bool:
+    return any(not wanted.optional for wanted in family.generate_inputs)
+
+
+def placed_by(family: Family, panel: TrainPanel) -> Callable[[Layer, Layer], None]:
+    """Return what holds for the place of a family's results: their scan's, or one of that size."""
+    if starts_from_a_scan(family):
+        return placed_like
+    size = panel.setup.form.editor("size").value()
+    return lambda layer, source: drawn_as_large_as(layer, source, size)
+
+
+def drawn_as_large_as(layer: Layer, source: Layer, size: int) -> None:
+    """Assert that a slice of ``size`` pixels shows as many millimetres as the scan has."""
+    assert layer.axis_labels[-3:] == ("z", "y", "x")
+    assert layer.units[-3:] == source.units[-3:]
+    shrunk = max(1, max(source.data.shape[-2:]) / size)
+    np.testing.assert_allclose(layer.scale[-2:], np.multiply(source.scale[-2:], shrunk), rtol=0.05)
+
+
 def test_from_sample_to_saved_file(
-    window: Any, panel: TrainPanel, family: Any, qtbot: QtBot, click: Click, tmp_path: Path
+    window: Any, panel: TrainPanel, family: Family, qtbot: QtBot, click: Click, tmp_path: Path
 ) -> None:
     source = window.layers[0]
     look_at_the_data(window, panel, qtbot, click)
@@ -71,7 +92,7 @@ def test_from_sample_to_saved_file(
     train_with_interruptions(window, panel, qtbot, click)
     click(panel, "generate_with_this_model")
     made = generate(window, panel, qtbot, click)
-    placed_like(made, source)
+    placed_by(family, panel)(made, source)
     play(window, made, qtbot)
     save_and_reopen(window, made, qtbot, tmp_path)
 
@@ -108,8 +129,7 @@ def train_with_interruptions(window: Any, panel: TrainPanel, qtbot: QtBot, click
     wait_for(qtbot, panel, Phase.FINISHED)
     assert Run(run_dir).status == "finished"
     assert any(curve.x for curve in panel.run.plot.curves[LOSSES].values())
-    preview = window.layers["Preview"]
-    placed_like(preview, window.layers[0])
+    placed_by(panel.setup.family, panel)(window.layers["Preview"], window.layers[0])
     assert window.layers[0].visible
 
 
@@ -119,6 +139,8 @@ def generate(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> Laye
     assert generating.form is not None
     if "frames" in type(generating.form.config()).model_fields:
         generating.form.editor("frames").set_value(FRAMES)
+    if not starts_from_a_scan(panel.setup.family):
+        generating.form.editor("samples").set_value(SAMPLES)
     with qtbot.waitSignal(generating.generated, timeout=PATIENCE_MS) as caught:
         click(generating, "generate")
     (results,) = caught.args
@@ -126,6 +148,8 @@ def generate(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> Laye
     assert "synthetic" in made.name
     if made.axis_labels[0] == "t":
         assert made.data.shape[0] == FRAMES
+    if made.axis_labels[0] == "n":
+        assert made.data.shape[0] == SAMPLES
     assert np.isfinite(made.data).all()
     return made
 

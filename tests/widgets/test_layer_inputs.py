@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from napari.components import LayerList
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels, Layer, Shapes
 from pytestqt.qtbot import QtBot
 
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.layers import to_layer
 from napari_mrgen.volume import Volume
-from napari_mrgen.widgets.layer_inputs import TRANSIENT, InputPicker, fits
+from napari_mrgen.widgets.layer_inputs import TRANSIENT, InputPicker, InputPickers, fits
 
 CINE = Input("cine", "Cine series", ("tzyx",), many=True)
 SLICE = Input("slice", "Slice", ("zyx",), optional=True)
+MASK = Input("mask", "Part to complete", ("zyx",), optional=True, kind="labels")
 SHAPE = (3, 2, 8, 8)
+SQUARE = [[1.0, 1.5, 1.5], [1, 1.5, 5.5], [1, 5.5, 5.5], [1, 5.5, 1.5]]
 
 
 def image(name: str = "heart", **changes: object) -> Image:
@@ -102,3 +105,52 @@ def test_what_is_read_lies_where_the_layer_lies(qtbot: QtBot, layers: LayerList)
     assert isinstance(read, Volume)
     np.testing.assert_allclose(read.affine, affine)
     assert read.times == pytest.approx(volume.times)
+
+
+@pytest.fixture
+def scan_and_mask(qtbot: QtBot, layers: LayerList) -> InputPickers:
+    layers.append(Image(np.ones((2, 8, 8), np.float32), name="scan"))
+    made = InputPickers(layers)
+    qtbot.addWidget(made)
+    made.show_inputs((SLICE, MASK))
+    return made
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Shapes([np.array(SQUARE)], shape_type="rectangle", name="mask"),
+        Labels(np.pad(np.ones((1, 4, 4), np.uint8), ((1, 0), (2, 2), (2, 2))), name="mask"),
+        Labels(np.pad(np.ones((1, 4, 4), np.uint8), ((1, 3), (2, 9), (2, 9))), name="mask"),
+    ],
+)
+def test_a_mask_is_laid_on_its_image(
+    layers: LayerList, scan_and_mask: InputPickers, layer: Layer
+) -> None:
+    layers.append(layer)
+    assert scan_and_mask.sources() == {}
+    scan_and_mask.pickers["slice"].choose_layer(layers["scan"])
+    scan_and_mask.pickers["mask"].choose_layer(layer)
+    (mask,) = scan_and_mask.sources()["mask"]
+    assert isinstance(mask, Volume)
+    expected = np.zeros((2, 8, 8), np.uint8)
+    expected[1, 2:6, 2:6] = 1
+    np.testing.assert_array_equal(mask.array, expected)
+
+
+def test_shapes_without_their_image_are_refused(
+    layers: LayerList, scan_and_mask: InputPickers
+) -> None:
+    layers.append(Shapes([np.array(SQUARE)], shape_type="rectangle", name="part"))
+    scan_and_mask.pickers["mask"].choose_layer(layers["part"])
+    with pytest.raises(MrgenError, match="part: choose the image's layer too"):
+        scan_and_mask.sources()
+
+
+def test_a_set_of_cases_is_an_input_and_drawn_samples_are_not() -> None:
+    stack = Volume(np.zeros((3, 2, 8, 8), np.float32), "nzyx", np.eye(4))
+    cases = replace(stack, covariates={"cases": ["a", "b", "c"]})
+    slices = Input("slices", "Brain slices", ("zyx",), many=True)
+    assert fits(Layer.create(*to_layer(cases)), slices)
+    assert not fits(Layer.create(*to_layer(stack)), slices)
+    assert not fits(Layer.create(*to_layer(cases)), SLICE)

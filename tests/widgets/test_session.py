@@ -204,3 +204,24 @@ def test_no_qt_and_no_napari() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_a_run_that_was_moved_is_where_it_was_opened() -> None:
+    bench = Bench()
+    elsewhere = Path("elsewhere") / "one"
+    end = events.Finished(str(RUN / "model.safetensors"))
+    bench.session.open(elsewhere, (*BEGIN, end))
+    assert bench.state.run_dir == elsewhere
+    assert bench.state.model == elsewhere / "model.safetensors"
+
+
+def test_what_an_earlier_run_said_is_not_told_again() -> None:
+    bench = Bench()
+    bench.session.open(RUN, (*BEGIN, events.Warned("Old news."), events.Failed("No.")))
+    assert [state.phase for state in bench.seen] == [Phase.FAILED]
+
+
+def test_no_run_is_opened_over_one_that_goes_on(bench: Bench) -> None:
+    with pytest.raises(MrgenError, match="still going on"):
+        bench.session.open(RUN, ())
+    assert bench.state.phase is Phase.STARTING
