@@ -30,7 +30,8 @@ lint: setup
 benchmark: setup
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/responsiveness.py
-	$(BIN)/python benchmarks/frame_prediction.py runs/benchmark
+	$(BIN)/python benchmarks/frame_prediction.py runs/frame_prediction
+	$(BIN)/python benchmarks/brain_slices.py runs/brain_slices
 
 screenshots: setup
 	$(BIN)/python docs/screenshots.py

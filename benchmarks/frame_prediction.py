@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
+from common import DATA, grid, machine, paced, train, write
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,27 +29,21 @@ from napari_mrgen.data.cine import Cine, CineWindows, WindowSpec, load
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.checkpoint import load_model
-from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Failed, Started, Stepped
-from napari_mrgen.engine.family import TrainConfig
-from napari_mrgen.engine.fit import fit
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.frame_prediction.forecasting import predict
 from napari_mrgen.families.frame_prediction.scoring import TRIVIAL, Method, score_cine
 from napari_mrgen.families.frame_prediction.tasks import BAND, one_cycle
 from napari_mrgen.io.find import find
 from napari_mrgen.metrics.images import psnr, radial_power, spectral_distance
-from napari_mrgen.metrics.scoreboard import Scoreboard, tabulate
+from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 
-HERE = Path(__file__).resolve().parent
-DATA = Path(os.environ.get("MRGEN_DATA", HERE.parents[1] / "shared" / "data"))
-RESULTS = HERE / "results"
 FAMILY = families.get("frame_prediction")
 TEST_PLACES = (1, 4, 7, 11, 14, 17, 20, 23)
 """Of the 26 patients in the order of their names: every third or fourth, of each group some."""
-WINDOWS = 6
 CONTEXT = 5
-TRIAL_STEPS = 6
+NEAR_WINDOWS, FAR_WINDOWS = 8, 3
+"""Windows a patient up to horizon 10, and beyond: there a roll-out has 60 frames."""
+LENGTHS = {"autoencoder": "autoencoder_steps", "gan": "gan_steps"}
 
 
 def main() -> None:
@@ -61,12 +54,12 @@ def main() -> None:
     chosen = parser.parse_args()
     inputs = sunnybrook(chosen.data)
     quick, seed = FAMILY.preset("quick"), FAMILY.preset("seed")
-    seconds = {"quick": train(quick, inputs, chosen.runs / "quick")}
-    budget = chosen.seconds or seconds["quick"]
+    seconds = {"quick": train(FAMILY, quick, inputs, chosen.runs / "quick")}
+    budget = chosen.seconds or sum(seconds["quick"].values())
     if not (chosen.runs / "seed").exists():
-        seed = paced(seed, inputs, budget)
-    seconds["seed"] = train(seed, inputs, chosen.runs / "seed")
-    seconds["direct"] = train_direct(inputs, chosen.runs / "direct.pt", budget)
+        seed = paced(FAMILY, seed, inputs, budget, LENGTHS)
+    seconds["seed"] = train(FAMILY, seed, inputs, chosen.runs / "seed")
+    seconds["direct"] = {"": train_direct(inputs, chosen.runs / "direct.pt", budget)}
     methods = trained_methods(chosen.runs)
     cines = {r.subject: load(r.read()) for r in inputs.test("cine")}
     found = {
@@ -76,7 +69,7 @@ def main() -> None:
         "texture": texture(cines, methods),
         "acdc zero-shot": zero_shot(chosen.data, methods),
     }
-    write(found)
+    write("frame_prediction", found, markdown(found))
 
 
 def sunnybrook(data: Path) -> Inputs:
@@ -88,38 +81,6 @@ def sunnybrook(data: Path) -> Inputs:
 
 
 # ---- training -----------------------------------------------------------------------------------
-
-
-def paced(config: TrainConfig, inputs: Inputs, seconds: float) -> TrainConfig:
-    """Set the lengths of the stages so that they take this time, the GAN a quarter of it."""
-    shares, lengths = {"autoencoder": 0.75, "gan": 0.25}, {}
-    for stage in config.stages:
-        control, each = Control(), 1.0
-        with tempfile.TemporaryDirectory() as folder:
-            trial = fit(FAMILY, config, inputs, Path(folder) / "run", control, only_stage=stage)
-            for event in trial:
-                if isinstance(event, Stepped) and event.step >= TRIAL_STEPS:
-                    each = event.seconds_per_step
-                    control.stop()
-        lengths[f"{stage}_steps"] = max(1, int(shares[stage] * seconds / each))
-    print("lengths for the same time:", lengths, flush=True)
-    return config.with_values(lengths)
-
-
-def train(config: TrainConfig, inputs: Inputs, folder: Path) -> float:
-    """Train through the engine; return the seconds of the stages, scoring left out."""
-    clock = folder / "seconds.json"
-    if not clock.exists():
-        start = time.monotonic()
-        for event in fit(FAMILY, config, inputs, folder, Control()):
-            if isinstance(event, Started):
-                print(folder.name, "on", event.device, flush=True)
-            if isinstance(event, Failed):
-                raise SystemExit(f"{folder.name}: {event.message} {event.details}")
-            if (folder / "model-gan.safetensors").exists():
-                break
-        clock.write_text(json.dumps(time.monotonic() - start))
-    return float(json.loads(clock.read_text()))
 
 
 class DirectHead(nn.Module):
@@ -229,12 +190,17 @@ def _direct(network: nn.Module) -> Method:
 def table(cines: Mapping[str, Cine], methods: Mapping[str, Method]) -> dict[str, Any]:
     """Return figures by method and horizon, with the gain over persistence patient by patient."""
     scores = [s for name, cine in cines.items() for s in _score(name, cine, methods)]
-    return {**as_rows(tabulate(scores)), "patients": len(cines), "windows": WINDOWS}
+    windows = {"up to 10": NEAR_WINDOWS, "41 to 60": FAR_WINDOWS}
+    return {**as_rows(tabulate(scores)), "patients": len(cines), "windows": windows}
 
 
-def _score(name: str, cine: Cine, methods: Mapping[str, Method]) -> list[Any]:
+def _score(name: str, cine: Cine, methods: Mapping[str, Method]) -> Iterator[Score]:
     print("scoring", name, flush=True)
-    return list(score_cine(name, cine, methods, CONTEXT, WINDOWS))
+    near = score_cine(name, cine, methods, CONTEXT, NEAR_WINDOWS, farthest=10)
+    far = score_cine(name, cine, methods, CONTEXT, FAR_WINDOWS)
+    for this, later in zip(near, far, strict=True):
+        distant = {k: v for k, v in later.values.items() if k.endswith("41-60")}
+        yield replace(this, values={**this.values, **distant})
 
 
 def as_rows(scoreboard: Scoreboard) -> dict[str, Any]:
@@ -310,28 +276,6 @@ def _gain(frames: Tensor, start: int, horizon: int, method: Method) -> float:
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def machine() -> dict[str, Any]:
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(": ")[1] for line in lines if "model name" in line), "unknown")
-
-
-def write(found: Mapping[str, Any]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "frame_prediction.json"
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "frame_prediction.md").write_text(markdown(found), encoding="utf-8")
-    print(markdown(found))
-
-
 COLUMNS = [f"{m} {h}" for m in ("PSNR", "SSIM", "skill") for h in (1, 2, 3, 5, 10, "41-60")]
 
 
@@ -343,24 +287,30 @@ def markdown(found: Mapping[str, Any]) -> str:
         rows.append([method, *(_figure(c, mean.get(c, np.nan)) for c in columns)])
     parts = [
         f"Machine: {json.dumps(found['machine'])}. Seconds of training: "
-        f"{json.dumps({k: round(v) for k, v in found['training_seconds'].items()})}.",
-        _grid(rows),
-        _grid([["texture", ""], *([k, f"{v:.3f}"] for k, v in found["texture"].items())]),
-        _grid([["zero-shot on ACDC patient090: gain over persistence, dB", "mean (least to most)"]]
+        f"{json.dumps({k: round(sum(v.values())) for k, v in found['training_seconds'].items()})}.",
+        grid(gains(board["mean"])),
+        grid(rows),
+        grid([["texture", ""], *([k, f"{v:.3f}"] for k, v in found["texture"].items())]),
+        grid([["zero-shot on ACDC patient090: gain over persistence, dB", "mean (least to most)"]]
               + [[k, f"{v['mean']:+.2f} ({v['least']:+.2f} to {v['most']:+.2f}; {v['windows']})"]
                  for k, v in found["acdc zero-shot"].items() if isinstance(v, dict)]),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
+def gains(mean: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    """Return the table of gains over persistence in dB: what the goals are about."""
+    still = mean["persistence"]
+    near = [f"PSNR {horizon}" for horizon in (1, 2, 3, 5, 10)]
+    rows = [["gain over persistence, dB", "1", "2", "3", "5", "10", "mean of 1 to 5"]]
+    for method, found in mean.items():
+        figures = [*(found[name] - still[name] for name in near), found["gain 1-5"]]
+        rows.append([method, *(f"{figure:+.2f}" for figure in figures)])
+    return rows
+
+
 def _figure(column: str, value: float) -> str:
     return f"{value:.2f}" if column.startswith("PSNR") else f"{value:.3f}"
-
-
-def _grid(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = rows
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Make the pictures of the documentation: one of each state of the panels, on the phantom.
+"""Make the pictures of the documentation: one of each state of the panels, on the phantoms.
 
-    xvfb-run -a -s "-screen 0 1366x768x24" python docs/screenshots.py [FOLDER]
+    xvfb-run -a -s "-screen 0 1366x768x24" python docs/screenshots.py [--only TOUR] [FOLDER]
 
 The window is that of a small laptop; look at each picture before it is committed.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,39 +17,101 @@ from pathlib import Path
 from typing import Any
 
 import napari
+from napari.layers import Layer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QScrollArea
 
+from napari_mrgen.widgets.generate_panel import GeneratePanel
 from napari_mrgen.widgets.session import Phase
 from napari_mrgen.widgets.tables import ModelDialog
 
 SIZE = (1366, 768)
-SETTINGS = {
+CINE = {
     "autoencoder_steps": 120, "gan_steps": 10, "patch": 64, "slices": 1, "width": 16,
     "batch_size": 6, "new_motion": 0.2, "ema_decay": 0.97, "preview_every": 20, "save_every": 60,
 }  # fmt: skip
 """Trains in a minute, and the preview can be seen to get better."""
-
-
-def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as home:
-        os.environ["XDG_CONFIG_HOME"] = home
-        viewer = napari.Viewer(title="napari")
-        viewer.window.resize(*SIZE)
-        viewer.window.set_geometry(0, 0, *SIZE)
-        Tour(viewer, folder, Path(home) / "runs").walk()
-        viewer.close()
+GAN = {
+    "size": 64, "steps": 300, "width": 16, "batch_size": 8, "ema_decay": 0.97,
+    "preview_every": 50, "save_every": 300,
+}  # fmt: skip
+VQVAE = {
+    "size": 64, "patch": 32, "codes": 128, "width": 16, "blocks": 1, "batch_size": 8,
+    "vqvae_steps": 200, "prior_steps": 150, "prior_width": 64, "prior_layers": 2,
+    "ema_decay": 0.97, "preview_every": 50, "save_every": 300,
+}  # fmt: skip
 
 
 class Tour:
     """Goes from state to state and takes a picture of each."""
 
+    family = ""
+
     def __init__(self, viewer: Any, folder: Path, runs: Path) -> None:
         self.viewer, self.folder = viewer, folder
         _, self.train = viewer.window.add_plugin_dock_widget("napari-mrgen", "Train")
+        self.train.setup.choose_family(self.family)
         self.train.setup.choose_runs_folder(Path("~/napari-mrgen"))
         self.runs = runs
+
+    def walk(self) -> None:
+        raise NotImplementedError
+
+    def train_with(self, settings: dict[str, Any]) -> None:
+        setup = self.train.setup
+        setup.show_config(setup.family.preset("quick").with_values(settings))
+        setup.choose_runs_folder(self.runs)
+        self.train.train()
+
+    def take_training(self, name: str, stage: str, step: int) -> None:
+        """Take a picture with the preview alone, after a step of a stage."""
+        session = self.train.session
+        self.settle(lambda: session.state.stage == stage and session.state.step > step)
+        for layer in self.viewer.layers:
+            layer.visible = layer.name == "Preview"
+        self.viewer.reset_view()
+        self.take(name)
+
+    def take_scores(self, name: str) -> None:
+        self.settle(lambda: not self.train.session.state.is_busy)
+        scroll = self.train.run.findChild(QScrollArea).verticalScrollBar()
+        scroll.setValue(scroll.maximum())
+        self.settle(seconds=6)  # the notification goes by itself
+        self.take(name)
+
+    def take_generated(self, name: str, panel: GeneratePanel, *beside: Layer) -> None:
+        """Take a picture of the first result, with some layers beside it."""
+        panel.generate()
+        self.settle(lambda: not panel.is_busy)
+        for layer in self.viewer.layers:
+            layer.visible = layer in (*panel.results[:1], *beside)
+        self.viewer.reset_view()
+        self.settle(seconds=6)
+        self.take(name)
+
+    def settle(
+        self, done: Callable[[], bool] = lambda: True, patience: float = 900, seconds: float = 0.5
+    ) -> None:
+        start = time.monotonic()
+        while not done():
+            if time.monotonic() - start > patience:
+                raise TimeoutError(self.train.session.state.headline)
+            QTest.qWait(50)
+        QTest.qWait(round(seconds * 1000))
+
+    def take(self, name: str) -> None:
+        """Take a picture of the whole screen: dialogs and notifications are in it."""
+        QApplication.processEvents()
+        path = self.folder / f"{name}.png"
+        subprocess.run(
+            ["import", "-window", "root", "-depth", "8", "-colors", "256", str(path)], check=True
+        )
+
+
+class CineTour(Tour):
+    """From an empty window to 50 predicted frames of the beating heart."""
+
+    family = "frame_prediction"
 
     def walk(self) -> None:
         self.settle(lambda: "Looking" not in self.train.setup.device.text())
@@ -57,7 +119,6 @@ class Tour:
         self.load()
         self.look()
         self.run()
-        self.finish()
         self.generate()
 
     def load(self) -> None:
@@ -79,55 +140,88 @@ class Tour:
             dialog.close()
 
     def run(self) -> None:
-        setup, session = self.train.setup, self.train.session
-        setup.show_config(setup.family.preset("quick").with_values(SETTINGS))
-        setup.choose_runs_folder(self.runs)
-        self.train.train()
-        self.settle(lambda: session.state.step > 90 or not session.state.is_busy)
-        self.viewer.layers[0].visible = False
-        self.viewer.reset_view()
-        self.take("training")
+        session = self.train.session
+        self.train_with(CINE)
+        self.take_training("training", "autoencoder", 90)
         session.pause()
         self.settle(lambda: session.state.phase is Phase.PAUSED)
         self.take("paused")
         session.resume()
 
-    def finish(self) -> None:
-        self.settle(lambda: not self.train.session.state.is_busy)
-        scroll = self.train.run.findChild(QScrollArea).verticalScrollBar()
-        scroll.setValue(scroll.maximum())
-        self.settle(seconds=6)  # the notification goes by itself
-        self.take("finished")
-
     def generate(self) -> None:
+        self.take_scores("finished")
         panel = self.train.open_generate()
-        panel.generate()
-        self.settle(lambda: not panel.is_busy)
-        for layer in self.viewer.layers:
-            layer.visible = layer in panel.results
-        self.viewer.dims.set_current_step(0, self.viewer.dims.nsteps[0] - 10)
-        self.viewer.reset_view()
-        self.settle(seconds=6)
-        self.take("generated")
+        self.take_generated("generated", panel)
 
-    def settle(
-        self, done: Callable[[], bool] = lambda: True, patience: float = 900, seconds: float = 0.5
-    ) -> None:
-        start = time.monotonic()
-        while not done():
-            if time.monotonic() - start > patience:
-                raise TimeoutError(self.train.session.state.headline)
-            QTest.qWait(50)
-        QTest.qWait(round(seconds * 1000))
 
-    def take(self, name: str) -> None:
-        """Take a picture of the whole screen: dialogs and notifications are in it."""
-        QApplication.processEvents()
-        path = self.folder / f"{name}.png"
-        subprocess.run(
-            ["import", "-window", "root", "-depth", "8", "-colors", "256", str(path)], check=True
-        )
+class GanTour(Tour):
+    """Slices drawn by a GAN that has seen the brain phantom."""
+
+    family = "dcgan"
+
+    def walk(self) -> None:
+        self.viewer.open_sample("napari-mrgen", "brain")
+        self.train.look_at_data()
+        self.settle(lambda: len(self.viewer.layers) > 2)
+        self.take("slices-look-at-the-data")
+        self.train_with(GAN)
+        self.take_training("slices-training", "gan", 260)
+        self.settle(lambda: not self.train.session.state.is_busy)
+        panel = self.train.open_generate()
+        self.take_generated("slices-generated", panel)
+
+
+class CodesTour(Tour):
+    """Slices coded, drawn, and completed where a shape marks them, by a VQ-VAE."""
+
+    family = "vqvae"
+
+    def walk(self) -> None:
+        self.viewer.open_sample("napari-mrgen", "brain")
+        del self.viewer.layers[1:]
+        self.train_with(VQVAE)
+        self.take_training("codes-training", "vqvae", 160)
+        self.settle(lambda: not self.train.session.state.is_busy)
+        panel = self.train.open_generate()
+        self.complete(panel)
+
+    def complete(self, panel: GeneratePanel) -> None:
+        """Mark an ellipse over the scan, and let the model draw what it covers."""
+        scan = self.viewer.layers[0]
+        scan.visible = True
+        z, y, x = (length // 2 for length in scan.data.shape)
+        reach = scan.data.shape[1] // 10
+        ways = ((-1, -1), (-1, 1), (1, 1), (1, -1))
+        corners = [(z, y + down * reach, x + right * reach) for down, right in ways]
+        hole = self.viewer.add_shapes(
+            [corners], shape_type="ellipse", name="Part to complete", units=scan.units,
+            scale=scan.scale, translate=scan.translate, face_color="#00000000",
+            edge_color="#e6a23c", edge_width=0.5,
+        )  # fmt: skip
+        panel.inputs.pickers["image"].choose_layer(scan)
+        panel.inputs.pickers["mask"].choose_layer(hole)
+        self.viewer.dims.set_point(0, scan.data_to_world((z, y, x))[0])
+        self.take_generated("codes-completed", panel, hole)
+
+
+TOURS = {tour.family: tour for tour in (CineTour, GanTour, CodesTour)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).with_name("images"))
+    parser.add_argument("--only", choices=TOURS, action="append", help="may be repeated")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for name in options.only or TOURS:
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["XDG_CONFIG_HOME"] = home
+            viewer = napari.Viewer(title="napari")
+            viewer.window.resize(*SIZE)
+            viewer.window.set_geometry(0, 0, *SIZE)
+            TOURS[name](viewer, options.folder, Path(home) / "runs").walk()
+            viewer.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("images"))
+    main()
