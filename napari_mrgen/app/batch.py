@@ -15,7 +15,7 @@ from napari_mrgen.app.outputs import check_folder, save, slug
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.encoding import is_spacing_known
 from napari_mrgen.io.nifti import write as write_nifti
-from napari_mrgen.volume import Array, Volume
+from napari_mrgen.volume import Volume
 
 Form = Literal["png", "nifti"]
 SUFFIXES: Mapping[Form, str] = {"png": ".png", "nifti": ".nii.gz"}
@@ -50,26 +50,35 @@ class SampleFolder:
         """Write a block of samples, each to its own file; any other result to one file."""
         samples = volume.covariates.get("samples")
         if samples is None:
-            return save(volume, self.path / f"{slug(volume.name)}{SUFFIXES[self.form]}")
+            suffix = SUFFIXES[self._form_of(volume)]
+            return save(volume, self.path / f"{slug(volume.name)}{suffix}")
         if not self._columns:
             self._columns = tuple(samples)
             self._table.writerow(("file", *self._columns))
             self._describe(volume)
         written = []
+        form = self._form_of(volume)
         for place, row in enumerate(zip(*samples.values(), strict=True)):
             index = samples["index"][place]
-            path = self.path / f"sample-{index:06d}{SUFFIXES[self.form]}"
-            self._write(volume, volume.array[place], path)
+            path = self.path / f"sample-{index:06d}{SUFFIXES[form]}"
+            self._write(volume, place, path, form)
             self._table.writerow((path.name, *row))
             written.append(path)
         self._file.flush()
         self.count += len(written)
         return tuple(written)
 
-    def _write(self, volume: Volume, array: Array, path: Path) -> None:
-        if self.form == "nifti":
-            name = path.name.removesuffix(SUFFIXES[self.form])
-            sample = volume.with_array(array, "zyx", name=name, covariates={})
+    def _form_of(self, volume: Volume) -> Form:
+        """Return the form of each sample: only one slice makes a picture."""
+        is_slice = volume.axes == "nzyx" and volume.size("z") == 1
+        return self.form if is_slice else "nifti"
+
+    def _write(self, volume: Volume, place: int, path: Path, form: Form) -> None:
+        array = volume.array[place]
+        if form == "nifti":
+            name = path.name.removesuffix(SUFFIXES[form])
+            axes = volume.axes.removeprefix("n")
+            sample = volume.with_array(array, axes, name=name, covariates={}, times=volume.times)
             write_nifti(sample, path, sidecar=False)
         else:
             grey = np.rint(array[0].clip(0, 1) * _WHITE).astype(np.uint16)
@@ -84,7 +93,12 @@ class SampleFolder:
             "table": TABLE,
             "slice_mm": across if is_known else None,
             "pixel_mm": [high, wide] if is_known else None,
-            "values": f"0 to {_WHITE} stand for 0 to 1" if self.form == "png" else "0 to 1",
+            "values": self._values(volume),
         }
         text = json.dumps(facts, indent=2, default=str) + "\n"
         (self.path / SIDECAR).write_text(text, encoding="utf-8")
+
+    def _values(self, volume: Volume) -> str:
+        if volume.axes != "nzyx":
+            return "as in the source"
+        return f"0 to {_WHITE} stand for 0 to 1" if self._form_of(volume) == "png" else "0 to 1"

@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
         "--format",
         choices=("png", "nifti"),
         default="png",
-        help="of the files in a folder; png has 16 bits (default: png)",
+        help="of slices in a folder; png has 16 bits (default: png). All else becomes nifti.",
     )
     add_settings(parser)
     parser.add_argument("--seed", metavar="N", help="short for --set seed=N")

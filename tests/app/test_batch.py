@@ -108,3 +108,21 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     with SampleFolder(tmp_path, overwrite=True) as target:
         target.save(next(sample_blocks(3)))
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_what_is_no_slice_is_written_whole(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 200, (2, 3, 4, 8, 8)).astype(np.uint8)
+    times = (0.0, 0.04, 0.08)
+    cine = Volume(values, "ntzyx", np.diag([-1.5, -1.5, -9.0, 1.0])[:, [2, 1, 0, 3]], times=times)
+    with SampleFolder(tmp_path / "made") as target:
+        for index in range(2):
+            covariates = {"samples": {"index": [index]}}
+            target.save(
+                cine.with_array(values[index : index + 1], covariates=covariates, times=times)
+            )
+        spread = cine.with_array(values.std(0).astype(np.float32), "tzyx", name="spread")
+        target.save(spread)
+    found = nifti.read(tmp_path / "made" / "sample-000001.nii.gz")
+    assert np.array_equal(found.array, values[1])
+    assert found.times == pytest.approx(times)
+    assert (tmp_path / "made" / "spread.nii.gz").exists()

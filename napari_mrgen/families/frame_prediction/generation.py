@@ -18,7 +18,7 @@ from napari_mrgen.families.frame_prediction.config import (
 )
 from napari_mrgen.families.frame_prediction.forecasting import predict
 from napari_mrgen.families.frame_prediction.scoring import has_gan, score
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Array, Volume
 
 __all__ = ["generate", "score"]
 
@@ -33,7 +33,7 @@ def generate(
     generator: torch.Generator,
     data: Mapping[str, Any],
 ) -> Iterator[Volume]:
-    """Yield the predicted cine; of several samples, axis ``n``, and their spread beside it."""
+    """Yield the predicted cine; or samples one by one, on axis ``n``, and then their spread."""
     del data  # All that is needed is in the cine.
     volume = inputs["cine"]
     chosen = _choose(networks, trained, config.stage)
@@ -41,11 +41,43 @@ def generate(
     cycle = _cycle(volume) if config.cycle is None else config.cycle
     frames = context_frames(volume, start, trained.context, cycle)
     noisy = config.noise or config.samples > 1
-    drawn = []
-    for _ in range(config.samples):
+    before = frames if config.include_context else frames[:0]
+    place: dict[str, Any] = {
+        "name": f"{volume.name or 'cine'} predicted",
+        "times": _times(volume, start, len(before), config.frames),
+    }
+    spread = _Spread()
+    for index in range(config.samples):
         context = _disturb(frames, trained.noise, generator) if noisy else frames
-        drawn.append(predict(chosen, context, cycle, config.frames, generator if noisy else None))
-    yield from _results(volume, start, frames, np.stack(drawn), config)
+        drawn = predict(chosen, context, cycle, config.frames, generator if noisy else None)
+        shown = np.concatenate([before.astype(np.float32), drawn])
+        array = as_type(shown, volume.array.dtype)
+        if config.samples == 1:
+            yield volume.with_array(array, **place)
+            return
+        spread.add(shown)
+        covariates = {**volume.covariates, "samples": {"index": [index]}}
+        yield volume.with_array(array[None], "ntzyx", **place, covariates=covariates)
+    yield volume.with_array(spread.deviation, **{**place, "name": f"{place['name']}, spread"})
+
+
+class _Spread:
+    """The standard deviation of arrays that come one by one (Welford, Technometrics, 1962)."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean: Array = np.zeros(1, np.float32)
+        self._squares: Array = np.zeros(1, np.float32)
+
+    def add(self, array: Array) -> None:
+        self._count += 1
+        before = array - self._mean
+        self._mean = self._mean + before / self._count
+        self._squares = self._squares + before * (array - self._mean)
+
+    @property
+    def deviation(self) -> Array:
+        return np.sqrt(self._squares / self._count)
 
 
 def _choose(networks: Networks, trained: FramePredictionConfig, stage: str) -> Networks:
@@ -93,25 +125,6 @@ def _disturb(
     scaling = Scaling.fit(frames)
     scaled = torch.from_numpy(scaling.apply(frames))
     return scaling.invert(add_rician_noise(scaled, noise, generator).numpy())
-
-
-def _results(
-    volume: Volume,
-    start: int,
-    context: np.ndarray[Any, Any],
-    drawn: np.ndarray[Any, np.dtype[np.float32]],
-    config: FramePredictionGenerateConfig,
-) -> Iterator[Volume]:
-    before = context if config.include_context else context[:0]
-    times = _times(volume, start, len(before), config.frames)
-    shown = [np.concatenate([before.astype(np.float32), sample]) for sample in drawn]
-    array = np.stack(shown) if config.samples > 1 else shown[0]
-    name = f"{volume.name or 'cine'} predicted"
-    axes = "ntzyx" if config.samples > 1 else "tzyx"
-    yield volume.with_array(as_type(array, volume.array.dtype), axes, name=name, times=times)
-    if config.samples > 1:
-        spread = np.std(np.stack(shown), axis=0)
-        yield volume.with_array(spread, "tzyx", name=f"{name}, spread", times=times)
 
 
 def _times(volume: Volume, start: int, before: int, count: int) -> tuple[float, ...] | None:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_mrgen.app.predict import collect
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.frame_prediction.config import (
     PRESETS,
@@ -53,8 +54,22 @@ def test_an_untrained_model_repeats_the_frame_it_starts_from(cine):
     assert np.abs(predicted.array[0].astype(int) - cine.array[5]).max() <= 1
 
 
+def test_samples_come_one_by_one(cine):
+    first, second, third, spread = run(cine, frames=3, samples=3)
+    assert [v.covariates["samples"] for v in (first, second, third)] == [
+        {"index": [0]},
+        {"index": [1]},
+        {"index": [2]},
+    ]
+    assert (first.axes, first.array.shape) == ("ntzyx", (1, 3, 2, 20, 24))
+    assert "samples" not in spread.covariates
+    whole = np.concatenate([v.array for v in (first, second, third)]).astype(np.float32)
+    # Samples are rounded to the cine's integers, their spread is not.
+    assert np.abs(spread.array - whole.std(0)).max() < 0.5
+
+
 def test_samples_are_stacked_with_their_spread(cine):
-    drawn, spread = run(cine, frames=3, samples=4)
+    drawn, spread = collect(run(cine, frames=3, samples=4))
     assert (drawn.axes, drawn.array.shape) == ("ntzyx", (4, 3, 2, 20, 24))
     assert (spread.axes, spread.array.shape) == ("tzyx", (3, 2, 20, 24))
     assert spread.array.max() > 0
