@@ -30,6 +30,11 @@ from napari_mrgen.metrics.sets import judge_sets
 VQVAE, DCGAN = families.get("vqvae"), families.get("dcgan")
 SIZE = 128
 LENGTHS = {"vqvae": "vqvae_steps", "prior": "prior_steps", "gan": "steps"}
+RECONSTRUCTING = (
+    ("vqvae", "vqvae"), ("vqvae", "texture"), ("vqvae-4", "vqvae"), ("vqvae-4", "texture"),
+    ("vqvae-seed", "vqvae"),
+)  # fmt: skip
+"""Runs, and the stages after which their reconstructions are scored."""
 
 
 def main() -> None:
@@ -53,11 +58,11 @@ def main() -> None:
 def train_all(inputs: Inputs, runs: Path) -> dict[str, dict[str, float]]:
     quick = VQVAE.preset("quick")
     seconds = {"vqvae": train(VQVAE, quick, inputs, runs / "vqvae")}
-    coarse = quick.with_values({"factor": 8, "prior_steps": 0})
-    seconds["vqvae, factor 8"] = train(VQVAE, coarse, inputs, runs / "vqvae-8")
+    fine = quick.with_values({"factor": 4, "prior_steps": 0})
+    seconds["vqvae, factor 4"] = train(VQVAE, fine, inputs, runs / "vqvae-4")
     seconds["vqvae, DCGAN prior"] = train(
         VQVAE, quick.with_values({"prior": "dcgan"}), inputs, runs / "vqvae-dcgan",
-        only_stage="prior", start_from=runs / "vqvae" / "model-vqvae.safetensors",
+        only_stage="prior", start_from=runs / "vqvae" / "model-texture.safetensors",
     )  # fmt: skip
     published = VQVAE.preset("seed").with_values({"size": SIZE, "patch": SIZE})
     seconds["vqvae, seed"] = _train_as_long(
@@ -84,12 +89,11 @@ def _train_as_long(
 def reconstructions(inputs: Inputs, runs: Path) -> dict[str, dict[str, float]]:
     """Return mean figures over held-out subjects, the trivial methods once for each factor."""
     found = {}
-    for name in ("vqvae", "vqvae-8", "vqvae-seed"):
-        model = _load(runs / name, "vqvae")
-        board = _board(model, inputs)
+    for name, stage in RECONSTRUCTING:
+        board = _board(_load(runs / name, stage), inputs)
         for row in board.rows:
             if "SSIM in head" in row.mean:
-                found[f"{name}: {row.method}"] = {
+                found[f"{name}, {stage}: {row.method}"] = {
                     **row.mean,
                     "SSIM spread": row.spread["SSIM"],
                     "SSIM in head spread": row.spread["SSIM in head"],

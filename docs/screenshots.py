@@ -36,9 +36,9 @@ GAN = {
     "preview_every": 50, "save_every": 300,
 }  # fmt: skip
 VQVAE = {
-    "size": 64, "patch": 32, "codes": 128, "width": 16, "blocks": 1, "batch_size": 8,
-    "vqvae_steps": 200, "prior_steps": 150, "prior_width": 64, "prior_layers": 2,
-    "ema_decay": 0.97, "preview_every": 50, "save_every": 300,
+    "size": 64, "factor": 4, "patch": 32, "codes": 128, "width": 16, "blocks": 1, "batch_size": 8,
+    "vqvae_steps": 200, "texture_steps": 60, "prior_steps": 150,
+    "prior_width": 64, "prior_layers": 2, "ema_decay": 0.97, "preview_every": 50, "save_every": 300,
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ POSITIONS = 16
 
 
 class VqVaeConfig(TrainConfig):
-    """Train a VQ-VAE on brain slices, then a prior that draws maps of its codes."""
+    """Train a VQ-VAE on brain slices, its texture, then a prior that draws maps of its codes."""
 
     batch_size: int = setting(8, ge=1, le=4096)
     """Slices seen in one training step."""
@@ -28,8 +28,9 @@ class VqVaeConfig(TrainConfig):
     complete slices."""
     size: int = setting(128, ge=32, le=1024, unit="pixels")
     """Width and height of the slices; larger ones are shrunk, smaller ones get a black border."""
-    factor: Literal[4, 8] = setting(4, unit="pixels")
-    """Width and height of what one code stands for."""
+    factor: Literal[4, 8] = setting(8, unit="pixels")
+    """Width and height of what one code stands for: 4 reconstructs better, of 8 there are a quarter
+    as many codes, which are learned to be drawn in minutes."""
     codes: int = setting(512, ge=2, le=65536)
     """Codes in the codebook."""
     plane: Literal["axial", "coronal", "sagittal"] = setting("axial")
@@ -40,8 +41,10 @@ class VqVaeConfig(TrainConfig):
     """Where the slices end, as a share of the brain's extent across the plane."""
     vqvae_steps: int = setting(2000, ge=1, le=10_000_000, unit="steps", title="VQ-VAE steps")
     """Length of the first stage, which learns the codes."""
-    prior_steps: int = setting(700, ge=0, le=10_000_000, unit="steps")
-    """Length of the second stage, which learns to draw maps of codes; 0 leaves it out."""
+    texture_steps: int = setting(600, ge=0, le=10_000_000, unit="steps")
+    """Length of the second stage, in which the decoder learns to paint sharp; 0 leaves it out."""
+    prior_steps: int = setting(3000, ge=0, le=10_000_000, unit="steps")
+    """Length of the last stage, which learns to draw maps of codes; 0 leaves it out."""
     stop_at: float | None = setting(None, gt=0, le=10, title="Stop VQ-VAE at loss")
     """The first stage ends early when its reconstruction loss, averaged over about 100 steps, falls
     to this value; empty lets it run to its end."""
@@ -62,6 +65,10 @@ class VqVaeConfig(TrainConfig):
     """Weight of one minus the structural similarity, beside the mean absolute error times 4."""
     spectral_weight: float = setting(0.0, ge=0, le=100, level="advanced")
     """Weight of the difference of the power spectra."""
+    texture_weight: float = setting(0.1, ge=0, le=100, level="advanced")
+    """Weight of the discriminator's opinion beside the reconstruction, in the second stage."""
+    texture_rate: float = setting(4e-4, gt=0, le=1, level="advanced")
+    """Learning rate of decoder and discriminator in the second stage."""
     prior_width: int = setting(192, ge=16, le=4096, level="advanced")
     """Length of the transformer's vectors, a multiple of 16; half as many channels at the finest
     level of the prior's discriminator and generator."""
@@ -95,12 +102,13 @@ class VqVaeConfig(TrainConfig):
 
     @property
     def stages(self) -> tuple[str, ...]:
-        return ("vqvae", "prior") if self.prior_steps else ("vqvae",)
+        later = {"texture": self.texture_steps, "prior": self.prior_steps}
+        return ("vqvae", *(name for name, steps in later.items() if steps))
 
     def check_stage(self, name: str, *, has_start: bool) -> None:
-        if name == "prior" and self.prior_steps and not has_start:
+        if name in self.stages[1:] and not has_start:
             msg = (
-                "Stage 'prior' draws maps of codes that stage 'vqvae' has learned: name the run or "
+                f"Stage {name!r} works on codes that stage 'vqvae' has learned: name the run or "
                 "model that it shall start from."
             )
             raise MrgenError(msg)
@@ -141,6 +149,7 @@ class VqVaeGenerateConfig(GenerateConfig):
 
 TINY = VqVaeConfig(
     size=32,
+    factor=4,
     codes=16,
     batch_size=4,
     width=8,
@@ -148,6 +157,7 @@ TINY = VqVaeConfig(
     code_size=4,
     patch=32,
     vqvae_steps=12,
+    texture_steps=6,
     prior_steps=8,
     prior_width=16,
     prior_layers=1,
@@ -158,14 +168,16 @@ TINY = VqVaeConfig(
 """Seconds on a CPU: to try that everything works."""
 
 QUICK = VqVaeConfig(preview_every=350)
-"""Minutes on a CPU: reconstructions are good by then, drawn slices not yet."""
+"""Minutes on a CPU, and drawn slices look like brains."""
 
 BASE = VqVaeConfig(
+    factor=4,
     codes=1024,
     width=128,
     blocks=4,
     batch_size=64,
     vqvae_steps=40_000,
+    texture_steps=10_000,
     prior_steps=60_000,
     prior_width=512,
     prior_layers=16,
@@ -190,6 +202,7 @@ SEED = VqVaeConfig(
     patch=256,
     batch_size=16,
     vqvae_steps=400,
+    texture_steps=0,
     prior_steps=250,
     learning_rate=1e-3,
     prior_width=256,

@@ -13,15 +13,28 @@ from torch.optim import Optimizer
 from napari_mrgen.data.slices import SliceData
 from napari_mrgen.engine.task import Batch, Draws, Task
 from napari_mrgen.families.vqvae.config import VqVaeConfig
-from napari_mrgen.families.vqvae.networks import Networks, codebook, decode, encode, shade
+from napari_mrgen.families.vqvae.networks import (
+    BRIGHTNESS,
+    CONTRAST,
+    Networks,
+    codebook,
+    decode,
+    encode,
+    shade,
+)
 from napari_mrgen.metrics.images import psnr, ssim
 from napari_mrgen.metrics.masks import head_mask
+from napari_mrgen.nn.discriminators import hinge_loss
 from napari_mrgen.nn.gauge import Gauge
 from napari_mrgen.nn.losses import spectral_loss
 from napari_mrgen.nn.quantize import perplexity, used_share
 from napari_mrgen.nn.schedules import one_cycle
 from napari_mrgen.volume import Volume
 
+CODES = ("encoder", "codebook")
+"""Networks that say what a slice shows."""
+HEARING = 0.1
+"""Share of the texture's training in which the discriminator is heard more and more."""
 WHOLE_SHARE = 0.12
 """Share of the stage, its last, in which whole slices are seen."""
 L1_WEIGHT = 4.0
@@ -32,7 +45,52 @@ VARIANCE = 0.0338
 """Of intensities: by it the published system divided its error."""
 
 
-class VqVaeTask(Task):
+class AutoencoderTask(Task):
+    """What the stages share that learn to paint slices from codes: loss, figures and previews."""
+
+    config: VqVaeConfig
+    data: SliceData
+
+    def _seen(self, batch: Batch, done: float, draws: Draws) -> Tensor:
+        """Return parts of the slices; at the end of a stage, the whole."""
+        if done >= 1 - WHOLE_SHARE:
+            return batch["image"]
+        return crop(batch["image"], self.config.patch, draws("crop", device=self.device))
+
+    def _image_loss(self, painted: Tensor, images: Tensor) -> Tensor:
+        loss = L1_WEIGHT * (painted - images).abs().mean()
+        loss = loss + self.config.ssim_weight * (1 - ssim(painted, images).mean())
+        if self.config.spectral_weight:
+            weight = self.config.spectral_weight
+            loss = loss + weight * spectral_loss(painted[:, 0], images[:, 0], BAND)
+        return loss
+
+    def evaluate(self, networks: Networks, batch: Batch) -> Mapping[str, float]:
+        images = batch["image"]
+        painted = decode(networks, encode(networks, images))
+        usage = codebook(networks).usage
+        return {
+            "SSIM": float(ssim(painted, images).mean()),
+            "SSIM in head": float(ssim(painted, images, mask=head_mask(images)).nanmean()),
+            "PSNR": float(psnr(painted, images).mean()),
+            "perplexity": float(perplexity(usage)),
+            "codes used": float(used_share(usage)),
+        }
+
+    def preview(self, networks: Networks, draws: Draws) -> tuple[Volume, ...]:
+        """Show held-out slices: each as it is, reconstructed, and as a map of its codes."""
+        del draws
+        images = torch.cat([b["image"] for b in itertools.islice(self.data.held_out(), 1)])
+        images = images.to(self.device)
+        indices = encode(networks, images)
+        book = codebook(networks)
+        shaded = shade(book.embed(indices), book, self.config.factor)
+        sides = [images, decode(networks, indices), shaded]
+        name = "vqvae: slice, reconstruction, codes"
+        return (as_volume(torch.cat(sides, -1)[:, 0], self.data.train_slices.spacing, name),)
+
+
+class VqVaeTask(AutoencoderTask):
     """Encoder, codebook and decoder."""
 
     def __init__(
@@ -64,9 +122,7 @@ class VqVaeTask(Task):
         if not self._is_published:
             rate = self.config.learning_rate * one_cycle(done)
             self.set_learning_rate("autoencoder", rate)
-        images = batch["image"]
-        if done < 1 - WHOLE_SHARE:
-            images = crop(images, self.config.patch, draws("crop", device=self.device))
+        images = self._seen(batch, done, draws)
         vectors = self.networks["encoder"](images)
         found = self.networks["codebook"](vectors, draws("codes", device=self.device))
         painted = self.networks["decoder"](found.vectors)
@@ -78,36 +134,57 @@ class VqVaeTask(Task):
     def _image_loss(self, painted: Tensor, images: Tensor) -> Tensor:
         if self._is_published:
             return (painted - images).square().mean() / VARIANCE
-        loss = L1_WEIGHT * (painted - images).abs().mean()
-        loss = loss + self.config.ssim_weight * (1 - ssim(painted, images).mean())
-        if self.config.spectral_weight:
-            weight = self.config.spectral_weight
-            loss = loss + weight * spectral_loss(painted[:, 0], images[:, 0], BAND)
-        return loss
+        return super()._image_loss(painted, images)
 
-    def evaluate(self, networks: Networks, batch: Batch) -> Mapping[str, float]:
-        images = batch["image"]
-        painted = decode(networks, encode(networks, images))
-        usage = codebook(networks).usage
+
+class TextureTask(AutoencoderTask):
+    """The decoder learns from a discriminator to paint sharp; what the codes say stays.
+
+    A code stands for many pixels, and a decoder that only avoids errors paints the mean of all that
+    it may stand for: blur (Esser et al., "Taming transformers for high-resolution image synthesis",
+    CVPR 2021). With the codes fixed, a prior that draws them need not learn anew.
+    """
+
+    def __init__(
+        self,
+        config: VqVaeConfig,
+        networks: dict[str, nn.Module],
+        judge: nn.Module,
+        data: SliceData,
+    ) -> None:
+        for name in CODES:
+            networks[name].requires_grad_(False)
+        optimizers: dict[str, Optimizer] = {
+            name: torch.optim.Adam(network.parameters(), config.texture_rate, betas=(0.5, 0.99))
+            for name, network in (("decoder", networks["decoder"]), ("judge", judge))
+        }
+        self.config, self.data = config, data
+        super().__init__({**networks, "judge": judge}, optimizers, tuple(networks))
+
+    def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
+        done = step / self.config.texture_steps
+        rate = self.config.texture_rate * one_cycle(done)
+        self.set_learning_rate("decoder", rate)
+        images, judge = self._seen(batch, done, draws), self.networks["judge"]
+        with torch.no_grad():
+            vectors = self.networks["codebook"](self.networks["encoder"](images)).vectors
+        painted = self.networks["decoder"](vectors)
+        judged = hinge_loss(_judge(judge, images), _judge(judge, painted.detach()))
+        self.update("judge", judged)
+        judge.requires_grad_(False)
+        image, opinion = self._image_loss(painted, images), -_judge(judge, painted).mean()
+        heard = min(1.0, done / HEARING)
+        self.update("decoder", image + heard * self.config.texture_weight * opinion)
+        judge.requires_grad_(True)
         return {
-            "SSIM": float(ssim(painted, images).mean()),
-            "SSIM in head": float(ssim(painted, images, mask=head_mask(images)).nanmean()),
-            "PSNR": float(psnr(painted, images).mean()),
-            "perplexity": float(perplexity(usage)),
-            "codes used": float(used_share(usage)),
+            "reconstruction": image.detach(),
+            "texture": opinion.detach(),
+            "discriminator": judged.detach(),
         }
 
-    def preview(self, networks: Networks, draws: Draws) -> tuple[Volume, ...]:
-        """Show held-out slices: each as it is, reconstructed, and as a map of its codes."""
-        del draws
-        images = torch.cat([b["image"] for b in itertools.islice(self.data.held_out(), 1)])
-        images = images.to(self.device)
-        indices = encode(networks, images)
-        book = codebook(networks)
-        shaded = shade(book.embed(indices), book, self.config.factor)
-        sides = [images, decode(networks, indices), shaded]
-        name = "vqvae: slice, reconstruction, codes"
-        return (as_volume(torch.cat(sides, -1)[:, 0], self.data.train_slices.spacing, name),)
+
+def _judge(judge: nn.Module, images: Tensor) -> Tensor:
+    return judge(CONTRAST * (images - BRIGHTNESS))  # type: ignore[no-any-return]
 
 
 def crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""The two stages of the VQ-VAE, and what a training will need."""
+"""The stages of the VQ-VAE, and what a training will need."""
 
 from __future__ import annotations
 
@@ -6,29 +6,34 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
+from torch import nn
 
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.looking import find_oddities, show_slices
 from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
 from napari_mrgen.engine.family import DataLook, Plan
 from napari_mrgen.engine.memory import measure_step
-from napari_mrgen.engine.task import Batch, Draws, Stage
+from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.vqvae.config import VqVaeConfig
 from napari_mrgen.families.vqvae.networks import Networks, autoencoder, prior
 from napari_mrgen.families.vqvae.prior_tasks import GanTask, PriorTask, TransformerTask
 from napari_mrgen.families.vqvae.published import CodeDiscriminator
-from napari_mrgen.families.vqvae.tasks import VqVaeTask
+from napari_mrgen.families.vqvae.tasks import TextureTask, VqVaeTask
+from napari_mrgen.nn.discriminators import PatchDiscriminator
 
 SHIFT = 4
 """Largest random shift in the first stage, in pixels; the prior learns where heads lie."""
 
 
 def stages(config: VqVaeConfig, inputs: Inputs) -> Iterator[Stage]:
-    """Yield the VQ-VAE, then the prior over its codes."""
+    """Yield the VQ-VAE, then its decoder's texture, then the prior over the codes."""
     built = autoencoder(config)
     data = slices(config, inputs, SHIFT)
-    task = VqVaeTask(config, built, data)
-    yield Stage("vqvae", "VQ-VAE", config.vqvae_steps, data, task)
+    first = VqVaeTask(config, built, data)
+    yield Stage("vqvae", "VQ-VAE", config.vqvae_steps, data, first)
+    if config.texture_steps:
+        second = _texture_task(config, built, data)
+        yield Stage("texture", "Texture", config.texture_steps, data, second)
     if config.prior_steps:
         data = slices(config, inputs, 0)
         title = "Masked transformer" if config.prior == "transformer" else "DCGAN of codes"
@@ -48,7 +53,7 @@ def slice_spec(config: VqVaeConfig, shift: int = 0) -> SliceSpec:
 def plan(config: VqVaeConfig, inputs: Inputs) -> Plan:
     """Run one step of each stage without values; the one that needs more memory decides."""
     data = slices(config, inputs)
-    steps = {"vqvae": config.vqvae_steps - 1, "prior": 0}
+    steps = {"vqvae": config.vqvae_steps - 1, "texture": config.texture_steps - 1, "prior": 0}
     costs = [
         measure_step(partial(_trial, config, data, stage), step=steps[stage])
         for stage in config.stages
@@ -71,6 +76,11 @@ def look(config: VqVaeConfig, inputs: Inputs) -> DataLook:
     return DataLook(montage, inputs.split.train, inputs.split.test, oddities)
 
 
+def _texture_task(config: VqVaeConfig, built: dict[str, nn.Module], data: SliceData) -> TextureTask:
+    judge = PatchDiscriminator(1, max(8, config.width // 2))
+    return TextureTask(config, built, judge, data)
+
+
 def _prior_task(config: VqVaeConfig, built: Networks, data: SliceData) -> PriorTask:
     networks = {**built, **prior(config)}
     if config.prior == "transformer":
@@ -79,12 +89,14 @@ def _prior_task(config: VqVaeConfig, built: Networks, data: SliceData) -> PriorT
     return GanTask(config, networks, judge, data)
 
 
-def _trial(config: VqVaeConfig, data: SliceData, stage: str) -> tuple[VqVaeTask | PriorTask, Batch]:
+def _trial(config: VqVaeConfig, data: SliceData, stage: str) -> tuple[Task, Batch]:
     """Return the task of a stage with new networks, and a batch of the size that it will get."""
     built, n, size = autoencoder(config), config.batch_size, config.size
     batch = {"image": torch.zeros(n, 1, size, size), "told": torch.zeros(n, TOLD)}
     if stage == "vqvae":
         return VqVaeTask(config, built, data), batch
+    if stage == "texture":
+        return _texture_task(config, built, data), batch
     return _prior_task(config, built, data), batch
 
 

@@ -32,15 +32,20 @@ def test_sizes_that_do_not_fit_are_refused(values: dict[str, object], sentence: 
         PRESETS["quick"].with_values(values)
 
 
-def test_without_steps_there_is_no_prior():
-    assert TINY.stages == ("vqvae", "prior")
-    assert TINY.with_values({"prior_steps": 0}).stages == ("vqvae",)
+def test_a_stage_without_steps_is_left_out():
+    assert TINY.stages == ("vqvae", "texture", "prior")
+    assert TINY.with_values({"texture_steps": 0}).stages == ("vqvae", "prior")
+    assert TINY.with_values({"prior_steps": 0}).stages == ("vqvae", "texture")
 
 
-def test_a_prior_alone_needs_codes_to_start_from():
-    TINY.check_stage("prior", has_start=True)
+@pytest.mark.parametrize("stage", ["texture", "prior"])
+def test_a_later_stage_alone_needs_codes_to_start_from(stage: str) -> None:
+    TINY.check_stage(stage, has_start=True)
     TINY.check_stage("vqvae", has_start=False)
     with pytest.raises(MrgenError, match="name the run or model that it shall start from"):
-        TINY.check_stage("prior", has_start=False)
+        TINY.check_stage(stage, has_start=False)
+
+
+def test_a_stage_that_was_left_out_is_refused():
     with pytest.raises(MrgenError, match="known"):
         TINY.with_values({"prior_steps": 0}).check_stage("prior", has_start=True)

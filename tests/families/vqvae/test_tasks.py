@@ -16,14 +16,23 @@ from napari_mrgen.engine.state import saved_states
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.vqvae import FAMILY
 from napari_mrgen.families.vqvae.config import TINY, VqVaeConfig
-from napari_mrgen.families.vqvae.networks import autoencoder
+from napari_mrgen.families.vqvae.networks import autoencoder, decode, encode
 from napari_mrgen.families.vqvae.prior_tasks import FORGET, forget, hidden_loss, hide
-from napari_mrgen.families.vqvae.tasks import VqVaeTask, crop
+from napari_mrgen.families.vqvae.tasks import TextureTask, VqVaeTask, crop
 from napari_mrgen.families.vqvae.training import slices
-from tests.families.vqvae.conftest import DCGAN
+from napari_mrgen.metrics.images import spectral_distance
+from napari_mrgen.nn.discriminators import PatchDiscriminator
+from tests.families.vqvae.conftest import DCGAN, build
 
 EARLY = TINY.with_values(
-    {"vqvae_steps": 200, "stop_at": 1.5, "prior_steps": 3, "save_every": 200, "preview_every": 200}
+    {
+        "vqvae_steps": 200,
+        "stop_at": 1.5,
+        "texture_steps": 0,
+        "prior_steps": 3,
+        "save_every": 200,
+        "preview_every": 200,
+    }
 )
 
 
@@ -81,6 +90,44 @@ def test_crops_are_parts_of_their_image():
         y, x = divmod(int(part[0, 0] - image[0, 0]), 16)
         assert torch.equal(part, image[y : y + 6, x : x + 6])
     assert crop(images, 16, generator()) is images
+
+
+class TestTexture:
+    def test_only_the_painting_of_codes_changes(self, heads: Inputs) -> None:
+        config = TINY.with_values({"texture_steps": 4})
+        built, data = build(config), slices(config, heads)
+        before = {name: parameters(network) for name, network in built.items()}
+        built["decoder"].requires_grad_(True)
+        task = TextureTask(config, built, PatchDiscriminator(1, 8), data)
+        images = data.train_slices.images(range(4))[:, None]
+        for step in range(4):
+            losses = task.step({"image": images}, step, Draws(("train", step)))
+        assert losses.keys() == {"reconstruction", "texture", "discriminator"}
+        changed = {n for n in built if not torch.equal(before[n], parameters(built[n]))}
+        assert changed == {"decoder"}
+
+    def test_it_brings_the_spectrum_nearer(self, heads: Inputs) -> None:
+        """Flat pictures get the fine structure of the real ones."""
+        config = TINY.with_values({"texture_steps": 60, "texture_weight": 3.0, "width": 16})
+        built, data = build(config), slices(config, heads)
+        built["decoder"].requires_grad_(True)
+        torch.manual_seed(0)
+        task = TextureTask(config, built, PatchDiscriminator(1, 8), data)
+        images = data.train_slices.images(range(4))[:, None]
+
+        def distance() -> float:
+            with torch.no_grad():
+                painted = decode(built, encode(built, images))
+            return float(spectral_distance(painted[:, 0], images[:, 0]))
+
+        before = distance()
+        for step in range(60):
+            task.step({"image": images}, step, Draws(("train", step)))
+        assert distance() < 0.5 * before
+
+
+def parameters(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten().clone() for p in network.state_dict().values()])
 
 
 class TestHiding:
