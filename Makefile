@@ -32,6 +32,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/responsiveness.py
 	$(BIN)/python benchmarks/frame_prediction.py runs/frame_prediction
 	$(BIN)/python benchmarks/brain_slices.py runs/brain_slices
+	$(BIN)/python benchmarks/many_samples.py runs/brain_slices/dcgan
 
 screenshots: setup
 	$(BIN)/python docs/screenshots.py
