@@ -35,7 +35,7 @@ class DcganConfig(TrainConfig):
     """Channels at the finest level; each coarser one has twice as many, up to the widest."""
     widest: int = setting(2, ge=1, le=64, level="advanced")
     """How many times as many channels as the finest level the widest has."""
-    latent: int = setting(128, ge=2, le=4096, level="advanced", title="Noise")
+    latent: int = setting(32, ge=2, le=4096, level="advanced", title="Noise")
     """Random numbers that a slice is drawn from."""
     steering: int = setting(192, ge=8, le=4096, level="advanced")
     """Length of the vector, made of noise and condition, that steers every level."""
@@ -48,6 +48,9 @@ class DcganConfig(TrainConfig):
     redraw_weight: float = setting(30.0, ge=0, le=1e4, level="advanced")
     """Weight of redrawing real slices beside the discriminator's opinion; it keeps all kinds of
     slices in reach. 0 leaves the encoder out."""
+    finding_weight: float = setting(1.0, ge=0, le=1e4, level="advanced")
+    """Weight of how little of the noise the encoder finds again in slices drawn from it; without it
+    the generator draws what it has found to pass, whatever the noise."""
     spectral_weight: float = setting(0.3, ge=0, le=100, level="advanced")
     """Weight of the difference of the power spectra of drawn and real slices."""
     learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
@@ -133,6 +136,7 @@ BASE = DcganConfig(
     condition="level, age, sex",
     width=64,
     widest=4,
+    latent=128,
     steering=256,
     batch_size=32,
     steps=60_000,

@@ -41,7 +41,9 @@ class GanTask(Task):
 
     The loss is the cross-entropy of the published DCGAN, which is the non-saturating one of today.
     With an encoder, half of the noise is what it finds in real slices, and those shall be redrawn
-    (Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", ICML 2016).
+    (Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", ICML 2016). In
+    slices drawn from the other half it shall find that noise again, or they would be much alike
+    (Zhu et al., "Toward multimodal image-to-image translation", NeurIPS 2017).
     """
 
     def __init__(
@@ -86,7 +88,14 @@ class GanTask(Task):
         found = mean + (spread / 2).exp() * noise[:count]
         fake = generator(torch.cat([found, noise[count:]]), told, real.shape[-1])
         divergence = (mean.square() + spread.exp() - 1 - spread).sum(1).mean() / 2
-        return fake, {"redrawing": charbonnier(fake[:count] - real[:count]), "nats": divergence}
+        losses = {"redrawing": charbonnier(fake[:count] - real[:count]), "nats": divergence}
+        if self.config.finding_weight and count < len(real):
+            # The generator shall show the noise, not the encoder guess it.
+            encoder.requires_grad_(False)
+            again, _ = encoder(fake[count:])
+            encoder.requires_grad_(True)
+            losses["finding"] = (again - noise[count:]).abs().mean()
+        return fake, losses
 
     def _set_rates(self, done: float) -> None:
         config = self.config
@@ -127,6 +136,8 @@ class GanTask(Task):
         if redrawing:
             error = redrawing["redrawing"] + DIVERGENCE * redrawing["nats"]
             loss = config.redraw_weight * error
+        if "finding" in redrawing:
+            loss = loss + config.finding_weight * redrawing["finding"]
         if heard:
             self.networks["discriminator"].requires_grad_(False)
             seen = self._augment(fake, draws("generator"))

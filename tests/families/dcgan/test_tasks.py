@@ -2,9 +2,45 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from napari_mrgen.families.dcgan.config import DcganConfig
-from napari_mrgen.families.dcgan.tasks import heard_at, hide, rate_at, size_at
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.split import Split
+from napari_mrgen.engine.task import Draws
+from napari_mrgen.families.dcgan.config import TINY, DcganConfig
+from napari_mrgen.families.dcgan.tasks import GanTask, heard_at, hide, rate_at, size_at
+from napari_mrgen.families.dcgan.training import stages
+from napari_mrgen.io import nifti
+from napari_mrgen.io.find import Reference
+from napari_mrgen.io.phantoms import brain
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    path = tmp_path_factory.mktemp("heads") / "head.nii.gz"
+    nifti.write(brain(0)[0], path)
+    return Inputs({"slices": (Reference(path, "head"),)}, Split(("head",), ()))
+
+
+def test_the_noise_is_found_by_what_is_drawn_not_by_the_encoder(inputs: Inputs) -> None:
+    """Of the loss of the noise that was not found again, the encoder learns nothing."""
+    config = TINY.with_values(
+        {"redraw_share": 0.0, "redraw_weight": 1e-9, "spectral_weight": 0.0, "finding_weight": 1e3}
+    )
+    torch.manual_seed(0)
+    task = next(iter(stages(config, inputs))).task
+    assert isinstance(task, GanTask)
+    images, told = torch.rand(4, 1, 64, 64), torch.zeros(4, 4)
+    losses = task.step({"image": images, "told": told}, 0, Draws((0,)))
+    assert losses["finding"] > 0
+    pulls = {name: _pull(task.networks[name]) for name in ("generator", "encoder")}
+    assert pulls["encoder"] < 1e-3 * pulls["generator"]
+    assert all(p.requires_grad for p in task.networks["encoder"].parameters())
+
+
+def _pull(network: nn.Module) -> float:
+    found = [p.grad.square().sum() for p in network.parameters() if p.grad is not None]
+    return float(torch.stack(found).sum().sqrt())
 
 
 def test_training_goes_from_coarse_to_fine() -> None:
