@@ -27,7 +27,7 @@ class DcganConfig(TrainConfig):
     """Where the slices begin, as a share of the brain's extent across the plane; 0 is the top."""
     last: float = setting(0.65, ge=0, le=1, title="Last slice")
     """Where the slices end, as a share of the brain's extent across the plane."""
-    steps: int = setting(1700, ge=1, le=10_000_000, unit="steps")
+    steps: int = setting(3400, ge=1, le=10_000_000, unit="steps")
     """Length of the training."""
     condition: Literal["none", "level", "level, age, sex"] = setting("level")
     """What the networks are told of a slice, and can then be asked for."""
@@ -71,7 +71,7 @@ class DcganConfig(TrainConfig):
     augmentation: float = setting(0.5, ge=0, le=2, level="advanced")
     """Strength of what is varied alike in real and drawn slices before the discriminator sees them:
     place, intensity, a square cut out."""
-    ema_decay: float = setting(0.995, ge=0, lt=1, level="advanced", title="Weight averaging")
+    ema_decay: float = setting(0.997, ge=0, lt=1, level="advanced", title="Weight averaging")
     """Decay of the moving average of the weights; the average is what is saved as the model."""
 
     @model_validator(mode="after")
