@@ -73,7 +73,7 @@ def paced(
 
     ``lengths`` names the setting of each stage; the preset's lengths give their shares of the time.
     """
-    short = config.with_values(dict.fromkeys(lengths.values(), TRIAL_STEPS))
+    short = config.with_values({lengths[stage]: TRIAL_STEPS for stage in config.stages})
     each = _seconds_a_step(family, short, inputs)
     steps = {stage: int(getattr(config, lengths[stage])) for stage in config.stages}
     factor = seconds / sum(each[stage] * steps[stage] for stage in config.stages)
