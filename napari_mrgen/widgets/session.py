@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import singledispatch
+from functools import partial, singledispatch
 from pathlib import Path
 
 from napari_mrgen.engine import events
@@ -310,7 +310,9 @@ class Session:
         self._set(
             RunState(phase=Phase.STARTING, run_dir=job.run_dir, can_continue=can_continue), None
         )
-        self._run(lambda: self._make_events(job, control), self._on_event, self._on_end)
+        self._run(
+            lambda: self._make_events(job, control), self._on_event, partial(self._on_end, control)
+        )
 
     def open(self, run_dir: Path, history: Iterable[Event]) -> None:
         """Show a run of an earlier day; one that was cut off can be resumed.
@@ -351,8 +353,9 @@ class Session:
     def _on_event(self, event: Event) -> None:
         self._set(after(event, self.state), event)
 
-    def _on_end(self, error: BaseException | None) -> None:
-        if self.state.is_busy:
+    def _on_end(self, control: Control, error: BaseException | None) -> None:
+        # The end of a run that was stopped may come when the next one has begun.
+        if self.state.is_busy and control is self._control:
             reason = f": {error!r}" if error else ""
             self._on_event(events.Failed(f"The run ended without a word{reason}."))
 

@@ -137,6 +137,17 @@ def test_a_stopped_run_resumes_from_its_folder_with_a_fresh_control(bench: Bench
     assert not bench.controls[-1].is_stopped
 
 
+def test_the_late_end_of_a_stopped_run_does_not_end_the_next(bench: Bench) -> None:
+    """Resume may be pressed as soon as the run has stopped, before its thread is gone."""
+    bench.say(*BEGIN, events.Stopped("first", 4))
+    late = bench.end
+    bench.session.resume()
+    late(None)
+    assert bench.state.phase is Phase.STARTING
+    bench.end(None)
+    assert bench.state.phase is Phase.FAILED
+
+
 def test_a_failure_says_what_to_do(bench: Bench) -> None:
     bench.say(events.Failed("Out of memory.", "Choose a smaller batch size.", "Traceback…"))
     bench.end(None)
