@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,11 +11,14 @@ from napari_mrgen.data.split import Split, split_subjects
 from napari_mrgen.engine.family import Family, Input, TrainConfig
 from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io.find import Reference, find
+from napari_mrgen.io.names import set_of
+from napari_mrgen.io.paired import find_contrast, find_pairs, masks_in
 
 Paths = Mapping[str, Sequence[Path]]
 References = dict[str, tuple[Reference, ...]]
 
-_SET = re.compile(r"(?:^|_)(train|test|val)(?:id(?:ate|ation))?$", re.IGNORECASE)
+_PAIRS, _CONTRASTS = "pairs", ("t1", "t2")
+"""The role whose folders hold scans of several other roles, and those of them that it needs."""
 
 
 def gather(
@@ -30,8 +32,7 @@ def gather(
     subjects = {scan.subject for scans in references.values() for scan in scans}
     if split_file is None:
         own = own_split(scan for scans in references.values() for scan in scans)
-        drawn = split_subjects(subjects, config.held_out, config.seed)
-        return Inputs(references, own or drawn)
+        return Inputs(references, own or _drawn_split(references, config))
     split = Split.load(split_file)
     if not subjects.intersection(split.train):
         msg = (
@@ -43,18 +44,65 @@ def gather(
 
 
 def find_all(wanted: Sequence[Input], paths: Paths) -> References:
-    """Find the scans of each role; every role that is wanted, and no other."""
+    """Find the scans of each role; every role that is wanted, and no other.
+
+    The folders of the role ``pairs`` hold scans of ``t1``, ``t2`` and ``mask`` and go into these.
+    """
     check_roles(wanted, paths)
-    found: References = {}
+    found: dict[str, list[Reference]] = defaultdict(list)
+    by_subject = any(asked.role in _CONTRASTS for asked in wanted)
     for asked in wanted:
         given = paths.get(asked.role, ())
         if len(given) > 1 and not asked.many:
             msg = f"The input {asked.role!r} takes one path, got {len(given)}."
             raise MrgenError(msg)
-        scans = [scan for path in given for scan in find(path, asked.axes)]
-        if scans:
-            found[asked.role] = tuple({scan.path: scan for scan in scans}.values())
-    return found
+        for path in map(Path, given):
+            if asked.role == _PAIRS:
+                for role, scans in find_pairs(path).items():
+                    found[role] += scans
+            else:
+                found[asked.role] += _find(asked, path, by_subject=by_subject)
+    _check_contrasts(wanted, found)
+    return {role: tuple({s.path: s for s in scans}.values()) for role, scans in found.items()}
+
+
+def _find(asked: Input, path: Path, *, by_subject: bool) -> Sequence[Reference]:
+    """Find the scans of one role at a path.
+
+    Where contrasts of one head are brought together, subjects are named without their contrast,
+    and of a folder with several contrasts only the one is taken that is asked for.
+    """
+    if by_subject and asked.kind == "labels":
+        return masks_in(path)
+    if asked.role in _CONTRASTS:
+        return find_contrast(path, asked.role, asked.axes)
+    return find(path, asked.axes)
+
+
+def _check_contrasts(wanted: Sequence[Input], found: Mapping[str, Sequence[Reference]]) -> None:
+    """Refuse a training on pairs that lacks one of the two contrasts."""
+    if not any(asked.role == _PAIRS for asked in wanted):
+        return
+    missing = [
+        asked.title for asked in wanted if asked.role in _CONTRASTS and not found[asked.role]
+    ]
+    if missing:
+        msg = (
+            f"There is no scan for {' and '.join(missing)}: give scans of both contrasts, or a "
+            "folder with both."
+        )
+        raise MrgenError(msg)
+
+
+def _drawn_split(references: References, config: TrainConfig) -> Split:
+    """Hold subjects out at random, of those that have all images; the others are trained on."""
+    images = [references[role] for role in references if role != "mask"]
+    sets = [{scan.subject for scan in scans} for scans in images]
+    everyone = set().union(*sets)
+    complete = set.intersection(*sets) if sets else everyone
+    drawn = split_subjects(complete or everyone, config.held_out, config.seed)
+    rest = everyone - {*drawn.train, *drawn.test}
+    return Split(train=tuple(sorted({*drawn.train, *rest})), test=drawn.test)
 
 
 def own_split(scans: Iterable[Reference]) -> Split | None:
@@ -66,17 +114,11 @@ def own_split(scans: Iterable[Reference]) -> Split | None:
     """
     sets: dict[str, set[str]] = defaultdict(set)
     for scan in scans:
-        sets[_set_of(scan.path)].add(scan.subject)
+        sets[set_of(scan.path)].add(scan.subject)
     train, test = sets["train"], sets["test"] or sets["val"]
     if sets[""] or not train or not test or train & test:
         return None
     return Split(train=tuple(sorted(train)), test=tuple(sorted(test)))
-
-
-def _set_of(path: Path) -> str:
-    """Return train, test or val, by the nearest folder that says so; '' where none does."""
-    folders = (_SET.search(folder.name) for folder in path.absolute().parents)
-    return next((found[1].lower() for found in folders if found), "")
 
 
 def check_roles(wanted: Sequence[Input], given: Mapping[str, object]) -> None:

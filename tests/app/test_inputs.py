@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_mrgen import families
@@ -11,7 +13,9 @@ from napari_mrgen.app.inputs import find_all, gather, own_split
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
+from napari_mrgen.volume import Volume
 
 FAMILY = families.get("frame_prediction")
 CONFIG = FAMILY.preset("tiny")
@@ -76,6 +80,7 @@ def scan(*parts: str) -> Reference:
         ([scan("train", "a"), scan("test", "a")], None),
         ([scan("train", "a"), scan("test", "b"), scan("c")], None),
         ([scan("train", "a"), scan("train", "b")], None),
+        ([scan("trainA", "a"), scan("trainB", "a"), scan("testA", "b")], Split(("a",), ("b",))),
         ([scan("training", "a"), scan("testing", "b")], None),
         ([scan("a"), scan("b")], None),
     ],
@@ -93,3 +98,67 @@ def test_the_folders_of_a_data_set_decide_unless_a_file_does(hearts: Path, tmp_p
     path = tmp_path / "split.json"
     path.write_text(json.dumps({"train": ["heart-2"], "test": ["heart-1"]}))
     assert gather(FAMILY, {"cine": [tmp_path]}, CONFIG, path).split.train == ("heart-2",)
+
+
+# ---- two contrasts of one head ------------------------------------------------------------------
+
+CONTRASTS = (
+    Input("t1", "T1w", ("zyx",), many=True, optional=True),
+    Input("t2", "T2w", ("zyx",), many=True, optional=True),
+    Input("mask", "Masks", ("zyx",), many=True, optional=True, kind="labels"),
+    Input("pairs", "Pairs", ("zyx",), many=True, optional=True),
+)
+TRANSLATOR = replace(FAMILY, train_inputs=CONTRASTS)
+
+
+def volumes(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / f"{name}.nii"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nifti.write(Volume(np.ones((2, 3, 4), np.int16), "zyx", np.eye(4)), path)
+    return root
+
+
+def test_pairs_become_the_roles_that_they_hold(tmp_path: Path) -> None:
+    volumes(tmp_path, "a_T1", "a_T2", "a_mask", "b_T1", "b_T2", "b_lesion")
+    inputs = gather(TRANSLATOR, {"pairs": [tmp_path]}, CONFIG)
+    names = {role: [s.path.stem for s in scans] for role, scans in inputs.references.items()}
+    assert names == {"t1": ["a_T1", "b_T1"], "t2": ["a_T2", "b_T2"], "mask": ["a_mask"]}
+    assert sorted((*inputs.split.train, *inputs.split.test)) == ["a", "b"]
+
+
+def test_contrasts_of_two_folders_have_the_subjects_in_common(tmp_path: Path) -> None:
+    volumes(tmp_path, "one/a_T1w_brain", "one/b_T1w_brain", "two/a_T2w", "two/b_T2w", "m/a_mask")
+    paths = {"t1": [tmp_path / "one"], "t2": [tmp_path / "two"], "mask": [tmp_path / "m"]}
+    found = find_all(CONTRASTS, paths)
+    assert [scan.subject for scan in found["t1"]] == [scan.subject for scan in found["t2"]]
+    assert [mask.subject for mask in found["mask"]] == ["a"]
+
+
+def test_pairs_and_single_contrasts_add_up(tmp_path: Path) -> None:
+    volumes(tmp_path, "pairs/a_T1", "pairs/a_T2", "more/b_T1")
+    found = find_all(CONTRASTS, {"pairs": [tmp_path / "pairs"], "t1": [tmp_path / "more"]})
+    assert sorted(scan.subject for scan in found["t1"]) == ["a", "b"]
+
+
+def test_both_contrasts_are_needed(tmp_path: Path) -> None:
+    volumes(tmp_path, "a_T1", "b_T1")
+    with pytest.raises(MrgenError, match="no scan for T2w"):
+        find_all(CONTRASTS, {"pairs": [tmp_path]})
+    with pytest.raises(MrgenError, match="no scan for T1w and T2w"):
+        find_all(CONTRASTS, {})
+
+
+def test_who_is_held_out_has_both_contrasts(tmp_path: Path) -> None:
+    volumes(tmp_path, "a_T1", "a_T2", "b_T1", "b_T2", *(f"single{n}_T1" for n in range(20)))
+    for seed in range(5):
+        config = CONFIG.with_values({"seed": seed})
+        split = gather(TRANSLATOR, {"pairs": [tmp_path]}, config).split
+        assert set(split.test) < {"a", "b"}
+        assert len(split.train) == 21
+
+
+def test_the_folders_of_two_domains_are_a_split(tmp_path: Path) -> None:
+    volumes(tmp_path, "trainA/x", "trainA/y", "trainB/x", "trainB/y", "testA/z", "testB/z")
+    split = gather(TRANSLATOR, {"pairs": [tmp_path]}, CONFIG).split
+    assert split == Split(("x", "y"), ("z",))
