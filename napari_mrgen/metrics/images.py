@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,39 +43,53 @@ def psnr(
 
 
 def ssim(
-    prediction: Tensor, truth: Tensor, data_range: float = 1.0, mask: Tensor | None = None
+    prediction: Tensor,
+    truth: Tensor,
+    data_range: float = 1.0,
+    mask: Tensor | None = None,
+    dims: int = 2,
 ) -> Tensor:
-    """Structural similarity of 2-D slices: Gaussian window of 11 pixels, sigma 1.5, K .01 and .03.
+    """Structural similarity: Gaussian window of 11 pixels, sigma 1.5, K .01 and .03.
 
-    The mean runs over pixels whose window lies inside the image, or over those of them in ``mask``.
+    Of slices, or with ``dims=3`` of volumes ``(z, y, x)``, whose window is then a cube. The mean
+    runs over pixels whose window lies inside the image, or over those of them in ``mask``.
 
     References
     ----------
     Wang et al., IEEE Transactions on Image Processing 13(4):600-612, 2004.
     """
-    similarity = ssim_map(prediction, truth, data_range)
+    return average_similarity(ssim_map(prediction, truth, data_range, dims), mask, dims)
+
+
+def average_similarity(similarity: Tensor, mask: Tensor | None, dims: int = 2) -> Tensor:
+    """Return the mean of what `ssim_map` returns, over all of it or over the image's ``mask``."""
+    axes = tuple(range(-dims, 0))
     if mask is None:
-        return similarity.mean((-2, -1))
+        return similarity.mean(axes)
     edge = SSIM_WINDOW // 2
-    weight = mask[..., edge:-edge, edge:-edge].to(similarity).expand_as(similarity)
-    return (similarity * weight).sum((-2, -1)) / weight.sum((-2, -1))
+    inner: tuple[Any, ...] = (..., *(slice(edge, -edge) for _ in axes))
+    weight = mask[inner].to(similarity).expand_as(similarity)
+    return (similarity * weight).sum(axes) / weight.sum(axes)
 
 
-def ssim_map(prediction: Tensor, truth: Tensor, data_range: float = 1.0) -> Tensor:
-    """Return local similarities ``(..., y - 10, x - 10)``; see `ssim`."""
-    luminance, structure = ssim_terms(prediction, truth, data_range)
+def ssim_map(prediction: Tensor, truth: Tensor, data_range: float = 1.0, dims: int = 2) -> Tensor:
+    """Return local similarities; each of the last ``dims`` axes is 10 shorter. See `ssim`."""
+    luminance, structure = ssim_terms(prediction, truth, data_range, dims)
     return luminance * structure
 
 
-def ssim_terms(prediction: Tensor, truth: Tensor, data_range: float = 1.0) -> tuple[Tensor, Tensor]:
+def ssim_terms(
+    prediction: Tensor, truth: Tensor, data_range: float = 1.0, dims: int = 2
+) -> tuple[Tensor, Tensor]:
     """Return the two factors of `ssim_map`: luminance, and contrast times structure."""
-    if min(prediction.shape[-2:]) < SSIM_WINDOW:
-        size = "x".join(map(str, prediction.shape[-2:]))
-        msg = f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, got {size}"
+    if min(prediction.shape[-dims:]) < SSIM_WINDOW:
+        size = "x".join(map(str, prediction.shape[-dims:]))
+        least = "x".join([str(SSIM_WINDOW)] * dims)
+        msg = f"SSIM needs images of at least {least} pixels, got {size}"
         raise ValueError(msg)
     shape = torch.broadcast_shapes(prediction.shape, truth.shape)  # type: ignore[no-untyped-call]
     x, y = prediction.expand(shape), truth.expand(shape)
-    moments = _blur(torch.stack([x, y, x * x, y * y, x * y]))
+    moments = _blur(torch.stack([x, y, x * x, y * y, x * y]), dims)
     mean_x, mean_y, xx, yy, xy = moments.unbind(0)
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
@@ -135,13 +150,18 @@ def spectral_distance(
     return (power.mean(0).log10() - reference.mean(0).log10())[inside].abs().mean()
 
 
-def _blur(images: Tensor) -> Tensor:
-    flat = images.reshape(-1, 1, *images.shape[-2:])
+def _blur(images: Tensor, dims: int) -> Tensor:
+    """Blur along each of the last ``dims`` axes in turn, where the whole window has values.
+
+    As products with banded matrices: of volumes that is 16 times as fast as a convolution of one
+    channel on a CPU.
+    """
     kernel = torch.tensor(_gaussian(), dtype=images.dtype, device=images.device)
-    flat = functional.conv2d(
-        functional.conv2d(flat, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1)
-    )
-    return flat.view(*images.shape[:-2], *flat.shape[-2:])
+    for axis in range(-dims, 0):
+        unit = torch.eye(images.shape[axis], dtype=images.dtype, device=images.device)
+        band = functional.conv1d(unit[:, None], kernel[None, None])[:, 0]
+        images = (images.movedim(axis, -1) @ band).movedim(-1, axis)
+    return images
 
 
 @functools.cache
