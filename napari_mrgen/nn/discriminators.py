@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+_CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
+_POOLINGS = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+
 
 class PatchDiscriminator(nn.Module):
     """Judges overlapping patches of ``(n, c, y, x)``; frames as channels make it spatio-temporal.
+
+    With 3 ``dims`` it judges volumes ``(n, c, z, y, x)``. Each level halves the resolution.
 
     References
     ----------
@@ -17,25 +24,64 @@ class PatchDiscriminator(nn.Module):
     Miyato et al., "Spectral normalization for generative adversarial networks", ICLR 2018.
     """
 
-    def __init__(self, channels: int, width: int = 32) -> None:
+    def __init__(self, channels: int, width: int = 32, levels: int = 3, dims: int = 2) -> None:
         super().__init__()
-        widths = (width, 2 * width, 4 * width)
+        convolution = _CONVOLUTIONS[dims]
+        widths = [width * 2**level for level in range(levels)]
         layers: list[nn.Module] = []
-        for before, after in zip((channels, *widths), widths, strict=False):
+        for before, after in zip([channels, *widths], widths, strict=False):
             layers += [
-                spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1)),
+                spectral_norm(convolution(before, after, 4, stride=2, padding=1)),
                 nn.LeakyReLU(0.2),
             ]
-        self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1)))
+        opinion = spectral_norm(convolution(widths[-1], 1, 3, padding=1))
+        self.layers = nn.Sequential(*layers, opinion)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return one logit a patch: ``(n, 1, y / 8, x / 8)``."""
+        """Return one logit a patch: ``(n, 1, y / 8, x / 8)`` with 3 levels."""
         return self.layers(frames)  # type: ignore[no-any-return]
+
+
+class MultiScaleDiscriminator(nn.Module):
+    """Judges what it sees at full resolution, at half, and so on, each with a network of its own.
+
+    References
+    ----------
+    Wang et al., "High-resolution image synthesis and semantic manipulation with conditional GANs",
+    CVPR 2018.
+    """
+
+    def __init__(
+        self, channels: int, width: int = 32, *, levels: int = 3, scales: int = 2, dims: int = 2
+    ) -> None:
+        super().__init__()
+        self.halve = _POOLINGS[dims](2)
+        self.scales = nn.ModuleList(
+            PatchDiscriminator(channels, width, levels, dims) for _ in range(scales)
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the logits of each scale, the finest first."""
+        logits = []
+        for number, scale in enumerate(self.scales):
+            images = self.halve(images) if number else images
+            logits.append(scale(images))
+        return logits
 
 
 def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Loss of a discriminator from its logits (Lim and Ye, "Geometric GAN", 2017)."""
     return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
+
+
+def lsgan_loss(logits: Sequence[Tensor], wanted: float) -> Tensor:
+    """Mean squared distance of logits from what they shall be, each scale counting alike.
+
+    References
+    ----------
+    Mao et al., "Least squares generative adversarial networks", ICCV 2017.
+    """
+    return torch.stack([(scale - wanted).square().mean() for scale in logits]).mean()
 
 
 def bce_loss(real: Tensor, fake: Tensor, certainty: float = 1.0) -> Tensor:

@@ -7,9 +7,16 @@ from torch import Tensor
 from napari_mrgen.metrics.images import radial_power
 
 
-def charbonnier(error: Tensor, width: float = 0.01) -> Tensor:
-    """Mean absolute error, rounded off within ``width`` (Charbonnier et al., ICIP 1994)."""
-    return ((error.square() + width * width).sqrt() - width).mean()
+def charbonnier(error: Tensor, width: float = 0.01, weight: Tensor | None = None) -> Tensor:
+    """Mean absolute error, rounded off within ``width`` (Charbonnier et al., ICIP 1994).
+
+    A ``width`` of 0 is the plain one. With weights, in the shape of ``error``, their mean counts;
+    without any weight in them it is 0.
+    """
+    size = ((error.square() + width * width).sqrt() - width) if width else error.abs()
+    if weight is None:
+        return size.mean()
+    return (size * weight).sum() / weight.sum().clamp(min=1)
 
 
 def log_mse(error: Tensor, dims: int, floor: float = 1e-4) -> Tensor:

@@ -4,15 +4,30 @@ import pytest
 import torch
 
 from napari_mrgen.nn.discriminators import (
+    MultiScaleDiscriminator,
     PatchDiscriminator,
     bce_loss,
     gradient_penalty,
     hinge_loss,
+    lsgan_loss,
 )
 
 
 def test_patches_overlap_at_an_eighth_of_the_resolution():
     assert PatchDiscriminator(6, width=8)(torch.zeros(2, 6, 32, 48)).shape == (2, 1, 4, 6)
+
+
+def test_volumes_are_judged_at_each_scale():
+    judge = MultiScaleDiscriminator(1, 4, levels=2, scales=2, dims=3)
+    fine, coarse = judge(torch.zeros(2, 1, 16, 24, 32))
+    assert fine.shape == (2, 1, 4, 6, 8)
+    assert coarse.shape == (2, 1, 2, 3, 4)
+
+
+def test_each_scale_counts_alike_in_the_least_squares_loss():
+    scales = [torch.ones(1, 1, 8, 8), torch.zeros(1, 1, 2, 2)]
+    assert float(lsgan_loss(scales, 1.0)) == pytest.approx(0.5)
+    assert float(lsgan_loss(scales, 0.0)) == pytest.approx(0.5)
 
 
 def test_hinge_loss_is_zero_once_real_and_fake_are_told_apart():
