@@ -23,8 +23,9 @@ from napari_mrgen.errors import MrgenError
 
 if TYPE_CHECKING:
     from napari_mrgen.data.inputs import Inputs
+    from napari_mrgen.engine.device import Device
     from napari_mrgen.engine.events import Event
-    from napari_mrgen.engine.family import Family, Plan, TrainConfig
+    from napari_mrgen.engine.family import Advice, Family, Plan, TrainConfig
 
 DEFAULT_PRESET = "base"
 
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     _check(config, options)
     inputs = gather(family, parse_paths(options.inputs), config, options.split)
     if options.plan:
-        return _print_plan(family.plan(config, inputs), as_json=options.json)
+        return _plan(family, config, inputs, options)
     return _train(family, config, inputs, options)
 
 
@@ -121,10 +122,22 @@ def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argpars
     return exit_code(last, options.out, control.exit_code)
 
 
-def _print_plan(plan: Plan, *, as_json: bool) -> int:
-    if as_json:
-        print_json(asdict(plan))
-        return 0
+def _plan(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
+    from napari_mrgen.engine.advice import plan_to_fit
+    from napari_mrgen.engine.device import choose, choose_precision, describe
+
+    chosen = choose(options.device)
+    precision = choose_precision(options.precision, chosen)
+    device = describe(chosen)
+    plan = plan_to_fit(family, config, inputs, precision, device.free_bytes)
+    if options.json:
+        print_json({**asdict(plan), "device": asdict(device)})
+    else:
+        _print_plan(plan, device)
+    return 0
+
+
+def _print_plan(plan: Plan, device: Device) -> None:
     from napari_mrgen.cli.tables import table_lines
 
     rows = [("layer", "output", "parameters"), *((n, s, f"{p:,}") for n, s, p in plan.layers)]
@@ -132,7 +145,36 @@ def _print_plan(plan: Plan, *, as_json: bool) -> int:
     print(f"\nSample shape   {' x '.join(map(str, plan.shape))}")
     print(f"Parameters     {plan.parameters:,}")
     print(f"FLOPs a step   {plan.flops_per_step:.2e}")
-    print(f"Memory         {plan.memory_bytes / 2**30:.2f} GiB")
+    print(f"Precision      {plan.precision}")
+    free = f"{_gibibytes(device.free_bytes)} free on {device.title}"
+    print(f"Memory         {_gibibytes(plan.memory_bytes)}, {free}")
     for note in plan.notes:
         print(f"Note: {note}")
-    return 0
+    if plan.memory_bytes > device.free_bytes:
+        print("\n".join(_advice_lines(plan)))
+
+
+def _advice_lines(plan: Plan) -> list[str]:
+    """Say what makes a training fit, with the options that do it."""
+    if not plan.advice:
+        return ["It does not fit, and no setting makes it fit: take a smaller preset or network."]
+    rows = [
+        (f"  {advice.title}", _gibibytes(advice.memory_bytes), _options(plan, advice))
+        for advice in plan.advice
+    ]
+    widths = [max(len(row[k]) for row in rows) for k in range(2)]
+    return [
+        "It does not fit. With one of these it does:",
+        *(f"{title:{widths[0]}}  {size:>{widths[1]}}  {how}" for title, size, how in rows),
+    ]
+
+
+def _options(plan: Plan, advice: Advice) -> str:
+    settings = [f"--set {name}={value}" for name, value in advice.changes.items()]
+    if advice.precision != plan.precision:
+        settings.append(f"--precision {advice.precision}")
+    return " ".join(settings)
+
+
+def _gibibytes(count: float) -> str:
+    return f"{count / 2**30:.2f} GiB"

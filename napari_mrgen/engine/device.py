@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -28,12 +31,44 @@ class Device:
 def devices() -> tuple[Device, ...]:
     """List the CPU, which is always there, and the GPUs."""
     memory = psutil.virtual_memory()
-    found = [Device("cpu", "CPU", memory.available, memory.total)]
+    limits = [(memory.available, memory.total), *_limits()]
+    free, total = (min(sizes) for sizes in zip(*limits, strict=True))
+    found = [Device("cpu", "CPU", max(0, free), total)]
     # A CUDA build without a GPU counts none.
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), free, total))
     return tuple(found)
+
+
+def _limits() -> Iterator[tuple[int, int]]:
+    """Yield what limits leave to this process, and what they allow: (free, total) in bytes."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if allowed != resource.RLIM_INFINITY:
+        yield allowed - psutil.Process().memory_info().vms, allowed
+    # A container or a job of a cluster may have less than the machine.
+    group = Path("/sys/fs/cgroup")
+    try:
+        allowed = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        reclaimable = _statistic(group / "memory.stat", "inactive_file")
+    except (OSError, ValueError):  # Not there, or without a limit.
+        return
+    yield allowed - used + reclaimable, allowed
+
+
+def _statistic(path: Path, name: str) -> int:
+    """Return a value of a file of lines ``name value``; 0 without one."""
+    pairs = (line.split() for line in path.read_text().splitlines())
+    return next((int(value) for key, value in pairs if key == name), 0)
+
+
+def free_bytes(device: torch.device) -> int:
+    return describe(device).free_bytes
 
 
 def describe(device: torch.device) -> Device:

@@ -8,7 +8,7 @@ are called, so a form or ``--help`` can be made from a family without paying for
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from napari_mrgen.data.preparing import Preparing
+    from napari_mrgen.engine.device import Precision
     from napari_mrgen.engine.task import Stage
     from napari_mrgen.metrics.image_set import Sets
     from napari_mrgen.metrics.scoreboard import Score
+    from napari_mrgen.metrics.volumes import Comparison
 
     Networks = Mapping[str, nn.Module]
 
@@ -85,6 +88,19 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """A way to make a training fit into the memory that there is."""
+
+    title: str
+    changes: Mapping[str, Any]
+    """Settings to change, by name."""
+    precision: str
+    """To train in."""
+    memory_bytes: int
+    """Peak memory of the training then."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a training will need, found without running a step."""
 
@@ -97,6 +113,9 @@ class Plan:
     layers: tuple[tuple[str, str, int], ...] = ()
     """Rows of *Look at the model*: layer, output shape, parameters."""
     notes: tuple[str, ...] = ()
+    precision: str = "32-true"
+    advice: tuple[Advice, ...] = ()
+    """What makes it fit where it does not, the mildest first."""
 
 
 @dataclass(frozen=True)
@@ -135,15 +154,30 @@ class Family:
         """Build the untrained networks; works on the meta device."""
         return self._call("networks", "networks", config, shape)  # type: ignore[no-any-return]
 
-    def plan(self, config: TrainConfig, inputs: Inputs) -> Plan:
-        return self._call("training", "plan", config, inputs)  # type: ignore[no-any-return]
+    def plan(self, config: TrainConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
+        return self._call("training", "plan", config, inputs, precision)  # type: ignore[no-any-return]
+
+    def savings(self, config: TrainConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Return what would need less memory, the mildest first: its name, and the new settings.
+
+        A family that has a choice has a function ``savings`` in its ``training.py``; a smaller
+        batch is one for all others.
+        """
+        module = importlib.import_module(f"{self.package}.training")
+        if hasattr(module, "savings"):
+            return module.savings(config)  # type: ignore[no-any-return]
+        half = config.batch_size // 2
+        return [(f"a batch of {half}", {"batch_size": half})] if half else []
 
     def look(self, config: TrainConfig, inputs: Inputs) -> DataLook:
         """Show exactly what the networks will be fed."""
         return self._call("training", "look", config, inputs)  # type: ignore[no-any-return]
 
-    def stages(self, config: TrainConfig, inputs: Inputs) -> Iterator[Stage]:
-        """Yield the stages one by one; the second sees what the first has learned."""
+    def stages(self, config: TrainConfig, inputs: Inputs) -> Iterator[Stage | Preparing]:
+        """Yield the stages one by one; the second sees what the first has learned.
+
+        Between them it may say how far the preparation of the data is.
+        """
         return self._call("training", "stages", config, inputs)  # type: ignore[no-any-return]
 
     def generate(
@@ -180,6 +214,19 @@ class Family:
         if not hasattr(module, "sets"):
             return None
         return module.sets(networks, trained, inputs)  # type: ignore[no-any-return]
+
+    def comparisons(
+        self, networks: Networks, trained: TrainConfig, inputs: Inputs
+    ) -> Iterator[Comparison] | None:
+        """Yield made volumes beside the real ones, as `score` judges them; None without any.
+
+        Only a family that translates volumes has them, as a function ``comparisons`` in its
+        ``generation.py``; they are what the figure of `evaluate` shows.
+        """
+        module = importlib.import_module(f"{self.package}.generation")
+        if not hasattr(module, "comparisons"):
+            return None
+        return module.comparisons(networks, trained, inputs)  # type: ignore[no-any-return]
 
     def _call(self, module: str, function: str, *arguments: Any) -> Any:
         return getattr(importlib.import_module(f"{self.package}.{module}"), function)(*arguments)

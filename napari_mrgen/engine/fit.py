@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import gc
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine import events, runs
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.device import choose, describe
+from napari_mrgen.engine.device import choose, describe, free_bytes
 from napari_mrgen.engine.environment import record_environment
 from napari_mrgen.engine.events import Event
-from napari_mrgen.engine.failures import explain
+from napari_mrgen.engine.failures import explain, is_out_of_memory
 from napari_mrgen.engine.family import Family, TrainConfig
+from napari_mrgen.engine.heap import give_back, set_threshold
 from napari_mrgen.engine.job import Job
 from napari_mrgen.engine.lock import locked
 from napari_mrgen.engine.records import Journal
 from napari_mrgen.engine.runs import Choices, Lookup, Run
 from napari_mrgen.engine.stages import train
+from napari_mrgen.engine.stepdown import find_smaller, step_down
 from napari_mrgen.engine.team import Team
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.drafts import remove_drafts
@@ -103,7 +109,7 @@ def _guarded(
         try:
             job = begin(stack)
             journal = stack.enter_context(Journal(job.run_dir)) if job.team.is_first else None
-            for event in work(job):
+            for event in _enduring(job, work):
                 if journal is not None:
                     journal.record(event)
                 if isinstance(event, runs.ENDS):
@@ -123,6 +129,34 @@ def _guarded(
         gc.collect()  # What the exception held, a GPU's memory among it, is free for a next try.
     if last is not None:
         yield last
+
+
+def _enduring(job: Job, work: Callable[[Job], Iterator[Event]]) -> Iterator[Event]:
+    """Yield the events of the work; where memory runs out, go on with what needs less."""
+    set_threshold(free_bytes(torch.device("cpu")))
+    while True:
+        try:
+            yield from work(job)
+        except Exception as error:
+            # Several processes would have to agree on it, and one of them is stuck.
+            if not is_out_of_memory(error) or job.team.size > 1:
+                raise
+            failure = error
+        else:
+            return
+        traceback.clear_frames(failure.__traceback__)
+        give_back()
+        advice = find_smaller(job)
+        if advice is None:
+            raise failure
+        needed = round(advice.memory_bytes / 2**20)
+        yield events.Warned(
+            f"Memory ran out: the run goes on from its last checkpoint with {advice.title}, "
+            f"which needs about {needed:,} MiB."
+        )
+        del failure
+        job = step_down(job, advice)
+        work = partial(_tell, resumed=True)
 
 
 def _tell(job: Job, *, resumed: bool) -> Iterator[Event]:

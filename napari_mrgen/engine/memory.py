@@ -6,8 +6,7 @@ and every tensor's life, so the peak is that of the real step.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,18 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
+from napari_mrgen.engine.device import Precision
+from napari_mrgen.engine.ledger import Ledger
 from napari_mrgen.engine.task import Batch, Draws, Task
-from napari_mrgen.engine.team import in_precision
+from napari_mrgen.engine.team import lay_out
 
 Layer = tuple[str, str, int]
 """Name, output shape, parameters."""
 
-_ALLOCATOR = 1.3
-"""Allocators keep more than is used: blocks are rounded up, kernels need workspace and casts."""
+_BESIDE = 24 << 20
+"""What a step needs beside tensors: kernels, its graph, gaps between small blocks; measured."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,12 @@ class Cost:
     activation_bytes: int
     """Peak of what lives beside weights, gradients and optimizer states."""
     memory_bytes: int
-    """Peak in all, with averaged weights and what the allocator keeps."""
+    """Peak in all, with averaged weights; `napari_mrgen.engine.heap` tells what may be added."""
     layers: tuple[Layer, ...]
 
 
 def measure_step(
-    build: Callable[[], tuple[Task, Batch]], autocast: torch.dtype | None = None, step: int = 0
+    build: Callable[[], tuple[Task, Batch]], precision: Precision = "32-true", step: int = 0
 ) -> Cost:
     """Count the work and the memory of a training step.
 
@@ -54,72 +52,44 @@ def measure_step(
     build
         Makes the task of a stage, and a batch of any values; called where tensors have no values,
         so that it costs no memory. A step must not read a value (``float(loss)``).
-    autocast
-        ``torch.bfloat16`` where the training will use it.
+    precision
+        That of the training.
     step
         The one to measure, where steps differ: the dearest.
     """
-    ledger = _Ledger()
+    ledger = Ledger()
+    rows: dict[str, Layer] = {}
     with FakeTensorMode(allow_non_fake_inputs=True), ledger:
         task, batch = build()
-        rows: dict[str, Layer] = {}
-        for network in task.networks.values():
-            network.forward = in_precision(network.forward, autocast)
-        with _listed(task.networks, rows), _without_optimizers(task):
-            task.step(batch, step, Draws((0,)))
-    weights = sum(_bytes(network) for network in task.networks.values())
-    kept = sum(_state_bytes(optimizer) for optimizer in task.optimizers.values())
-    averaged = sum(_bytes(task.networks[name]) for name in task.shipped)
-    activations = max(0, ledger.peak - 2 * weights)
+        with _standing(task, precision):
+            flops, resting = ledger.flops, ledger.now - _total(batch.values())
+            with _listed(task.networks, rows), _without_optimizers(task):
+                task.step(batch, step, Draws((0,)))
     return Cost(
-        flops=ledger.flops,
+        flops=ledger.flops - flops,
         parameters=sum(p.numel() for n in task.networks.values() for p in n.parameters()),
-        activation_bytes=activations,
-        memory_bytes=int(_ALLOCATOR * (max(ledger.peak, 2 * weights) + kept + averaged)),
+        activation_bytes=max(0, ledger.peak - resting),
+        memory_bytes=ledger.peak + _BESIDE,
         layers=tuple(rows.values()),
     )
 
 
-class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operations, and follows every storage from birth to end for the peak of their bytes.
-
-    torch's own `FlopCounterMode` has these formulas too, but forbids penalties on gradients.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.flops = self.now = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        if (formula := flop_registry.get(func.overloadpacket)) is not None:
-            self.flops += formula(*args, **kwargs, out_val=result)
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._meet(leaf.untyped_storage())
-        return result
-
-    def _meet(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata
-        if key in self._known:
-            return
-        self._known.add(key)
-        size = storage.nbytes()
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._part, key, size)
-
-    def _part(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.now -= size
+@contextmanager
+def _standing(task: Task, precision: Precision) -> Iterator[None]:
+    """Lay networks out as a run does, beside what it keeps of them from its first step on."""
+    kept: list[Tensor] = []
+    for name, network in task.networks.items():
+        if name in task.shipped:
+            kept += [torch.zeros_like(t) for t in (*network.parameters(), *network.buffers())]
+        lay_out(network, precision)
+    for optimizer in task.optimizers.values():
+        for group in optimizer.param_groups:
+            moments = 2 if "betas" in group else int(bool(group.get("momentum")))
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+                kept += [torch.zeros_like(parameter) for _ in range(moments)]
+    yield
+    kept.clear()
 
 
 @contextmanager
@@ -156,14 +126,5 @@ def _without_optimizers(task: Task) -> Iterator[None]:
         del vars(task)["update"]
 
 
-def _bytes(network: nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in network.parameters())
-
-
-def _state_bytes(optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of the moments that an optimizer keeps: two for Adam's kin, one or none for SGD."""
-    total = 0
-    for group in optimizer.param_groups:
-        moments = 2 if "betas" in group else int(bool(group.get("momentum")))
-        total += moments * sum(p.numel() * p.element_size() for p in group["params"])
-    return total
+def _total(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -116,15 +116,21 @@ class Run:
 def create(run_dir: Path, choices: Choices, config: TrainConfig, inputs: Inputs) -> None:
     """Write what a run starts from; the folder may hold ``inputs`` (saved layers) but no run."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
     references = {
         role: [_write_reference(run_dir, reference) for reference in found]
         for role, found in inputs.references.items()
     }
     write_json(run_dir / "inputs.json", {"references": references, "split": asdict(inputs.split)})
-    write_json(run_dir / "run.json", asdict(choices))
+    set_course(run_dir, choices, config)
     for name in ("checkpoints", "previews"):
         (run_dir / name).mkdir(exist_ok=True)
+
+
+def set_course(run_dir: Path, choices: Choices, config: TrainConfig) -> None:
+    """Write how a run goes on from here."""
+    with replacing(run_dir / "config.yaml") as file:
+        file.write(config.to_yaml().encode())
+    write_json(run_dir / "run.json", asdict(choices))
 
 
 def holds_run(run_dir: Path) -> bool:

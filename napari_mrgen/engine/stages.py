@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.engine import album, events, runs
 from napari_mrgen.engine.average import Average
 from napari_mrgen.engine.building import DrawingFrom
@@ -31,7 +32,10 @@ def train(job: Job) -> Iterator[Event]:
     last: Trainee | None = None
     for index, name in enumerate(names):
         yield events.Progressed(f"Preparing stage {name}")
-        stage = _build(job, source, index)
+        stage = yield from _build(job, source, index)
+        if stage is None:
+            yield events.Stopped(name, 0)
+            return
         if job.choices.only_stage not in (None, name):
             continue
         last = _enrol(job, index, stage)
@@ -61,10 +65,23 @@ def stage_names(job: Job) -> tuple[str, ...]:
     return known[: known.index(wanted) + 1]
 
 
-def _build(job: Job, source: Iterator[Stage], index: int) -> Stage:
-    """Let the family build its next stage; the first weights follow from the seed alone."""
-    with DrawingFrom(Draws((job.config.seed, "stage", index))()):
-        stage = next(source, None)
+def _build(
+    job: Job, source: Iterator[Stage | Preparing], index: int
+) -> Generator[Event, None, Stage | None]:
+    """Let the family build its next stage; the first weights follow from the seed alone.
+
+    None if a stop was asked for while it made its data ready.
+    """
+    drawing = DrawingFrom(Draws((job.config.seed, "stage", index))())
+    while True:
+        with drawing:
+            stage = next(source, None)
+        if not isinstance(stage, Preparing):
+            break
+        yield events.Progressed(stage.title, stage.share)
+        # Of several processes some may find this work done: they agree at the first step.
+        if job.team.size == 1 and job.control.is_stopped:
+            return None
     if stage is None or stage.name != job.config.stages[index]:
         got = "none" if stage is None else repr(stage.name)
         msg = f"{job.family.name}: expected stage {job.config.stages[index]!r}, got {got}"

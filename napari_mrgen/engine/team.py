@@ -21,7 +21,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from napari_mrgen.engine.device import choose_precision
+from napari_mrgen.engine.device import Precision, choose_precision
 from napari_mrgen.errors import MrgenError
 
 _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -45,7 +45,6 @@ class Team:
         self.precision = choose_precision(precision, device)
         self.fabric = _launch(device, *processes)
         self.device = self.fabric.device
-        self._autocast = torch.bfloat16 if self.precision == "bf16-mixed" else None
         self.rank, self.size = self.fabric.global_rank, self.fabric.world_size
         # Wishes are agreed at every step: through gloo, so that no GPU waits for it.
         self._group = dist.new_group(backend="gloo") if self.size > 1 else None
@@ -92,12 +91,8 @@ class Team:
         self.average(p.grad for p in parameters if p.grad is not None)
 
     def prepare(self, network: nn.Module) -> None:
-        """Bring a network to the device, channels last; its forward runs in the precision."""
         network.to(self.device)
-        for parameter in network.parameters():
-            if (layout := _LAYOUTS.get(parameter.ndim)) is not None:
-                parameter.data = parameter.data.contiguous(memory_format=layout)
-        network.forward = in_precision(network.forward, self._autocast)
+        lay_out(network, self.precision)
 
     def release(self, network: nn.Module) -> None:
         """Undo `prepare` but for the device: a later stage may copy the network."""
@@ -109,6 +104,15 @@ class Team:
             dist.destroy_process_group()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def lay_out(network: nn.Module, precision: Precision) -> None:
+    """Put channels last, and let the forward of a network run in the precision."""
+    for parameter in network.parameters():
+        if (layout := _LAYOUTS.get(parameter.ndim)) is not None:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+    dtype = torch.bfloat16 if precision == "bf16-mixed" else None
+    network.forward = in_precision(network.forward, dtype)
 
 
 def in_precision(forward: Callable[..., Any], dtype: torch.dtype | None) -> Callable[..., Any]:

@@ -23,15 +23,18 @@ class DevicePicker(QWidget):
     """Lists the devices as soon as a helper process has found them; "auto" until then."""
 
     listed = Signal()
+    chosen = Signal()
 
     def __init__(self, without_gpu: str = NO_GPU) -> None:
         super().__init__()
         self._without_gpu = without_gpu
         self._devices: list[dict[str, Any]] = []
         self._needed = 0
+        self._has_advice = False
         self._box = combo("device")
         self._box.addItem("Automatic", "auto")
         self._box.currentIndexChanged.connect(lambda _index: self._show_memory())
+        self._box.activated.connect(lambda _index: self.chosen.emit())
         self._note = Note("Looking for devices…")
         self._memory = Note()
         layout = QVBoxLayout(self)
@@ -57,6 +60,7 @@ class DevicePicker(QWidget):
     def show_plan(self, plan: Plan | None) -> None:
         """Hold the memory that a training needs against what there is."""
         self._needed = plan.memory_bytes if plan else 0
+        self._has_advice = bool(plan and plan.advice)
         self._show_memory()
 
     def _on_listed(self, devices: list[dict[str, Any]]) -> None:
@@ -80,7 +84,8 @@ class DevicePicker(QWidget):
             return
         text = f"This training needs about {size(self._needed)} of memory; {size(free)} are free."
         if self._needed > free:
-            text += " That is too little: choose a smaller preset or batch size."
+            text += " That is too little"
+            text += "." if self._has_advice else ": choose a smaller preset or batch size."
         self._memory.say(text, warning=self._needed > free)
 
     def _free_bytes(self) -> int | None:

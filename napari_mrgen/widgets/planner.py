@@ -12,7 +12,7 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_mrgen.engine.family import Plan
+from napari_mrgen.engine.family import Advice, Plan
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets.helper import Helper
 from napari_mrgen.widgets.jobs import plan_arguments
@@ -75,7 +75,7 @@ class Planner(QObject):
 
     def _arguments(self, job: TrainJob) -> Iterator[list[str]]:
         paths = save_sources(job.sources, self.folder / "inputs", suffix=".nii")
-        yield plan_arguments(job.family, job.config, paths, self.folder / "config.yaml")
+        yield plan_arguments(job, paths, self.folder / "config.yaml")
 
     def _ask(self, arguments: list[str]) -> None:
         if isalive(self):  # the window may have gone while scans were being written
@@ -88,8 +88,9 @@ class Planner(QObject):
 
     def _on_planned(self, values: dict[str, Any]) -> None:
         layers = tuple((str(a), str(b), int(c)) for a, b, c in values.pop("layers", ()))
+        advice = tuple(Advice(**one) for one in values.pop("advice", ()))
         known = {name: values[name] for name in Plan.__dataclass_fields__ if name in values}
-        self._set(Plan(**{**known, "layers": layers}))
+        self._set(Plan(**{**known, "layers": layers, "advice": advice}))
 
     def _on_failed(self, problem: str) -> None:
         self.failed.emit(problem)

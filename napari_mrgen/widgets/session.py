@@ -34,6 +34,7 @@ class TrainJob:
     sources: Sources
     run_dir: Path
     device: str = "auto"
+    precision: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class RunState:
     seconds_left: float | None = None
     doing: str = ""
     """Work that is not training, while it lasts."""
+    doing_share: float | None = None
+    """Done share of that work, where it is known."""
     problem: str = ""
     advice: str = ""
     details: str = ""
@@ -127,6 +130,11 @@ class RunState:
             return None
         done = self.stages.index(self.stage) + self.step / self.steps
         return min(done / len(self.stages), 1.0)
+
+    @property
+    def shown_fraction(self) -> float | None:
+        """What a bar shows: the share of what is being done now, or of the run."""
+        return self.doing_share if self.doing else self.fraction
 
     @property
     def where(self) -> str:
@@ -204,7 +212,7 @@ def _(event: events.StageStarted, state: RunState) -> RunState:
 
 @after.register
 def _(event: events.Progressed, state: RunState) -> RunState:
-    return replace(state, doing=event.message)
+    return replace(state, doing=event.message, doing_share=event.fraction)
 
 
 @after.register

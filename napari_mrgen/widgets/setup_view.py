@@ -17,13 +17,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mrgen import families
-from napari_mrgen.engine.family import DataLook, Family, TrainConfig
+from napari_mrgen.engine.family import Advice, DataLook, Family, Plan, TrainConfig
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.device_picker import NO_GPU_TO_TRAIN, DevicePicker
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.form import Form
 from napari_mrgen.widgets.layer_inputs import InputPickers, fits
+from napari_mrgen.widgets.memory_advice import MemoryAdvice
 from napari_mrgen.widgets.parts import Note, button, group, row, scrolled
 from napari_mrgen.widgets.session import TrainJob
 
@@ -57,6 +58,8 @@ class SetupView(QWidget):
         self._data_note = Note()
         self._form_place = QVBoxLayout()
         self.device = DevicePicker(NO_GPU_TO_TRAIN)
+        self.memory = MemoryAdvice()
+        self._planned_precision = ""
         self._runs = QLineEdit(remember.recall("runs") or str(Path.home() / "napari-mrgen"))
         self._lay_out()
         self._fill_families()
@@ -64,6 +67,9 @@ class SetupView(QWidget):
         self._family_box.activated.connect(self._on_family_chosen)
         self._preset_box.activated.connect(self._on_preset_chosen)
         self.inputs.changed.connect(self._on_inputs_changed)
+        self.device.chosen.connect(self.changed)
+        self.memory.precision_changed.connect(self.changed)
+        self.memory.advice_taken.connect(self.take_advice)
 
     def job(self) -> TrainJob:
         """Read the whole form, once.
@@ -75,7 +81,7 @@ class SetupView(QWidget):
         """
         return TrainJob(
             self.family, self.form.config(), self.inputs.sources(), self._new_run_dir(),
-            self.device.device(),
+            self.device.device(), self.memory.precision(),
         )  # fmt: skip
 
     def config(self) -> TrainConfig | None:
@@ -116,6 +122,18 @@ class SetupView(QWidget):
         text = path.read_text(encoding="utf-8", errors="replace")
         self.show_config(self.family.train_config.from_yaml(text))
 
+    def show_plan(self, plan: Plan | None) -> None:
+        """Hold the needs of the training against what there is, and offer what makes it fit."""
+        self.device.show_plan(plan)
+        self.memory.show_plan(plan)
+        self._planned_precision = plan.precision if plan else ""
+
+    def take_advice(self, advice: Advice) -> None:
+        """Change the settings so that the training fits."""
+        if advice.precision != self._planned_precision:  # Automatic stays where it leads to it.
+            self.memory.choose_precision(advice.precision)
+        self.show_config(self.form.config().with_values(dict(advice.changes)))
+
     def show_data(self, look: DataLook | None) -> None:
         """Say how the subjects are split and what looks wrong in the data."""
         if look is None:
@@ -155,7 +173,7 @@ class SetupView(QWidget):
                 group("Model", self._family_box, self._summary),
                 group("Train on", self.inputs, look_data, self._data_note),
                 group("Settings", self._preset_box, self._preset_hint, self._form_place, settings),
-                group("Computer", self.device, look_model),
+                group("Computer", self.device, self.memory, look_model),
                 group("Keep runs in", row(self._runs, browse)),
             )
         )

@@ -191,7 +191,7 @@ class TrainPanel(Panel):
             self._planner.plan_soon()
 
     def _on_planned(self, plan: Plan | None) -> None:
-        self.setup.device.show_plan(plan)
+        self.setup.show_plan(plan)
         if plan is not None and self._wants_model:
             self._wants_model = False
             self.bar.show_state(self.session.state)
@@ -278,7 +278,7 @@ class TrainPanel(Panel):
 
     def _show_activity(self, state: RunState) -> None:
         if state.is_busy:
-            self._activity.show(state.headline, None if state.doing else state.fraction)
+            self._activity.show(state.headline, state.shown_fraction)
         elif not self._is_looking:
             self._activity.close()
 

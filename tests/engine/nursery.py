@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from napari_mrgen.engine.control import Control
@@ -42,12 +43,19 @@ def _train(
     config: dict[str, Any],
     stop_at: list[Any] | None = None,
     file_limit: int | None = None,
+    memory_left: int | None = None,
 ) -> int:
-    """Start or resume the run; stop at a place (stage, step); no file may exceed ``file_limit``."""
+    """Start or resume the run; stop at a place (stage, step).
+
+    No file may exceed ``file_limit``; the process may take ``memory_left`` bytes more.
+    """
     control, folder = Control(), Path(run_dir)
     threading.Thread(target=_draw_for_ever, daemon=True).start()
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    if memory_left is not None:
+        allowed = psutil.Process().memory_info().vms + memory_left
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
     if stop_at is not None:
         place = tuple(stop_at)
         toy.on_step = lambda *here: control.stop() if here == place else None

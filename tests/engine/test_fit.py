@@ -342,3 +342,26 @@ class TestWarnings:
         path.write_text(path.read_text().replace(torch.__version__, "1.0"))
         told = list(resume(tmp_path / "run", toy.lookup, Control()))
         assert any("torch 1.0 ->" in e.message for e in told if isinstance(e, events.Warned))
+
+
+class TestPreparing:
+    def test_what_a_family_says_is_passed_on(self, tmp_path: Path) -> None:
+        told = list(train(tmp_path, preparing=4))
+        said = [e for e in told if isinstance(e, events.Progressed) and e.message == "Cooking"]
+        assert [event.fraction for event in said] == [0, 0.25, 0.5, 0.75]
+        assert isinstance(told[-1], events.Finished)
+
+    def test_it_changes_nothing(self, tmp_path: Path) -> None:
+        for name, parts in (("a", 0), ("b", 3)):
+            list(train(tmp_path / name, preparing=parts))
+        a, b = (load_weights(tmp_path / n / "run")["predictor"] for n in "ab")
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+    def test_a_stop_meanwhile_is_obeyed(self, tmp_path: Path) -> None:
+        control, told = Control(), []
+        for event in train(tmp_path, control, preparing=4):
+            told.append(event)
+            if isinstance(event, events.Progressed) and event.fraction == 0.25:
+                control.stop()
+        assert told[-1] == events.Stopped("first", 0)
+        assert isinstance(last(resume(tmp_path / "run", toy.lookup, Control())), events.Finished)

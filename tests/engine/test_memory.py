@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.memory import Cost, measure_step
 from napari_mrgen.engine.task import Batch, Draws, Task
 from tests.engine import toy
@@ -23,7 +24,7 @@ class Plain(Task):
         return {"loss": loss.detach()}
 
 
-def measure(size: int, width: int = 8, depth: int = 4, autocast: torch.dtype | None = None) -> Cost:
+def measure(size: int, width: int = 8, depth: int = 4, precision: Precision = "32-true") -> Cost:
     def build() -> tuple[Task, Batch]:
         layers: list[nn.Module] = [nn.Conv3d(1, width, 3, padding=1)]
         for _ in range(depth):
@@ -32,7 +33,7 @@ def measure(size: int, width: int = 8, depth: int = 4, autocast: torch.dtype | N
         task = Plain({"net": net}, {"adam": torch.optim.Adam(net.parameters())}, ("net",))
         return task, {"image": torch.zeros(2, 1, size, size, size)}
 
-    return measure_step(build, autocast)
+    return measure_step(build, precision)
 
 
 def test_flops_are_those_of_the_convolutions() -> None:
@@ -49,7 +50,7 @@ def test_activations_grow_with_the_image_and_weights_do_not() -> None:
 
 
 def test_bfloat16_needs_less() -> None:
-    assert measure(32, autocast=torch.bfloat16).memory_bytes < 0.7 * measure(32).memory_bytes
+    assert measure(64, precision="bf16-mixed").memory_bytes < 0.7 * measure(64).memory_bytes
 
 
 def test_activations_are_at_least_what_backward_needs() -> None:

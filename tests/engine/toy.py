@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ from torch.nn import functional
 
 from napari_mrgen.config import setting
 from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.data.split import Split
-from napari_mrgen.engine.family import Family, GenerateConfig, Input, TrainConfig
+from napari_mrgen.engine.device import Precision
+from napari_mrgen.engine.family import Family, GenerateConfig, Input, Plan, TrainConfig
+from napari_mrgen.engine.memory import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Networks, Stage, Task
 from napari_mrgen.io.find import Reference
 from napari_mrgen.metrics.scoreboard import Score
@@ -50,6 +53,10 @@ class ToyConfig(TrainConfig):
     """Steps after which the first stage finds that it is done; 0 is never."""
     learning_rate: float = setting(1e-2, gt=0)
     """Of all optimizers."""
+    greed: int = setting(0, ge=0)
+    """MiB that the first stage needs for each sample of a batch, in its second half."""
+    preparing: int = setting(0, ge=0)
+    """Parts of the preparation before the first stage."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -106,9 +113,12 @@ class First(Task):
 
     def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
         on_step("first", step)
+        greed = self.greed if 2 * step >= self.steps else 0
+        bulk = torch.empty(len(batch["image"]), greed << 18)
         self.set_learning_rate("predictor", self.rate * 0.99**step)
         loss = self.loss(batch["image"], draws)
         self.update("predictor", loss)
+        del bulk
         return {"error": loss.detach()}
 
     def loss(self, image: Tensor, draws: Draws) -> Tensor:
@@ -158,16 +168,33 @@ class Toy(Family):
     def _call(self, module: str, function: str, *arguments: Any) -> Any:
         return globals()[function](*arguments)
 
+    def savings(self, config: TrainConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Offer what ends the training of the weights there are first, and a batch after it."""
+        assert isinstance(config, ToyConfig)
+        return [
+            (f"{name} {half}", {name: half})
+            for name in ("width", "batch_size")
+            if (half := getattr(config, name) // 2)
+        ]
+
 
 def networks(config: ToyConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
     return build(config)
 
 
-def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage]:
-    first = build(config)["predictor"]
-    adam = torch.optim.AdamW(first.parameters(), lr=config.learning_rate)
-    task = _configured(First({"predictor": first}, {"predictor": adam}, ("predictor",)), config)
-    task.enough = config.enough
+def plan(config: ToyConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
+    def build_step() -> tuple[Task, Batch]:
+        return _first(config), {"image": torch.zeros(config.batch_size, 1, 8, 8)}
+
+    cost = measure_step(build_step, precision, config.steps - 1)
+    return Plan((1, 8, 8), cost.parameters, cost.flops, cost.memory_bytes, cost.layers)
+
+
+def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage | Preparing]:
+    for part in range(config.preparing):
+        yield Preparing("Cooking", part, config.preparing)
+    task = _first(config)
+    first = task.networks["predictor"]
     yield Stage("first", "First", config.steps, ToyData(), task)
     both = build(config)
     both["predictor"] = copy.deepcopy(first)
@@ -179,9 +206,18 @@ def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage]:
     yield Stage("second", "Second", config.steps, ToyData(3), second)
 
 
+def _first(config: ToyConfig) -> First:
+    first = build(config)["predictor"]
+    adam = torch.optim.AdamW(first.parameters(), lr=config.learning_rate)
+    task = _configured(First({"predictor": first}, {"predictor": adam}, ("predictor",)), config)
+    task.enough, task.greed = config.enough, config.greed
+    return task
+
+
 def _configured(task: First, config: ToyConfig) -> First:
     task.rate, task.width, task.fail_at = config.learning_rate, config.width, config.fail_at
-    task.enough = 0
+    task.enough = task.greed = 0
+    task.steps = config.steps
     return task
 
 

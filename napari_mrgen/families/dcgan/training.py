@@ -9,6 +9,7 @@ import torch
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.looking import find_oddities, show_slices
 from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
+from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataLook, Plan
 from napari_mrgen.engine.memory import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
@@ -43,7 +44,7 @@ def slice_spec(config: DcganConfig) -> SliceSpec:
     )
 
 
-def plan(config: DcganConfig, inputs: Inputs) -> Plan:
+def plan(config: DcganConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
     """Measure a step at full resolution, with its gradient penalty, without computing it."""
     data = slice_data(config, inputs)
     full = config.with_values({"coarse_share": 0.0, "redraw_share": 0.0})
@@ -53,7 +54,7 @@ def plan(config: DcganConfig, inputs: Inputs) -> Plan:
         told = torch.zeros(config.batch_size, TOLD)
         return _task(full, data), {"image": images, "told": told}
 
-    cost = measure_step(build)
+    cost = measure_step(build, precision)
     return Plan(
         shape=(1, config.size, config.size),
         parameters=cost.parameters,

@@ -11,6 +11,7 @@ import torch
 from napari_mrgen.data.cine import CineWindows, WindowSpec, as_array
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.looking import find_oddities
+from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataLook, Plan
 from napari_mrgen.engine.memory import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
@@ -61,10 +62,10 @@ def windows(config: FramePredictionConfig, inputs: Inputs) -> CineWindows:
     return CineWindows(inputs.train("cine"), inputs.test("cine"), spec)
 
 
-def plan(config: FramePredictionConfig, inputs: Inputs) -> Plan:
+def plan(config: FramePredictionConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
     """Run one step of each stage without values; the larger of the two decides."""
     costs = [
-        measure_step(partial(_trial, config, inputs, stage), step=_dearest(config, stage))
+        measure_step(partial(_trial, config, inputs, stage), precision, _dearest(config, stage))
         for stage in config.stages
     ]
     needed = max(costs, key=lambda cost: cost.memory_bytes)

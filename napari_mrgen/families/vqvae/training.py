@@ -11,6 +11,7 @@ from torch import nn
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.looking import find_oddities, show_slices
 from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
+from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataLook, Plan
 from napari_mrgen.engine.memory import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
@@ -50,12 +51,12 @@ def slice_spec(config: VqVaeConfig, shift: int = 0) -> SliceSpec:
     )
 
 
-def plan(config: VqVaeConfig, inputs: Inputs) -> Plan:
+def plan(config: VqVaeConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
     """Run one step of each stage without values; the one that needs more memory decides."""
     data = slices(config, inputs)
     steps = {"vqvae": config.vqvae_steps - 1, "texture": config.texture_steps - 1, "prior": 0}
     costs = [
-        measure_step(partial(_trial, config, data, stage), step=steps[stage])
+        measure_step(partial(_trial, config, data, stage), precision, steps[stage])
         for stage in config.stages
     ]
     needed = max(costs, key=lambda cost: cost.memory_bytes)

@@ -1,0 +1,56 @@
+"""When memory runs out, a run goes on from its last checkpoint with settings that need less."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from napari_mrgen.engine import runs
+from napari_mrgen.engine.advice import advise
+from napari_mrgen.engine.device import free_bytes
+from napari_mrgen.engine.family import Advice, Plan, TrainConfig
+from napari_mrgen.engine.heap import set_threshold
+from napari_mrgen.engine.job import Job
+from napari_mrgen.engine.state import saved_states
+from napari_mrgen.engine.team import Team
+
+_TRUSTED = 0.9
+"""What needs more than this share of what has just been too much is not tried."""
+
+
+def find_smaller(job: Job) -> Advice | None:
+    """Return the mildest change with which the run fits into the memory that is free now.
+
+    Before its first checkpoint it may become another network; later it must be one that can go on
+    with the weights.
+    """
+    config, precision = job.config, job.team.precision
+    plan = replace(job.family.plan(config, job.inputs, precision), precision=precision)
+
+    def keeps(changed: TrainConfig) -> bool:
+        return not saved_states(job.checkpoints) or _weights(job, changed, plan) == was
+
+    was = _weights(job, config, plan)
+    available = min(free_bytes(job.team.device), int(_TRUSTED * plan.memory_bytes))
+    return next(iter(advise(job.family, config, job.inputs, plan, available, keeps)), None)
+
+
+def step_down(job: Job, advice: Advice) -> Job:
+    """Return the run with less to keep in memory, and let a resumed one go on so too."""
+    config = job.config.with_values(dict(advice.changes))
+    set_threshold(0)
+    team = Team(job.team.device, advice.precision)
+    choices = replace(job.choices, precision=team.precision)
+    runs.set_course(job.run_dir, choices, config)
+    return replace(job, config=config, choices=choices, team=team)
+
+
+def _weights(job: Job, config: TrainConfig, plan: Plan) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        networks = job.family.networks(config, plan.shape)
+    return {
+        f"{name}/{key}": tensor.shape
+        for name, network in networks.items()
+        for key, tensor in network.state_dict().items()
+    }
