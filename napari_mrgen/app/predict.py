@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,12 +17,13 @@ from napari_mrgen.app.inputs import check_roles, find_all
 from napari_mrgen.engine.checkpoint import Model, load_model
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose
-from napari_mrgen.engine.family import GenerateConfig, Input
+from napari_mrgen.engine.family import Family, GenerateConfig, Input
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.find import Reference
 from napari_mrgen.io.nifti import NOTICE
 from napari_mrgen.volume import Volume
 
-Source = Path | Volume
+Source = Path | Reference | Volume
 
 
 def generate(
@@ -33,39 +34,81 @@ def generate(
     device: str = "auto",
     control: Control | None = None,
 ) -> Iterator[Volume]:
-    """Yield the results of a model one by one, each with its provenance.
+    """Yield the results of a model one by one; see `Maker`."""
+    yield from Maker.load(model_path, device).make(inputs, config, control)
 
-    Parameters
-    ----------
-    model_path
-        A run folder or a ``.safetensors`` file.
-    inputs
-        A file or a Volume by role.
-    config
-        Of the model's family; its defaults if not given.
-    control
-        Looked at between two results.
-    """
-    control = control or Control()
-    model = load_model(model_path, families.get)
-    family = families.get(model.family)
-    config = config or family.generate_config()
-    volumes = read_inputs(family.generate_inputs, inputs)
-    record = _provenance(model_path, model, volumes, inputs, config)
-    chosen = choose(device)
-    networks = {name: network.to(chosen).eval() for name, network in model.networks.items()}
-    generator = torch.Generator().manual_seed(config.seed)
-    results = family.generate(networks, model.config, config, volumes, generator, model.info.data)
-    while not control.is_stopped:
-        if control.is_paused:
-            control.wait(0.2)
-            continue
-        # The mode is the thread's own: kept on over a yield it would reach into the caller.
-        with torch.inference_mode():
-            result = next(results, None)
-        if result is None:
-            return
-        yield replace(result, provenance={**record, **(result.provenance or {})})
+
+@dataclass(frozen=True)
+class Maker:
+    """A model on its device, to be used once or for many scans."""
+
+    path: Path
+    """A run folder or a ``.safetensors`` file."""
+    model: Model
+    family: Family
+
+    @classmethod
+    def load(cls, path: Path, device: str = "auto") -> Self:
+        model, chosen = load_model(path, families.get), choose(device)
+        for network in model.networks.values():
+            network.to(chosen)
+        return cls(path, model, families.get(model.family))
+
+    def make(
+        self,
+        inputs: Mapping[str, Source],
+        config: GenerateConfig | None = None,
+        control: Control | None = None,
+    ) -> Iterator[Volume]:
+        """Yield results one by one, each with its provenance.
+
+        Parameters
+        ----------
+        inputs
+            A file, a scan that was found, or a Volume by role.
+        config
+            Of the model's family; its defaults if not given.
+        control
+            Looked at between two results.
+        """
+        control = control or Control()
+        config = config or self.family.generate_config()
+        volumes = read_inputs(self.family.generate_inputs, inputs)
+        record = {
+            **self.record(config),
+            "source": _sources(volumes, inputs),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        generator = torch.Generator().manual_seed(config.seed)
+        results = self.family.generate(
+            self.model.networks, self.model.config, config, volumes, generator, self.model.info.data
+        )
+        while not control.is_stopped:
+            if control.is_paused:
+                control.wait(0.2)
+                continue
+            # The mode is the thread's own: kept on over a yield it would reach into the caller.
+            with torch.inference_mode():
+                result = next(results, None)
+            if result is None:
+                return
+            yield replace(result, provenance={**record, **(result.provenance or {})})
+
+    def record(self, config: GenerateConfig) -> dict[str, Any]:
+        """Return what is true of all results of these settings, whatever they are made from."""
+        return {
+            "synthetic": True,
+            "notice": NOTICE,
+            "family": self.model.family,
+            "model": {
+                "name": self.path.stem,
+                "path": str(self.path),
+                "sha256": self.model.hash,
+            },
+            "seed": config.seed,
+            "configuration": config.model_dump(mode="json"),
+            "software": f"napari-mrgen {__version__}",
+        }
 
 
 def collect(results: Iterable[Volume]) -> Iterator[Volume]:
@@ -105,37 +148,30 @@ def read_inputs(wanted: tuple[Input, ...], inputs: Mapping[str, Source]) -> dict
     return volumes
 
 
-def _read_one(asked: Input, path: Path) -> Volume:
-    scans = find_all((asked,), {asked.role: [path]})[asked.role]
+def _read_one(asked: Input, source: Path | Reference) -> Volume:
+    if isinstance(source, Reference):
+        return source.read()
+    scans = find_all((asked,), {asked.role: [source]})[asked.role]
     if len(scans) > 1:
-        msg = f"The input {asked.role!r} takes one scan, got {len(scans)} in {path}; name the file."
+        msg = (
+            f"The input {asked.role!r} takes one scan, got {len(scans)} in {source}; name the file."
+        )
         raise MrgenError(msg)
     return scans[0].read()
 
 
-def _provenance(
-    path: Path,
-    model: Model,
-    volumes: Mapping[str, Volume],
-    inputs: Mapping[str, Source],
-    config: GenerateConfig,
-) -> dict[str, Any]:
-    sources = {
+def _sources(volumes: Mapping[str, Volume], inputs: Mapping[str, Source]) -> dict[str, Any]:
+    return {
         role: {
             "name": volume.name,
             "subject": volume.subject,
-            "path": str(source) if isinstance(source := inputs[role], Path) else None,
+            "path": _path_of(inputs[role]),
         }
         for role, volume in volumes.items()
     }
-    return {
-        "synthetic": True,
-        "notice": NOTICE,
-        "family": model.family,
-        "model": {"name": path.stem, "path": str(path), "sha256": model.hash},
-        "seed": config.seed,
-        "source": sources,
-        "configuration": config.model_dump(mode="json"),
-        "software": f"napari-mrgen {__version__}",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+
+
+def _path_of(source: Source) -> str | None:
+    if isinstance(source, Volume):
+        return None
+    return str(source.path if isinstance(source, Reference) else source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,9 @@ from napari_mrgen.errors import MrgenError
 
 if TYPE_CHECKING:
     from napari_mrgen.app.batch import SampleFolder
+    from napari_mrgen.app.folders import Done
     from napari_mrgen.app.outputs import Outputs
+    from napari_mrgen.engine.family import GenerateConfig
     from napari_mrgen.volume import Volume
 
 
@@ -43,7 +45,8 @@ def add(commands: Commands) -> None:
         required=True,
         metavar="PATH",
         help="a file that ends in .nii.gz, .nii, .gif, .mp4 or .png (further results add their "
-        "name), or a folder for one file a sample and a table",
+        "name), or a folder for one file a sample and a table; where the input is a folder too, "
+        "for the results of each of its scans",
     )
     parser.add_argument(
         "--format",
@@ -62,6 +65,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from napari_mrgen import families
     from napari_mrgen.app.batch import SampleFolder
+    from napari_mrgen.app.cases import folder_role
     from napari_mrgen.app.outputs import Outputs, is_folder
     from napari_mrgen.cli.signals import steered
     from napari_mrgen.engine.header import read_header
@@ -69,12 +73,14 @@ def run(options: argparse.Namespace) -> int:
     family = families.get(read_header(options.model).family)
     settings = options.settings + ([f"seed={options.seed}"] if options.seed is not None else [])
     config = apply_settings(family.generate_config(), settings)
+    inputs = {role: _only(role, paths) for role, paths in parse_paths(options.inputs).items()}
     target: Outputs | SampleFolder
+    if is_folder(options.out) and folder_role(family.generate_inputs, inputs):
+        return _fill_with_results(options, config, inputs)
     if is_folder(options.out):
         target = SampleFolder(options.out, options.format, overwrite=options.overwrite)
     else:
         target = Outputs(options.out, options.overwrite)
-    inputs = {role: _only(role, paths) for role, paths in parse_paths(options.inputs).items()}
 
     from napari_mrgen.app.predict import collect, generate
 
@@ -86,6 +92,45 @@ def run(options: argparse.Namespace) -> int:
             for volume in collect(results):
                 _save(volume, target, as_json=options.json)
     return control.exit_code
+
+
+def _fill_with_results(
+    options: argparse.Namespace, config: GenerateConfig, inputs: Mapping[str, Path]
+) -> int:
+    """Make the results of every scan of a folder; return 1 where one has none."""
+    from napari_mrgen.app.cases import find_cases
+    from napari_mrgen.app.folders import ResultFolder, generate_folder
+    from napari_mrgen.app.predict import Maker
+    from napari_mrgen.cli.signals import steered
+
+    maker = Maker.load(options.model, options.device)
+    cases = find_cases(maker.family.generate_inputs, inputs, options.out)
+    folder = ResultFolder(options.out, maker.record(config), options.overwrite)
+    found: list[Done] = []
+    with steered() as control:
+        for done in generate_folder(maker, cases, config, folder, control):
+            found.append(done)
+            _tell_done(done, as_json=options.json)
+    failed = sum(bool(done.problem) for done in found)
+    if not options.json:
+        kept = sum(done.is_kept for done in found)
+        before = f" ({kept} of them from before)" if kept else ""
+        print(f"{len(found) - failed} of {len(cases)} scans are in {options.out}{before}.")
+    if failed:
+        print(f"{failed} failed; {options.out / 'scans.csv'} says why.", file=sys.stderr)
+    return control.exit_code or min(failed, 1)
+
+
+def _tell_done(done: Done, *, as_json: bool) -> None:
+    if as_json:
+        paths = [str(path) for path in done.results]
+        print_json({**vars(done), "scan": str(done.scan), "results": paths})
+    elif done.problem:
+        place = f"{done.number}/{done.total} {done.scan.name}"
+        print(f"{place}: {done.problem}", file=sys.stderr, flush=True)
+    elif not done.is_kept:
+        names = ", ".join(path.name for path in done.results)
+        print(f"{done.number}/{done.total} {done.scan.name}: {names}", flush=True)
 
 
 def _fill(results: Iterable[Volume], folder: SampleFolder, wanted: int, *, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.records import write_event
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -70,16 +70,21 @@ class Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[str, int] = {}
+        self._other: TaskID | None = None
 
     def __call__(self, event: Event) -> None:
         match event:
             case events.StageStarted():
+                if self._other is not None:
+                    self._progress.update(self._other, visible=False)
                 self._tasks[event.stage] = self._progress.add_task(
                     event.title, total=event.steps, completed=event.step, loss=""
                 )
             case events.Stepped() if event.stage in self._tasks:
                 task = self._progress.tasks[self._tasks[event.stage]]
                 self._progress.update(task.id, completed=event.step, loss=_figures(event.losses, 1))
+            case events.Progressed(fraction=float()):
+                self._show_share(event)
             case events.Saved() | events.Previewed() | events.Progressed():
                 pass
             case _:
@@ -87,6 +92,14 @@ class Bars:
                     self._progress.stop()  # The bars stay above the scoreboard.
                 for line in describe(event):
                     self._progress.console.print(line, highlight=False, markup=False)
+
+    def _show_share(self, event: events.Progressed) -> None:
+        """Draw work that is not training, such as registering scans, as one bar for all of it."""
+        if self._other is None:
+            self._other = self._progress.add_task(event.message, total=1.0, loss="")
+        self._progress.update(
+            self._other, description=event.message, completed=event.fraction, visible=True
+        )
 
 
 def describe(event: Event) -> list[str]:  # noqa: C901 - one flat case for each kind of event

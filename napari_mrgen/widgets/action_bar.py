@@ -64,7 +64,7 @@ class ActionBar(QWidget):
 
     def _show_progress(self, state: RunState) -> None:
         self._bar.setVisible(state.is_busy)
-        unknown = state.fraction is None or bool(state.doing)
-        self._bar.setRange(0, 0 if unknown else RESOLUTION)
-        if not unknown:
-            self._bar.setValue(round((state.fraction or 0) * RESOLUTION))
+        share = state.shown_fraction
+        self._bar.setRange(0, 0 if share is None else RESOLUTION)
+        if share is not None:
+            self._bar.setValue(round(share * RESOLUTION))

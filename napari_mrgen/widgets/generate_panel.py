@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import npe2
 from napari import Viewer
@@ -30,6 +31,9 @@ from napari_mrgen.widgets.session import RunState
 from napari_mrgen.widgets.wording import diagnostics
 from napari_mrgen.widgets.worker import run_in_thread
 
+if TYPE_CHECKING:
+    from napari_mrgen.app.folders import Done
+
 FILTERS = "NIfTI (*.nii.gz *.nii);;Movie (*.gif *.mp4);;Pictures (*.png)"
 
 
@@ -38,6 +42,8 @@ class GeneratePanel(Panel):
 
     generated = Signal(object)
     """The layers of a generation that has ended, if it made any."""
+    filled = Signal(object)
+    """What came of each scan of a folder."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -47,6 +53,7 @@ class GeneratePanel(Panel):
         self._family: Family | None = None
         self.form: Form[GenerateConfig] | None = None
         self.results: list[Layer] = []
+        self._done: list[Done] = []
         self._details = ""
         self._wanted = 1
         self.model = ModelPicker()
@@ -70,6 +77,10 @@ class GeneratePanel(Panel):
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(8)
         self._generate = button("Generate", self.generate, "Run the model")
+        self._fill = button(
+            "Folder…", self._on_fill, "Run the model on every scan of the chosen folder, "
+            "and write the results into another", name="fill",
+        )  # fmt: skip
         self._stop = button("Stop", self._on_stop, "Keep what there is and end")
         self._save = button("Save…", self._on_save, "Write the last result to a file", name="save")
         self._input_group = group("Start from", self.inputs)
@@ -90,7 +101,7 @@ class GeneratePanel(Panel):
         bottom.setSpacing(4)
         for widget in (self._bar, self._headline):
             bottom.addWidget(widget)
-        bottom.addLayout(row(self._generate, self._stop, self._save))
+        bottom.addLayout(row(self._generate, self._fill, self._stop, self._save))
         bottom.addLayout(
             row(
                 button("Open run folder", self._on_open_folder),
@@ -111,27 +122,53 @@ class GeneratePanel(Panel):
 
     def generate(self) -> None:
         """Read the form, once, and run the model with it."""
+        job = self._read_form()
+        if job is None:
+            return
+        model, sources, config, device = job
+        self._wanted = config.samples
+        control = self._control = Control()
+        self.results = []
+        self._set_busy("Generating… The result becomes a layer.")
+        run_in_thread(
+            lambda: jobs.generated(model, sources, config, device, control),
+            self._on_result,
+            self._on_generated,
+        )
+
+    def fill(self, out: Path) -> None:
+        """Run the model on every scan of the folder that is chosen, and write into ``out``."""
+        job = self._read_form()
+        if job is None:
+            return
+        model, sources, config, device = job
+        paths = {role: source for role, source in sources.items() if isinstance(source, Path)}
+        if len(paths) < len(sources) or not any(path.is_dir() for path in paths.values()):
+            self._complain("Choose a folder as input: Disk, then Choose a folder…")
+            return
+        control = self._control = Control()
+        self._done = []
+        self._set_busy("Reading the names of the scans…")
+        run_in_thread(
+            lambda: jobs.folder_generated(model, paths, out, config, device, control),
+            self._on_scan,
+            lambda error: self._on_filled(out, error),
+        )
+
+    def _read_form(self) -> tuple[Path, dict[str, Path | Volume], GenerateConfig, str] | None:
+        """Return model, inputs, settings and device; None, with a complaint, where one lacks."""
         card = self.model.card
         if card is None or self.form is None:
             self._complain("Choose a trained model first; the Train panel makes one.")
-            return
+            return None
         try:
             config = self.form.config()
             sources = {role: given[0] for role, given in self.inputs.sources().items()}
         except MrgenError as error:
             self._complain(str(error))
-            return
+            return None
         remember.save_settings(f"generate_{card.family}", config)
-        self._wanted = config.samples
-        control = self._control = Control()
-        device = self.device.device()
-        self.results = []
-        self._set_busy("Generating… The result becomes a layer.")
-        run_in_thread(
-            lambda: jobs.generated(card.path, sources, config, device, control),
-            self._on_result,
-            self._on_generated,
-        )
+        return card.path, sources, config, self.device.device()
 
     def save(self, path: Path) -> None:
         """Write the last result with napari's writers; the ending of the name says the format."""
@@ -155,6 +192,11 @@ class GeneratePanel(Panel):
     def _on_stop(self) -> None:
         self._control.stop()
         self._headline.say("Stopping…")
+
+    def _on_fill(self) -> None:
+        out = QFileDialog.getExistingDirectory(self, "Folder for the results")
+        if out:
+            self.fill(Path(out))
 
     def _on_save(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Save the result", "generated.nii.gz", FILTERS)
@@ -218,6 +260,26 @@ class GeneratePanel(Panel):
         go_to(self._viewer, self.results[0])
         self._viewer.layers.selection.active = self.results[0]
 
+    def _on_scan(self, done: Done) -> None:
+        self._done.append(done)
+        self._bar.setRange(0, done.total)
+        self._bar.setValue(done.number)
+        self._activity.show("Generating", done.number / done.total)
+        self._headline.say(f"{done.number} of {done.total}: {done.scan.name}")
+
+    def _on_filled(self, out: Path, error: BaseException | None) -> None:
+        failed = [done for done in self._done if done.problem]
+        made = len(self._done) - len(failed)
+        total = self._done[-1].total if self._done else 0
+        said = f"{made} of {total} scans are in {out}."
+        if made + len(failed) < total:
+            said += " Press Folder… again to go on."
+        self._set_idle(said, error)
+        if failed and error is None:
+            first = f"{failed[0].scan.name}: {failed[0].problem}"
+            self._complain(f"{said} {len(failed)} failed; scans.csv says why. {first}")
+        self.filled.emit(self._done)
+
     def _on_generated(self, error: BaseException | None) -> None:
         if not self.results and error is None:
             self._set_idle("Stopped before there was a result.")
@@ -248,7 +310,10 @@ class GeneratePanel(Panel):
 
     def _show_buttons(self) -> None:
         self._bar.setVisible(self.is_busy)
-        self._generate.setEnabled(not self.is_busy and self.model.card is not None)
+        can_start = not self.is_busy and self.model.card is not None
+        self._generate.setEnabled(can_start)
+        self._fill.setEnabled(can_start)
+        self._fill.setVisible(bool(self._family and self._family.generate_inputs))
         self._stop.setEnabled(self.is_busy)
         self._save.setEnabled(not self.is_busy and bool(self.results))
 

@@ -7,11 +7,10 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.config import Config
 from napari_mrgen.engine import events
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.events import Event
@@ -20,6 +19,9 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 from napari_mrgen.widgets.saved_inputs import save_sources
 from napari_mrgen.widgets.session import Job, ResumeJob, Sources, TrainJob
+
+if TYPE_CHECKING:
+    from napari_mrgen.app.folders import Done
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,10 @@ def _train(job: TrainJob, control: Control) -> Iterator[Event]:
 
     paths = save_sources(job.sources, job.run_dir / "inputs")
     inputs = gather(job.family, paths, job.config)
-    yield from fit(job.family, job.config, inputs, job.run_dir, control, device=job.device)
+    yield from fit(
+        job.family, job.config, inputs, job.run_dir, control,
+        device=job.device, precision=job.precision,
+    )  # fmt: skip
 
 
 def _resume(job: ResumeJob, control: Control) -> Iterator[Event]:
@@ -132,15 +137,35 @@ def generated(
     yield from collect(blocks)
 
 
-def plan_arguments(
-    family: Family, config: Config, paths: Mapping[str, list[Path]], config_file: Path
-) -> list[str]:
+def folder_generated(
+    model: Path,
+    paths: Mapping[str, Path],
+    out: Path,
+    config: GenerateConfig,
+    device: str,
+    control: Control,
+) -> Iterator[Done]:
+    """Yield what came of each scan of a folder, whose results are written to another."""
+    from napari_mrgen.app.cases import find_cases
+    from napari_mrgen.app.folders import ResultFolder, generate_folder
+    from napari_mrgen.app.predict import Maker
+
+    maker = Maker.load(model, device)
+    cases = find_cases(maker.family.generate_inputs, paths, out)
+    folder = ResultFolder(out, maker.record(config))
+    yield from generate_folder(maker, cases, config, folder, control)
+
+
+def plan_arguments(job: TrainJob, paths: Mapping[str, list[Path]], config_file: Path) -> list[str]:
     """Return the command line that plans a training in a process of its own."""
-    config_file.write_text(config.to_yaml(), encoding="utf-8")
+    config_file.write_text(job.config.to_yaml(), encoding="utf-8")
     inputs: list[Any] = [
         part
         for role, given in paths.items()
         for path in given
         for part in ("--input", f"{role}={path}")
     ]
-    return ["train", family.name, "--config", str(config_file), *inputs, "--plan", "--json"]
+    return [
+        *("train", job.family.name, "--config", str(config_file), *inputs),
+        *("--device", job.device, "--precision", job.precision, "--plan", "--json"),
+    ]

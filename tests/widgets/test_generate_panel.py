@@ -98,6 +98,31 @@ def test_what_a_shape_marks_is_drawn_anew(
     assert (np.abs(changed - (z, y, x)).max(0) <= (0, 8, 8)).all()
 
 
+def test_a_folder_becomes_a_folder(
+    panel: GeneratePanel, run: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "made"
+    scans.mkdir()
+    nifti.write(brain(1)[0], scans / "one.nii")
+    (scans / "broken.nii").write_bytes(b"broken")
+    panel.inputs.pickers["image"].choose_path(scans)
+    with qtbot.waitSignal(panel.filled, timeout=PATIENCE_MS) as caught:
+        panel.fill(out)
+    assert sorted(bool(done.problem) for done in caught.args[0]) == [False, True]
+    assert len(list(out.glob("one-*.nii.gz"))) == 3
+    said = panel.findChild(QLabel, "headline").text()
+    assert "1 of 2 scans" in said
+    assert "broken.nii" in said
+    assert not panel.is_busy
+
+
+def test_a_layer_is_no_folder(window: Any, panel: GeneratePanel, tmp_path: Path) -> None:
+    panel.inputs.pickers["image"].choose_layer(window.layers["scan"])
+    panel.fill(tmp_path / "made")
+    assert "Choose a folder" in panel.findChild(QLabel, "headline").text()
+    assert not panel.is_busy
+
+
 def test_a_mask_alone_is_not_enough(window: Any, panel: GeneratePanel, click: Click) -> None:
     shapes = window.add_shapes([np.eye(3) * 9], shape_type="polygon", name="hole")
     panel.inputs.pickers["mask"].choose_layer(shapes)

@@ -1,0 +1,189 @@
+"""A folder of scans becomes a folder of results: can be gone on with, and no scan ends the rest."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from napari_mrgen.app.cases import Case
+from napari_mrgen.app.outputs import check_folder, slug
+from napari_mrgen.app.predict import Maker, collect
+from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.failures import is_out_of_memory
+from napari_mrgen.engine.family import GenerateConfig
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.drafts import drafted
+from napari_mrgen.io.nifti import write
+from napari_mrgen.volume import Volume
+
+TABLE, SIDECAR = "scans.csv", "scans.json"
+COLUMNS = ("scan", "results", "problem")
+SUFFIX = ".nii.gz"
+_BETWEEN = "; "
+"""Stands between the names of a scan's results."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of one scan: its results, or why there are none."""
+
+    scan: Path
+    number: int
+    """From 1 on."""
+    total: int
+    results: tuple[Path, ...] = ()
+    problem: str = ""
+    is_kept: bool = False
+    """Whether the results were there already."""
+
+
+def generate_folder(
+    maker: Maker,
+    cases: Sequence[Case],
+    config: GenerateConfig,
+    folder: ResultFolder,
+    control: Control | None = None,
+) -> Iterator[Done]:
+    """Make the results of every scan, and yield what came of it; raises for none of them.
+
+    A scan whose results are there is left as it is; one that failed before is tried again.
+    """  # fmt: skip
+    control = control or Control()
+    with folder:
+        for number, case in enumerate(cases, 1):
+            kept = folder.results_of(case)
+            if kept:
+                yield Done(case.scan, number, len(cases), kept, is_kept=True)
+                continue
+            made, problem = _try(maker, case, config, folder, control)
+            if control.is_stopped:
+                return
+            folder.note(case, made, problem)
+            yield Done(case.scan, number, len(cases), made, problem)
+
+
+def _try(
+    maker: Maker, case: Case, config: GenerateConfig, folder: ResultFolder, control: Control
+) -> tuple[tuple[Path, ...], str]:
+    """Return what was written for a scan, and in one line what went wrong."""
+    if case.problem:
+        return (), case.problem
+    try:
+        written: list[Path] = []
+        for volume in collect(maker.make(case.inputs, config, control)):
+            written.append(folder.save(case, volume, written))
+        return tuple(written), ""
+    except Exception as error:  # noqa: BLE001 - said, and the next scan has its turn
+        return (), explain(error)
+
+
+def explain(error: Exception) -> str:
+    """Say in one line why a scan has no results."""
+    if isinstance(error, MrgenError):
+        return str(error)
+    if is_out_of_memory(error):
+        return "There is not enough memory for this scan; use a smaller tile or another device."
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+@dataclass
+class ResultFolder:
+    """Where results go, with a table of the scans and a sidecar; a context manager.
+
+    A scan stands in the table once all its results are written, so the table is whole at any
+    moment. A folder that another model or other settings began is refused.
+
+    Parameters
+    ----------
+    record
+        What is true of all results: the model and the settings.
+    overwrite
+        Make everything anew.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    overwrite: bool = False
+    _rows: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_folder(self.path)
+        if self.overwrite or not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        self._check_record()
+        self._rows = self._read_table()
+
+    def __enter__(self) -> Self:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with drafted(self.path / SIDECAR) as draft:
+            draft.write_text(json.dumps(self.record, indent=2, default=str) + "\n", "utf-8")
+        with (
+            drafted(self.path / TABLE) as draft,
+            draft.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([COLUMNS, *((s, *row) for s, row in self._rows.items())])
+        self._file = (self.path / TABLE).open("a", newline="", encoding="utf-8")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def results_of(self, case: Case) -> tuple[Path, ...]:
+        """Return the results of a scan that is in the table; none where one is gone."""
+        row = self._rows.get(str(case.scan))
+        if row is None:
+            return ()
+        paths = tuple(self.path / name for name in row[0].split(_BETWEEN))
+        return paths if all(path.is_file() for path in paths) else ()
+
+    def save(self, case: Case, volume: Volume, taken: Collection[Path] = ()) -> Path:
+        """Write a result under the scan's name and what the result's own adds to it."""
+        name = f"{case.name}-{slug(volume.name.removeprefix(case.scan_name))}"
+        names = (f"{name}-{n}" if n > 1 else name for n in itertools.count(1))
+        paths = (self.path / case.folder / f"{name}{SUFFIX}" for name in names)
+        path = next(path for path in paths if path not in taken)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(volume, path)
+        return path
+
+    def note(self, case: Case, results: Sequence[Path], problem: str) -> None:
+        names = _BETWEEN.join(path.relative_to(self.path).as_posix() for path in results)
+        csv.writer(self._file).writerow((case.scan, names, problem))
+        self._file.flush()
+
+    def _check_record(self) -> None:
+        try:
+            known = json.loads((self.path / SIDECAR).read_text(encoding="utf-8"))
+            same = all(_what(known, key) == _what(self.record, key) for key in _COMPARED)
+        except (OSError, ValueError, TypeError):
+            msg = f"{self.path} is not empty and was not made by this; choose another folder."
+            raise MrgenError(msg) from None
+        if not same:
+            msg = (
+                f"{self.path} holds results of another model or of other settings; choose another "
+                "folder, or allow to overwrite it."
+            )
+            raise MrgenError(msg)
+
+    def _read_table(self) -> dict[str, tuple[str, ...]]:
+        """Return the rows of scans that have results; of two of a scan the later one."""
+        try:
+            with (self.path / TABLE).open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            return {row["scan"]: (row["results"], "") for row in rows if row["results"]}
+        except (OSError, KeyError, csv.Error):
+            return {}
+
+
+_COMPARED = ("family", "model", "configuration")
+
+
+def _what(record: Mapping[str, Any], key: str) -> Any:
+    """Return what must be the same; a model may have moved."""
+    return record[key]["sha256"] if key == "model" else record[key]
