@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from napari_mrgen import families
+from napari_mrgen.app import set_figure, volume_figure
 from napari_mrgen.app.inputs import Paths, find_all
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
@@ -19,8 +20,10 @@ from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.header import Header, model_file, read_header
 from napari_mrgen.engine.runs import Run, hash_split
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.metrics.image_set import Sets
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
+from napari_mrgen.metrics.volumes import Comparison
+
+Illustrate = Callable[[Sequence[Score], Path], None]
 
 
 def evaluate(
@@ -91,15 +94,29 @@ def scores(
         yield score
 
 
-def draw_sets(model_path: Path, inputs: Inputs, *, device: str = "auto") -> Sets:
-    """Draw again the sets of images that were scored, to show them."""
+def illustrate(model_path: Path, inputs: Inputs, *, device: str = "auto") -> Illustrate:
+    """Make again what was scored, to show it; return what draws it, given the scores, into a PNG.
+
+    Whether there is something to show is said before anything is scored.
+    """
     family, networks, config = _load(model_path, device)
     with torch.inference_mode():
-        found = family.sets(networks, config, inputs)
-    if found is None:
-        msg = f"{family.title} makes no independent images to show; leave the figure out."
+        sets = family.sets(networks, config, inputs)
+    if sets is not None:
+        return lambda scores, path: set_figure.draw(sets, tabulate(scores), path)
+    volumes = family.comparisons(networks, config, inputs)
+    if volumes is None:
+        msg = (
+            f"{family.title} makes neither independent images nor translated volumes, so there is "
+            "nothing to show; leave the figure out."
+        )
         raise MrgenError(msg)
-    return found
+    return lambda scores, path: _draw_volumes(volumes, scores, path)
+
+
+def _draw_volumes(volumes: Iterator[Comparison], scores: Sequence[Score], path: Path) -> None:
+    with torch.inference_mode():
+        volume_figure.draw(volumes, scores, path)
 
 
 def _load(model_path: Path, device: str) -> tuple[Family, dict[str, nn.Module], TrainConfig]:

@@ -43,7 +43,7 @@ def draw(sets: Sets, scoreboard: Scoreboard, path: Path) -> None:
     _draw_curves(parts[1], rows)
     if sets.train is not None:
         _draw_copies(parts[2], sets, sets.train)
-    _draw_table(parts[-1], scoreboard)
+    draw_table(parts[-1], scoreboard)
     with replacing(path) as file:
         figure.savefig(file, format="png")
 
@@ -108,7 +108,8 @@ def _draw_copies(part: Any, sets: Sets, train: ImageSet) -> None:
     )  # fmt: skip
 
 
-def _draw_table(part: Any, scoreboard: Scoreboard) -> None:
+def draw_table(part: Any, scoreboard: Scoreboard) -> None:
+    """Fill a part of a figure with the means: figures as rows, methods as columns."""
     methods = scoreboard.rows
     axes = part.subplots()
     axes.axis("off")

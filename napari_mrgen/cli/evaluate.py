@@ -33,8 +33,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report as JSON")
     parser.add_argument(
         "--figure", type=Path, metavar="FILE.png",
-        help="draw samples beside real slices, their spectra and histograms, and suspected "
-        "copies: of families that make independent images",
+        help="draw what was made beside what is real: samples with their spectra, histograms and "
+        "suspected copies, or translated volumes with their differences",
     )  # fmt: skip
     parser.add_argument("--split", type=Path, metavar="FILE", help="the split it was trained with")
     parser.add_argument("--all", action="store_true", help="score trained subjects too")
@@ -54,17 +54,16 @@ def run(options: argparse.Namespace) -> int:
         msg = f"A figure is written as .png, got {options.figure.name}; choose such a name."
         raise MrgenError(msg)
 
-    from napari_mrgen.app.evaluate import choose_inputs, draw_sets, scores
-    from napari_mrgen.app.set_figure import draw
+    from napari_mrgen.app.evaluate import choose_inputs, illustrate, scores
     from napari_mrgen.cli.signals import steered
     from napari_mrgen.metrics.scoreboard import tabulate
 
     paths = parse_paths(options.inputs)
     inputs = choose_inputs(options.model, paths, split_file=options.split, everyone=options.all)
-    sets = None
+    draw = None
     if options.figure is not None:
-        print("Drawing the samples to show", file=sys.stderr, flush=True)
-        sets = draw_sets(options.model, inputs, device=options.device)
+        print("Making what the figure shows", file=sys.stderr, flush=True)
+        draw = illustrate(options.model, inputs, device=options.device)
     found: list[Score] = []
     with steered() as control:
         for score in scores(options.model, inputs, device=options.device, control=control):
@@ -72,10 +71,9 @@ def run(options: argparse.Namespace) -> int:
                 print(f"Scoring {score.subject}", file=sys.stderr, flush=True)
             found.append(score)
     if not control.exit_code:
-        scoreboard = tabulate(found)
-        if sets is not None:
-            draw(sets, scoreboard, options.figure)
-        _report(scoreboard, found, options)
+        if draw is not None:
+            draw(found, options.figure)
+        _report(tabulate(found), found, options)
     return control.exit_code
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_mrgen.app.evaluate import choose_inputs, draw_sets, evaluate
+from napari_mrgen.app.evaluate import choose_inputs, evaluate, illustrate
 from napari_mrgen.engine.runs import Run
 from napari_mrgen.errors import MrgenError
 
@@ -66,6 +66,6 @@ def test_it_repeats_the_scoreboard_of_the_run(trained: Path) -> None:
         assert dict(row.mean) == pytest.approx(before["mean"], rel=1e-3, abs=1e-3)
 
 
-def test_a_family_that_continues_its_input_has_no_sets_to_show(trained: Path) -> None:
-    with pytest.raises(MrgenError, match="no independent images"):
-        draw_sets(trained, choose_inputs(trained), device="cpu")
+def test_a_family_that_continues_its_input_has_nothing_to_show(trained: Path) -> None:
+    with pytest.raises(MrgenError, match="nothing to show"):
+        illustrate(trained, choose_inputs(trained), device="cpu")
