@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from napari_mrgen.nn.volumes import PLANES, padded_to
+
 _CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
 _POOLINGS = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
@@ -56,13 +58,15 @@ class MultiScaleDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.halve = _POOLINGS[dims](2)
+        self.least = PLANES * 2 ** (levels + scales - 1)
         self.scales = nn.ModuleList(
             PatchDiscriminator(channels, width, levels, dims) for _ in range(scales)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the logits of each scale, the finest first."""
+        """Return the logits of each scale, the finest first; small images are padded."""
         logits = []
+        images = padded_to(images, 1, self.least)
         for number, scale in enumerate(self.scales):
             images = self.halve(images) if number else images
             logits.append(scale(images))

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+PLANES = 3
+"""Fewest that a convolution should see: of bfloat16 gradients over two, oneDNN makes nonsense."""
 KNOTS = 8
 _STEEP = 8.0
 """Slopes of an intensity map are learned in this unit: they must change faster than weights."""
@@ -110,9 +112,13 @@ def depth_to_space(x: Tensor, factor: int = 2) -> Tensor:
     return blocks.reshape(b, c // factor**3, z * factor, y * factor, w * factor)
 
 
-def padded_to(x: Tensor, multiple: int) -> Tensor:
-    """Repeat the last planes until every side is a multiple."""
-    missing = [-side % multiple for side in reversed(x.shape[2:])]
+def padded_to(x: Tensor, multiple: int, least: int = 0) -> Tensor:
+    """Repeat the last planes until every side is a multiple, and not less than ``least``."""
+    wanted = [max(side, least) for side in reversed(x.shape[2:])]
+    missing = [
+        side + -side % multiple - now
+        for side, now in zip(wanted, reversed(x.shape[2:]), strict=True)
+    ]
     if not any(missing):
         return x
     return functional.pad(x, [n for side in missing for n in (0, side)], mode="replicate")

@@ -19,9 +19,26 @@ def test_patches_overlap_at_an_eighth_of_the_resolution():
 
 def test_volumes_are_judged_at_each_scale():
     judge = MultiScaleDiscriminator(1, 4, levels=2, scales=2, dims=3)
-    fine, coarse = judge(torch.zeros(2, 1, 16, 24, 32))
-    assert fine.shape == (2, 1, 4, 6, 8)
-    assert coarse.shape == (2, 1, 2, 3, 4)
+    fine, coarse = judge(torch.zeros(2, 1, 24, 32, 40))
+    assert fine.shape == (2, 1, 6, 8, 10)
+    assert coarse.shape == (2, 1, 3, 4, 5)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (8, 40, 40)])
+def test_gradients_of_small_volumes_are_right_in_bfloat16(shape):
+    judge = MultiScaleDiscriminator(1, 8, levels=2, scales=2, dims=3).eval()
+    for parameter in judge.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    volume = torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(0))
+    found = []
+    for rough in (True, False):
+        judge.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=rough):
+            logits = judge(volume)
+        lsgan_loss([scale.float() for scale in logits], 1.0).backward()
+        found.append(torch.cat([p.grad.flatten() for p in judge.parameters()]))
+    assert float((found[0] - found[1]).norm() / found[1].norm()) < 0.05
 
 
 def test_each_scale_counts_alike_in_the_least_squares_loss():

@@ -42,6 +42,12 @@ def test_padding_makes_sides_legal_and_is_undone(shape: tuple[int, int, int]) ->
     assert torch.equal(cropped_as(padded, volume), volume)
 
 
+def test_small_sides_are_padded_too() -> None:
+    padded = padded_to(noise(1, 1, 2, 9, 30), 4, 12)
+    assert padded.shape[2:] == (12, 12, 32)
+    assert torch.equal(cropped_as(padded, noise(1, 1, 2, 9, 30)), noise(1, 1, 2, 9, 30))
+
+
 def test_an_intensity_map_begins_as_the_identity_and_can_turn_contrast_round() -> None:
     intensity, values = IntensityMap(), torch.linspace(0, 1.2, 50)
     torch.testing.assert_close(intensity(values), values)

@@ -1,0 +1,215 @@
+"""Settings of the translation between T1w and T2w: for training, for use, and the presets."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from napari_mrgen.config import setting
+from napari_mrgen.engine.family import GenerateConfig, TrainConfig
+
+Direction = Literal["t1 to t2", "t2 to t1"]
+DIRECTIONS: tuple[Direction, ...] = ("t1 to t2", "t2 to t1")
+
+LEAST_PATCH = 16
+"""Voxels that the smaller scale of a discriminator, and a window of the similarity, need."""
+
+
+class CycleGanConfig(TrainConfig):
+    """Train two networks that translate volumes, each checked by the other and by discriminators.
+
+    Where voxels of both contrasts lie on one another, pairs teach most.
+    """
+
+    batch_size: int = setting(1, ge=1, le=4096)
+    """Volumes, or patches of them, seen in one training step."""
+    network: Literal["residual", "published"] = setting("residual")
+    """``residual`` is this project's, quick and without seams between tiles; ``published`` is the
+    network of 3D_CycleGAN."""
+    patch: int = setting(64, ge=0, le=1024, unit="voxels")
+    """Side of the cubes that are trained on; 0 trains on whole volumes. Any size is translated."""
+    steps: int = setting(3000, ge=1, le=10_000_000, unit="steps")
+    """Length of the training."""
+    direction: Literal["both", "t1 to t2", "t2 to t1"] = setting("both")
+    """What is learned; one direction alone costs half as much, but has no cycle."""
+    paired_weight: float = setting(200.0, ge=0, le=1e4)
+    """Weight of the difference from the true volume of the other contrast; 0 learns without
+    pairs. As in the papers, weights are for intensities that run from -1 to 1."""
+    cycle_weight: float = setting(10.0, ge=0, le=1e4)
+    """Weight of the difference between a volume and itself after both directions."""
+    identity_weight: float = setting(5.0, ge=0, le=1e4)
+    """Weight of the change to a volume that has the wanted contrast already."""
+    adversarial_weight: float = setting(1.0, ge=0, le=1e4)
+    """Weight of the discriminators' opinion: more gives sharper volumes, less truer ones."""
+    unaligned: Literal["refuse", "register", "unpaired"] = setting("register")
+    """What to do with a T1w and a T2w of a subject that do not lie on one another: stop and say so,
+    move one onto the other (rigidly), or learn from them as from two subjects."""
+    bias_correction: bool = setting(False)
+    """Even out slow changes of brightness (N4) before training; it takes minutes a volume."""
+    width: int = setting(32, ge=2, le=512, level="advanced", title="Filters")
+    """Channels at the finest level; each coarser one has twice as many, ``residual`` three times
+    at most."""
+    levels: int = setting(3, ge=1, le=6, level="advanced")
+    """How often the resolution is halved; volumes are padded to a multiple of 2 to this power."""
+    blocks: int = setting(1, ge=0, le=64, level="advanced")
+    """Residual blocks: ``residual`` has so many on the way down and up at each level and twice as
+    many at the coarsest, ``published`` so many at the coarsest."""
+    checkpointing: bool = setting(False, level="advanced")
+    """Compute again on the way back what was found on the way there, instead of keeping it: less
+    memory, a third more time."""
+    judge_width: int = setting(16, ge=2, le=512, level="advanced", title="Discriminator filters")
+    """Channels of the discriminators at their finest level; each coarser one has twice as many."""
+    judge_levels: int = setting(3, ge=1, le=5, level="advanced", title="Discriminator levels")
+    """How often the discriminators halve the resolution; more lets them judge larger parts."""
+    judge_scales: int = setting(2, ge=1, le=3, level="advanced", title="Discriminator scales")
+    """Each contrast has so many discriminators, which see it at full resolution, at half, ..."""
+    pool: int = setting(50, ge=0, le=1000, level="advanced", title="Image pool")
+    """Synthetic volumes (or patches) kept to show to the discriminators again, so that they do not
+    forget; 0 keeps none."""
+    ssim_weight: float = setting(0.5, ge=0, le=100, level="advanced", title="SSIM weight")
+    """Weight of one minus the structural similarity of pairs, beside the absolute difference."""
+    background: float = setting(0.1, ge=0, le=1, level="advanced")
+    """What a voxel outside the brain counts, in the difference of pairs, where one inside is 1."""
+    full_every: int = setting(4, ge=1, le=1000, unit="steps", level="advanced")
+    """Every so many steps cycle and discriminators take part; the steps between learn from pairs
+    alone and cost less than half. Without pairs every step is a full one."""
+    identity_every: int = setting(12, ge=1, le=1000, unit="steps", level="advanced")
+    """Every so many steps the change to a volume of the wanted contrast counts."""
+    augmentation: float = setting(1.0, ge=0, le=2, level="advanced")
+    """Strength of what is varied in training: left and right, and gently the input's contrast."""
+    learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
+    """Learning rate of the generators."""
+    judge_learning_rate: float = setting(
+        4e-4, gt=0, le=1, level="advanced", title="Discriminator rate"
+    )
+    """Learning rate of the discriminators."""
+    momentum: float = setting(0.9, ge=0, lt=1, level="advanced")
+    """Of the generators' optimizer (Adam's first beta); the discriminators' is at most 0.5."""
+    constant_share: float = setting(0.4, ge=0, le=1, level="advanced", title="Constant rate")
+    """Share of the training after which the learning rates fall in a line to nothing."""
+    margin_mm: float = setting(5.0, ge=0, le=1000, unit="mm", level="advanced", title="Margin")
+    """Kept round the brain where volumes are cropped to it."""
+    ema_decay: float = setting(0.995, ge=0, lt=1, level="advanced", title="Weight averaging")
+    """Decay of the moving average of the weights; the average is what is saved as the model."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.patch % self.legal or 0 < self.patch < LEAST_PATCH:
+            msg = f"With {self.levels} levels the patch must be 0 or a multiple of {self.legal}"
+            raise ValueError(f"{msg}, {LEAST_PATCH} at least, got {self.patch}")
+        if not (self.paired_weight or self.adversarial_weight):
+            msg = "Without pairs and discriminators there is nothing to learn from"
+            raise ValueError(f"{msg}: set paired_weight or adversarial_weight above 0")
+        return self
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return ("translation",)
+
+    @property
+    def legal(self) -> int:
+        """What every side of a volume must be a multiple of; others are padded."""
+        return 1 << self.levels
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """What is learned."""
+        return DIRECTIONS if self.direction == "both" else (self.direction,)
+
+
+class CycleGanGenerateConfig(GenerateConfig):
+    """Translate a volume."""
+
+    direction: Literal["auto", "t1 to t2", "t2 to t1"] = setting("auto")
+    """``auto`` follows from the volume that is given."""
+    cycle: bool = setting(False)
+    """Translate the result back too, and show by how much it misses the volume."""
+    tile: int = setting(0, ge=0, le=1024, unit="voxels")
+    """Side of the overlapping cubes in which the volume is translated, for less memory; 0
+    translates it whole where it fits."""
+
+
+TINY = CycleGanConfig(
+    full_every=2,
+    width=4,
+    levels=2,
+    judge_width=4,
+    judge_levels=1,
+    patch=16,
+    pool=2,
+    steps=16,
+    save_every=10,
+    preview_every=10,
+)
+"""Seconds on a CPU: to try that everything works."""
+
+QUICK = CycleGanConfig(preview_every=500, save_every=250)
+"""Minutes on a CPU: pairs teach at every step, cycle and discriminators at every fourth."""
+
+BASE = CycleGanConfig(
+    patch=96,
+    batch_size=2,
+    width=64,
+    levels=4,
+    blocks=2,
+    judge_width=48,
+    full_every=1,
+    paired_weight=100.0,
+    steps=60_000,
+    learning_rate=4e-4,
+    judge_learning_rate=2e-4,
+    ema_decay=0.9995,
+    preview_every=1000,
+    save_every=1000,
+)
+"""The best, on a GPU."""
+
+SEED = CycleGanConfig(
+    network="published",
+    patch=0,
+    steps=40,
+    width=32,
+    levels=1,
+    blocks=1,
+    judge_width=64,
+    judge_levels=1,
+    judge_scales=1,
+    paired_weight=40.0,
+    identity_weight=1.0,
+    full_every=1,
+    identity_every=10,
+    ssim_weight=0.0,
+    background=1.0,
+    augmentation=0.0,
+    learning_rate=2e-4,
+    judge_learning_rate=2e-4,
+    momentum=0.5,
+    constant_share=0.5,
+    ema_decay=0.0,
+    save_every=10,
+    preview_every=20,
+)
+"""3D_CycleGAN (A. Perrone, 2021) as it is shipped, made again: whole volumes, a generator of 32 and
+64 filters with one residual block and transposed convolutions, 353,985 weights in its convolutions;
+one discriminator a contrast, 8,257 weights; LSGAN 1, cycle 10 and supervised 40 at every step, each
+generator on the other's volumes at every tenth; 50 volumes in the pool; Adam at 2e-4 with betas of
+0.5 and 0.999, constant for half of the training, then down in a line.
+
+Mended: instance normalisation takes each channel's own statistics over the volume, not those of all
+channels in each plane along z; the 99.5th percentile of the volume is the intensity 1, not its
+brightest voxel; subjects are held out by a split, volumes stream, and crop, affine, intensities and
+padding of a result are those of its source. Each direction is learned in a step of its own, which
+needs half the memory; two such updates of the generators meet one of the discriminators, as the
+original's two. Its 150 epochs became a length that a CPU can do.
+"""
+
+SEED_DEEP = SEED.with_values(
+    {"width": 64, "levels": 2, "blocks": 8, "judge_levels": 3, "checkpointing": True, "patch": 64}
+)
+"""The larger variant of 3D_CycleGAN, made for volumes of half the size: a generator of 64, 128 and
+256 filters with 8 residual blocks, 30.6 million weights; discriminators of 64, 128 and 256 filters.
+Otherwise as ``seed``, but for patches of 64 in place of small whole volumes.
+"""
+
+PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "seed": SEED, "seed_deep": SEED_DEEP}

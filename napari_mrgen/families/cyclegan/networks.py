@@ -1,0 +1,137 @@
+"""Networks that translate volumes, and those that tell real volumes from translated ones.
+
+Volumes travel as ``(b, 1, z, y, x)``, scaled to about 0..1, of any size: what a network needs to be
+padded it pads itself, and crops again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from napari_mrgen.families.cyclegan.config import CycleGanConfig, Direction
+from napari_mrgen.families.cyclegan.published import PublishedDiscriminator, PublishedGenerator
+from napari_mrgen.nn.discriminators import MultiScaleDiscriminator
+from napari_mrgen.nn.volumes import (
+    PLANES,
+    IntensityMap,
+    VolumeUNet,
+    cropped_as,
+    depth_to_space,
+    padded_to,
+    recomputed,
+    space_to_depth,
+    start_at_zero,
+)
+
+MEAN, CONTRAST = 0.4, 3.0
+"""What brings intensities in a brain to about zero mean and unit variance."""
+WIDEST = 3
+"""Coarse levels have at most so many times as many channels as the finest."""
+FOLD = 2
+"""Side of the blocks of voxels that the network sees as channels."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A direction, and the names of what it needs: networks, and contrasts in a batch."""
+
+    direction: Direction
+
+    @property
+    def source(self) -> str:
+        return self.direction[:2]
+
+    @property
+    def target(self) -> str:
+        return self.direction[-2:]
+
+    @property
+    def there(self) -> str:
+        """Network that translates in this direction."""
+        return f"{self.source}_to_{self.target}"
+
+    @property
+    def back(self) -> str:
+        """Network that translates in the other one."""
+        return f"{self.target}_to_{self.source}"
+
+    @property
+    def judge(self) -> str:
+        return f"judge_{self.target}"
+
+    @property
+    def pool(self) -> str:
+        return f"pool_{self.target}"
+
+    @property
+    def source_title(self) -> str:
+        return f"{self.source.upper()}w"
+
+    @property
+    def target_title(self) -> str:
+        return f"{self.target.upper()}w"
+
+    @property
+    def title(self) -> str:
+        return f"{self.source_title} to {self.target_title}"
+
+
+def ways(config: CycleGanConfig) -> tuple[Way, ...]:
+    """Return the directions that are learned."""
+    return tuple(map(Way, config.directions))
+
+
+def networks(config: CycleGanConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+    """Build what a model file holds: a network for each direction, which fits any shape."""
+    del shape
+    kind = PublishedGenerator if config.network == "published" else VolumeTranslator
+    return {way.there: kind(config) for way in ways(config)}
+
+
+def judges(config: CycleGanConfig) -> dict[str, nn.Module]:
+    """Build a discriminator for each contrast that is made."""
+    return {way.judge: judge(config) for way in ways(config)}
+
+
+def judge(config: CycleGanConfig) -> nn.Module:
+    """Build a discriminator, which returns the logits of its patches at each of its scales."""
+    if config.network == "published":
+        return PublishedDiscriminator(config)
+    return MultiScaleDiscriminator(
+        1, config.judge_width, levels=config.judge_levels, scales=config.judge_scales, dims=3
+    )
+
+
+class VolumeTranslator(nn.Module):
+    """Maps intensities, then adds what a U-Net sees in the neighbourhood.
+
+    The U-Net works at half the resolution and coarser: blocks of 2 x 2 x 2 voxels are its channels,
+    which costs an eighth and loses nothing. It has no norm, since statistics of a tile are not
+    those of the volume, and no transposed convolution.
+
+    References
+    ----------
+    Zhu et al., "Unpaired image-to-image translation using cycle-consistent adversarial networks",
+    ICCV 2017; Shi et al., "Real-time single image and video super-resolution using an efficient
+    sub-pixel convolutional neural network", CVPR 2016 (voxels as channels).
+    """
+
+    def __init__(self, config: CycleGanConfig) -> None:
+        super().__init__()
+        self.legal, self.checkpointing = config.legal, config.checkpointing
+        width, voxels = config.width, FOLD**3
+        widths = [width * min(2**level, WIDEST) for level in range(config.levels)]
+        self.map = IntensityMap()
+        self.stem = nn.Conv3d(voxels, width, 3, padding=1)
+        self.unet = VolumeUNet(widths, config.blocks, checkpointing=config.checkpointing)
+        self.head = nn.Conv3d(width, voxels, 3, padding=1)
+        start_at_zero(self.head)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """Translate ``(b, 1, z, y, x)``."""
+        x = padded_to(volume, self.legal, PLANES * self.legal)
+        detail = self.head(self.unet(self.stem(space_to_depth(CONTRAST * (x - MEAN), FOLD))))
+        mapped = recomputed(self.map, volume, on=self.checkpointing)
+        return mapped + cropped_as(depth_to_space(detail, FOLD).float(), volume)

@@ -1,0 +1,189 @@
+"""The training of the translators, what it will need, and what makes it need less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_mrgen.data.brain import brain_mask, union_box
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.looking import find_oddities
+from napari_mrgen.data.pairing import pairs_of
+from napari_mrgen.data.pairs import VolumePairs
+from napari_mrgen.data.prepared import Prepared, PrepareSpec, prepare_inputs
+from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.split import Split
+from napari_mrgen.engine.device import Precision
+from napari_mrgen.engine.family import DataLook, Plan
+from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.task import Batch, Draws, Stage, Task
+from napari_mrgen.families.cyclegan.config import LEAST_PATCH, CycleGanConfig
+from napari_mrgen.families.cyclegan.networks import judges, networks
+from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
+from napari_mrgen.io.find import Reference
+from napari_mrgen.volume import Volume
+
+ROLES = ("t1", "t2")
+_MEASURED = 8
+"""Heads that are read to tell how large whole volumes are once they are cropped."""
+_LOOKED_AT, _SHOWN = 4, 8
+"""Heads that are made ready for a look at the data, and samples of them that are shown."""
+_FEW, _NARROW, _PATCH = 5, 4, 96
+"""Pool and filters that are not worth less, and patches in place of whole volumes."""
+
+
+def stages(config: CycleGanConfig, inputs: Inputs) -> Iterator[Stage | Preparing]:
+    """Say how the data is made ready, then yield the one stage."""
+    for item in prepare_inputs(inputs, prepare_spec(config)):
+        if isinstance(item, Preparing):
+            yield item
+            continue
+        data = volume_pairs(config, item)
+        task = cycle_task(config, Scene.of(data))
+        yield Stage("translation", "Translation", config.steps, data, task)
+
+
+def prepare_spec(config: CycleGanConfig) -> PrepareSpec:
+    return PrepareSpec(
+        unaligned=config.unaligned,
+        bias_correction=config.bias_correction,
+        margin_mm=config.margin_mm,
+    )
+
+
+def volume_pairs(config: CycleGanConfig, prepared: Prepared) -> VolumePairs:
+    return VolumePairs(prepared, config.patch, config.legal, flip=config.augmentation > 0)
+
+
+def plan(config: CycleGanConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
+    """Measure a full step without computing it; whole volumes are read to see how large they are.
+
+    Nothing is registered or corrected for it.
+    """
+    scene = Scene(_shape(config, inputs), has_pairs=any(p.is_whole for p in pairs_of(inputs)))
+
+    def build() -> tuple[Task, Batch]:
+        size = (config.batch_size, 1, *scene.shape)
+        volumes = {name: torch.zeros(size) for name in ("t1", "t2", "mask")}
+        return cycle_task(config, scene), {**volumes, "paired": torch.ones(config.batch_size)}
+
+    cost = measure_step(build, precision)
+    return Plan(
+        shape=(1, *scene.shape),
+        parameters=cost.parameters,
+        flops_per_step=cost.flops,
+        memory_bytes=cost.memory_bytes,
+        layers=cost.layers,
+        notes=_notes(config, inputs, scene),
+    )
+
+
+def savings(config: CycleGanConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    """Return what would need less memory, the mildest first: what it is called, and its settings.
+
+    From ``width`` on they are other networks, which cannot go on from what was learned.
+    """
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    if not config.checkpointing:
+        found.append(("activation checkpointing, a third slower", {"checkpointing": True}))
+    if config.pool > _FEW and not config.patch:
+        found.append((f"an image pool of {_FEW}", {"pool": _FEW}))
+    if config.batch_size > 1:
+        half = config.batch_size // 2
+        found.append((f"a batch of {half}", {"batch_size": half}))
+    if smaller := _smaller_patch(config):
+        found.append((f"patches of {smaller} voxels", {"patch": smaller}))
+    if config.width >= 2 * _NARROW:
+        found.append((f"{config.width // 2} filters", {"width": config.width // 2}))
+    if config.levels > 1:
+        found.append(("a level less", {"levels": config.levels - 1}))
+    return found
+
+
+def look(config: CycleGanConfig, inputs: Inputs) -> DataLook:
+    """Show training samples of some heads as the networks see them: T1w left, T2w right."""
+    data = volume_pairs(config, _prepared(config, _few(inputs)))
+    draws = Draws((config.seed, "look"))
+    samples = [data.sample(index % len(data), draws(index)) for index in range(_SHOWN)]
+    middle = data.shape[0] // 2
+    sides = [torch.cat([s[role][0, middle] for role in ROLES], -1) for s in samples]
+    references = [(*inputs.train(role), *inputs.test(role)) for role in ROLES]
+    return DataLook(
+        _montage(torch.stack(sides), data.describe()["spacing_mm"]),
+        inputs.split.train,
+        inputs.split.test,
+        (*data.notes, *(said for found in references for said in find_oddities(found))),
+    )
+
+
+def _prepared(config: CycleGanConfig, inputs: Inputs) -> Prepared:
+    *_, last = prepare_inputs(inputs, prepare_spec(config))
+    if not isinstance(last, Prepared):
+        msg = f"expected prepared pairs, got {type(last).__name__}"
+        raise TypeError(msg)
+    return last
+
+
+def _few(inputs: Inputs) -> Inputs:
+    """Keep a few training subjects: to look at thousands would take hours."""
+    return replace(inputs, split=Split(inputs.split.train[:_LOOKED_AT], ()))
+
+
+def _montage(images: Tensor, spacing: Sequence[float]) -> Volume:
+    """Return pictures ``(n, y, x)`` with the voxel size in mm, upright."""
+    z, y, x = spacing
+    affine = np.diag([-x, -y, -z, 1.0])[:, [2, 1, 0, 3]]
+    return Volume(images[:, None].numpy(), "nzyx", affine, name="T1w and T2w")
+
+
+def cycle_task(config: CycleGanConfig, scene: Scene) -> CycleTask:
+    return CycleTask(config, {**networks(config, scene.shape), **judges(config)}, scene)
+
+
+def _shape(config: CycleGanConfig, inputs: Inputs) -> tuple[int, int, int]:
+    """Return ``(z, y, x)`` of a training sample, as `VolumePairs` will."""
+    scans = inputs.train("t1") or inputs.train("t2")
+    if config.patch:
+        sides = [scan.peek().shape[-3:] for scan in scans]
+    else:
+        sides = [_cropped(scan, config.margin_mm) for scan in scans[:_MEASURED]]
+    largest = [min(max(side), config.patch or max(side)) for side in zip(*sides, strict=True)]
+    z, y, x = (side + -side % config.legal for side in largest)
+    return z, y, x
+
+
+@lru_cache(maxsize=64)
+def _cropped(scan: Reference, margin_mm: float) -> tuple[int, int, int]:
+    """Return the shape of a scan cut to its brain; one plan after another asks for it."""
+    volume = scan.read()
+    z, y, x = (round(margin_mm / length) for length in volume.spacing)
+    return union_box([brain_mask(volume)], (z, y, x)).shape
+
+
+def _smaller_patch(config: CycleGanConfig) -> int:
+    """Return a patch of half the side, or one in place of whole volumes; 0 where none is legal."""
+    wanted = config.patch // 2 if config.patch else _PATCH
+    legal = wanted - wanted % config.legal
+    return legal if legal >= LEAST_PATCH else 0
+
+
+def _notes(config: CycleGanConfig, inputs: Inputs, scene: Scene) -> tuple[str, ...]:
+    pairs = pairs_of(inputs)
+    whole = sum(pair.is_whole for pair in pairs)
+    notes = [
+        f"{whole} pairs of T1w and T2w by their names, {len(pairs) - whole} single scans.",
+        f"Every side is a multiple of {config.legal}; other volumes are padded.",
+    ]
+    if scene.has_pairs and config.full_every > 1:
+        notes.append(f"Work and memory are those of a full step, every {config.full_every}th.")
+    if whole and config.unaligned == "register":
+        notes.append("Pairs that do not lie on one another are registered before training.")
+    if inputs.nothing_held_out:
+        notes.append("There is one subject only: nothing is held out to test on.")
+    return tuple(notes)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch.nn import functional
+
+from napari_mrgen.data.pairs import pad_to_legal
+from napari_mrgen.engine.task import Batch, Draws
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.families.cyclegan.config import SEED, TINY, CycleGanConfig
+from napari_mrgen.families.cyclegan.losses import paired_loss, varied
+from napari_mrgen.families.cyclegan.networks import judges, networks
+from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
+
+CUBE = (16, 16, 16)
+FULL = TINY.with_values({"full_every": 1, "identity_every": 2, "pool": 2})
+PUBLISHED = SEED.with_values({"width": 4, "judge_width": 4, "patch": 16, "pool": 2})
+
+
+@pytest.fixture(autouse=True)
+def few_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def task_of(
+    config: CycleGanConfig, *, seed: int = 0, has_pairs: bool = True, shape: tuple = CUBE
+) -> CycleTask:
+    torch.manual_seed(seed)
+    built = {**networks(config, shape), **judges(config)}
+    return CycleTask(config, built, Scene(shape, has_pairs=has_pairs))
+
+
+def batch_of(seed: int = 0, count: int = 1, shape: tuple = CUBE, paired: float = 1.0) -> Batch:
+    """Return smooth noise, and the same with its contrast turned round."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(count, 1, *(side // 4 + 1 for side in shape), generator=generator)
+    t1 = functional.interpolate(noise, size=shape, mode="trilinear")
+    t2 = (1 - t1).square()
+    return {"t1": t1, "t2": t2, "mask": torch.ones_like(t1), "paired": torch.full((count,), paired)}
+
+
+def train(task: CycleTask, steps: range) -> list[dict[str, float]]:
+    draws = Draws(("test",))
+    return [
+        {k: float(v) for k, v in task.step(batch_of(step), step, Draws((*draws.key, step))).items()}
+        for step in steps
+    ]
+
+
+@pytest.mark.parametrize("config", [FULL, PUBLISHED], ids=["residual", "published"])
+def test_some_steps_lower_the_paired_loss(config: CycleGanConfig) -> None:
+    config = config.with_values({"learning_rate": 5e-3, "augmentation": 0, "steps": 40})
+    losses = train(task_of(config), range(25))
+    assert losses[0].keys() == {"pairs", "cycle", "adversarial", "identity", "discriminators"}
+    first, last = (sum(loss["pairs"] for loss in part) for part in (losses[:5], losses[-5:]))
+    assert last < 0.7 * first
+
+
+@pytest.mark.parametrize("config", [FULL, PUBLISHED], ids=["residual", "published"])
+def test_a_stop_and_a_resume_change_nothing(config: CycleGanConfig) -> None:
+    whole = task_of(config)
+    train(whole, range(7))
+    stopped, resumed = task_of(config), task_of(config, seed=1)
+    train(stopped, range(4))
+    for name, network in stopped.networks.items():
+        resumed.networks[name].load_state_dict(copy.deepcopy(network.state_dict()))
+    for name, optimizer in stopped.optimizers.items():
+        resumed.optimizers[name].load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    train(resumed, range(4, 7))
+    for name, network in whole.networks.items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, resumed.networks[name].state_dict()[key]), (name, key)
+
+
+def test_no_step_draws_from_the_global_generator() -> None:
+    task = task_of(FULL)
+    before = torch.random.get_rng_state()
+    train(task, range(4))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_without_pairs_nothing_tells_which_volumes_belong_together() -> None:
+    task = task_of(TINY, has_pairs=False)
+    batch = {name: batch_of(seed)[name] for seed, name in enumerate(("t1", "t2"))}
+    losses = task.step(batch, 1, Draws(("test",)))
+    assert "pairs" not in losses
+    assert losses.keys() >= {"cycle", "adversarial", "discriminators"}
+
+
+def test_a_weight_of_nothing_learns_without_pairs() -> None:
+    task = task_of(TINY.with_values({"paired_weight": 0}))
+    assert "pairs" not in train(task, range(1))[0]
+
+
+def test_without_pairs_and_discriminators_there_is_nothing_to_learn() -> None:
+    with pytest.raises(MrgenError, match="nothing to learn from"):
+        task_of(TINY.with_values({"adversarial_weight": 0}), has_pairs=False)
+
+
+def test_samples_that_are_no_pairs_do_not_count() -> None:
+    one, other = batch_of(0), batch_of(1, paired=0.0)
+    both = {name: torch.cat([one[name], other[name]]) for name in one}
+    alone = paired_loss(one["t1"], one["t2"], one, TINY)
+    torch.testing.assert_close(paired_loss(both["t1"], both["t2"], both, TINY), alone)
+    assert float(paired_loss(other["t1"], other["t2"], other, TINY)) == 0
+
+
+def test_the_brain_counts_more_than_what_is_around_it() -> None:
+    batch = dict(batch_of())
+    batch["mask"] = torch.zeros_like(batch["t1"])
+    batch["mask"][..., :8] = 1
+    wrong = batch["t2"].clone()
+    wrong[..., :8] += 0.2
+    around = batch["t2"].clone()
+    around[..., 8:] += 0.2
+    config = TINY.with_values({"ssim_weight": 0})
+    inside, outside = (float(paired_loss(f, batch["t2"], batch, config)) for f in (wrong, around))
+    assert inside == pytest.approx(10 * outside, rel=0.01)
+
+
+def test_steps_between_full_ones_learn_from_pairs_alone() -> None:
+    task = task_of(TINY.with_values({"full_every": 3, "identity_weight": 0}))
+    judge = copy.deepcopy(task.networks["judge_t2"].state_dict())
+    names = [losses.keys() for losses in train(task, range(4))]
+    assert names[1] == names[2] == {"pairs"}
+    assert names[0] == names[3] == {"pairs", "cycle", "adversarial", "discriminators"}
+    after = task.networks["judge_t2"].state_dict()
+    assert any(not torch.equal(judge[key], after[key]) for key in judge)
+
+
+def judged(task: CycleTask, batch: Batch) -> dict[str, float]:
+    with torch.no_grad():
+        return dict(task.evaluate(task.networks, batch))
+
+
+@pytest.mark.parametrize("direction", ["t1 to t2", "t2 to t1"])
+def test_one_direction_trains_without_the_other(direction: str) -> None:
+    task = task_of(FULL.with_values({"direction": direction}))
+    losses = train(task, range(2))
+    assert "cycle" not in losses[0]
+    assert task.shipped == (direction.replace(" ", "_"),)
+    assert judged(task, batch_of()).keys() == {
+        f"{direction[:2].upper()}w to {direction[-2:].upper()}w: {metric}"
+        for metric in ("PSNR", "SSIM")
+    }
+
+
+def test_odd_shapes_train_through_padding() -> None:
+    odd = batch_of(shape=(17, 22, 19))
+    legal = {
+        name: pad_to_legal(value, TINY.legal)[0] if value.ndim == 5 else value
+        for name, value in odd.items()
+    }
+    shape = tuple(legal["t1"].shape[2:])
+    assert shape == (20, 24, 20)
+    task_of(FULL, shape=shape).step(legal, 0, Draws(("test",)))
+    task_of(FULL, shape=(17, 22, 19)).step(odd, 0, Draws(("test",)))
+
+
+def test_a_batch_of_several_trains_and_is_judged() -> None:
+    task, batch = task_of(FULL), batch_of(count=3)
+    for step in range(3):
+        task.step(batch, step, Draws((step,)))
+    metrics = judged(task, batch)
+    assert len(metrics) == 6
+    unpaired = judged(task, batch_of(paired=0.0))
+    assert len(unpaired) == 2
+    assert all(torch.isfinite(torch.tensor(value)) for value in metrics.values())
+
+
+def test_varying_keeps_the_background_and_follows_from_the_generator() -> None:
+    volume = batch_of(count=2)["t1"].clone()
+    volume[..., :4] = 0
+    one, two = (varied(volume, torch.Generator().manual_seed(3), 1.0) for _ in range(2))
+    assert torch.equal(one, two)
+    assert (one[..., :4] == 0).all()
+    assert 0.005 < float((one - volume).abs().mean()) < 0.3
+    assert not torch.allclose(one[0], one[1])
+    assert varied(volume, torch.Generator(), 0.0) is volume
