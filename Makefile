@@ -33,6 +33,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/frame_prediction.py runs/frame_prediction
 	$(BIN)/python benchmarks/brain_slices.py runs/brain_slices
 	$(BIN)/python benchmarks/many_samples.py runs/brain_slices/dcgan
+	$(BIN)/python benchmarks/cyclegan.py runs/cyclegan
 
 screenshots: setup
 	$(BIN)/python docs/screenshots.py

@@ -1,0 +1,251 @@
+"""How much translated T1w and T2w volumes are like the real ones, beside methods and models.
+
+    python benchmarks/cyclegan.py RUNS [--data FOLDER] [--models quick unet seed] [--folds 0 1 2]
+
+Trains on two of the three aligned pairs of Open MS and scores on the third, all ways round, and on
+the MNI152 averages, which no model has seen: ``quick``, a plain U-Net of the same size that learns
+from pairs alone, and ``seed`` for the same time on the clock. Then the native pairs of the same
+data, which lie on different grids: registered, trained on and translated without a hand on them.
+Finished trainings under RUNS are used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+from common import DATA, grid, machine, paced, train, write
+
+from napari_mrgen import families
+from napari_mrgen.app.inputs import find_all, gather
+from napari_mrgen.app.predict import generate
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.split import Split
+from napari_mrgen.engine.checkpoint import load_model
+from napari_mrgen.engine.family import TrainConfig
+from napari_mrgen.io import nifti
+from napari_mrgen.metrics.scoreboard import Score
+
+FAMILY = families.get("cyclegan")
+QUICK = FAMILY.preset("quick")
+PAIRS_ALONE = {"adversarial_weight": 0.0, "cycle_weight": 0.0, "identity_weight": 0.0}
+LENGTHS = {"translation": "steps"}
+TEMPLATE = "MNI152"
+DIRECTIONS = ("t1 to t2", "t2 to t1")
+NATIVE_STEPS = 600
+"""Of the training on native pairs, which shows that it works, not how well."""
+MODEL = "model"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", type=Path, help="folder for the trained models")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--models", nargs="*", default=("quick", "unet", "seed"))
+    parser.add_argument("--folds", nargs="*", type=int, default=(0, 1, 2))
+    chosen = parser.parse_args()
+    everyone = pairs_of_data(chosen.data)
+    folds = [fold_of(everyone, number) for number in chosen.folds]
+    seconds = {
+        f"{model}, {fold.held_out}": trained(model, fold, chosen.runs)
+        for model in chosen.models
+        for fold in folds
+    }
+    scores = [
+        score
+        for fold in folds
+        for score in scored(fold, chosen.models, chosen.runs)
+    ]  # fmt: skip
+    found = {
+        "machine": machine(),
+        "training_seconds": seconds,
+        "scores": [vars(score) for score in scores],
+        "native": native(chosen.data, chosen.runs),
+    }
+    write("cyclegan", found, markdown(found, scores))
+
+
+# ---- trainings ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One of the three ways to hold a patient out; the template is held out in all of them."""
+
+    inputs: Inputs
+    held_out: str
+
+    @property
+    def without_template(self) -> Inputs:
+        return replace(self.inputs, split=Split(self.inputs.split.train, (self.held_out,)))
+
+
+def pairs_of_data(data: Path) -> Inputs:
+    """Find the aligned pairs of Open MS and the pair of averages, brains without skull, 1 mm."""
+    averages = data / "mni-templates"
+    paths = {
+        "pairs": [data / "open-ms-t1-t2" / "mni_1mm"],
+        "t1": [averages / "MNI152_T1_1mm_brain.nii.gz"],
+        "t2": [averages / "MNI152_T2_1mm_brain.nii.gz"],
+    }
+    found = find_all(FAMILY.train_inputs, paths)
+    subjects = {scan.subject for role in ("t1", "t2") for scan in found[role]}
+    return Inputs(found, Split(tuple(sorted(subjects)), ()))
+
+
+def fold_of(everyone: Inputs, number: int) -> Fold:
+    names = everyone.split.train
+    patients = [name for name in names if not name.startswith(TEMPLATE)]
+    averages = [name for name in names if name.startswith(TEMPLATE)]
+    if len(patients) != 3 or len(averages) != 1:
+        raise SystemExit(f"expected three patients and one pair of averages, got {names}")
+    held_out = patients.pop(number)
+    split = Split(tuple(patients), tuple(sorted((held_out, *averages))))
+    return Fold(replace(everyone, split=split), held_out)
+
+
+def trained(model: str, fold: Fold, runs: Path) -> float:
+    """Train a model of a fold; return the seconds that its steps took."""
+    inputs = fold.without_template
+    if model == "unet":
+        return sum(
+            sum(train(FAMILY, plain(direction), inputs, folder).values())
+            for direction, folder in zip(DIRECTIONS, folders(model, fold, runs), strict=True)
+        )
+    (folder,) = folders(model, fold, runs)
+    config = QUICK
+    if model == "seed":
+        config = FAMILY.preset("seed")
+        if not folder.exists():
+            (quick,) = folders("quick", fold, runs)
+            clock = json.loads((quick / "seconds.json").read_text())
+            config = paced(FAMILY, config, inputs, sum(clock.values()), LENGTHS)
+    return sum(train(FAMILY, config, inputs, folder).values())
+
+
+def plain(direction: str) -> TrainConfig:
+    """Return the settings of a U-Net that learns one direction from pairs, in as many steps."""
+    return QUICK.with_values({**PAIRS_ALONE, "direction": direction})
+
+
+def folders(model: str, fold: Fold, runs: Path) -> list[Path]:
+    stem = f"{model}-{fold.held_out}"
+    if model != "unet":
+        return [runs / stem]
+    return [runs / f"{stem}-{direction.replace(' ', '-')}" for direction in DIRECTIONS]
+
+
+# ---- figures ------------------------------------------------------------------------------------
+
+
+def scored(fold: Fold, models: Sequence[str], runs: Path) -> Iterator[Score]:
+    """Yield the scores of all models on what is held out, the trivial methods' once."""
+    known: set[tuple[str, str]] = set()
+    for model in models:
+        for folder in folders(model, fold, runs):
+            for score in scores_of(folder, fold.inputs):
+                contrast, method = score.method.split(": ")
+                name = f"{contrast}: {model if method == MODEL else method}"
+                if (name, score.subject) not in known:
+                    known.add((name, score.subject))
+                    yield replace(score, method=name)
+
+
+def scores_of(folder: Path, inputs: Inputs) -> Iterator[Score]:
+    model = load_model(folder / "model.safetensors", families.get)
+    with torch.inference_mode():
+        yield from FAMILY.score(model.networks, model.config, inputs)
+
+
+def native(data: Path, runs: Path) -> dict[str, Any]:
+    """Train on native pairs, translate the held-out T1w, and say where the result lies."""
+    config = QUICK.with_values({"steps": NATIVE_STEPS, "unaligned": "register"})
+    inputs = gather(FAMILY, {"pairs": [data / "open-ms-t1-t2" / "raw"]}, config)
+    folder = runs / "native"
+    start = time.monotonic()
+    train(FAMILY, config, inputs, folder)
+    seconds = time.monotonic() - start
+    source = inputs.test("t1")[0]
+    start = time.monotonic()
+    (result,) = generate(folder, {"t1": source.path})
+    made_in = time.monotonic() - start
+    nifti.write(result, folder / "translated.nii.gz")
+    made, scan = nifti.read(folder / "translated.nii.gz"), nifti.read(source.path)
+    return {
+        "scan": source.path.name,
+        "seconds": round(seconds),
+        "translation_seconds": round(made_in, 1),
+        "shape": made.array.shape,
+        "same_shape": made.array.shape == scan.array.shape,
+        "same_affine": bool(np.allclose(made.affine, scan.affine, atol=1e-4)),
+        "scores": [vars(score) for score in scores_of(folder, inputs)],
+    }
+
+
+# ---- tables -------------------------------------------------------------------------------------
+
+
+def markdown(found: Mapping[str, Any], scores: Sequence[Score]) -> str:
+    patients = [score for score in scores if not score.subject.startswith(TEMPLATE)]
+    averages = [score for score in scores if score.subject.startswith(TEMPLATE)]
+    seconds = [[name, f"{value:.0f}"] for name, value in found["training_seconds"].items()]
+    place = {name: value for name, value in found["native"].items() if name != "scores"}
+    return (
+        "\n\n".join(
+            (
+                f"Machine: {found['machine']}.",
+                "Three patients, each held out once; mean (standard deviation).",
+                table(patients),
+                "MNI152 averages, held out; mean over the three trainings.",
+                table(averages),
+                "Patient by patient.",
+                by_subject(patients),
+                grid([["training", "seconds"], *seconds]),
+                f"Native pairs: {place}.",
+                table([Score(**score) for score in found["native"]["scores"]]),
+            )
+        )
+        + "\n"
+    )
+
+
+def table(scores: Sequence[Score]) -> str:
+    columns = list(dict.fromkeys(name for score in scores for name in score.values))
+    rows = []
+    for method in dict.fromkeys(score.method for score in scores):
+        own = [score.values for score in scores if score.method == method]
+        rows.append([method, *(cell([v[c] for v in own if c in v]) for c in columns)])
+    return grid([["", *columns], *rows])
+
+
+def cell(values: Sequence[float]) -> str:
+    known = [value for value in values if np.isfinite(value)]
+    if not known:
+        return ""
+    spread = f" ({stdev(known):.3g})" if len(known) > 1 else ""
+    return f"{fmean(known):.4g}{spread}"
+
+
+def by_subject(scores: Sequence[Score]) -> str:
+    rows = [
+        [
+            s.subject,
+            s.method,
+            f"{s.values['PSNR in brain']:.2f}",
+            f"{s.values['SSIM in brain']:.3f}",
+        ]
+        for s in sorted(scores, key=lambda score: (score.subject, score.method))
+    ]
+    return grid([["held out", "method", "PSNR in brain", "SSIM in brain"], *rows])
+
+
+if __name__ == "__main__":
+    main()
