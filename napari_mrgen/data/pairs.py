@@ -18,6 +18,8 @@ Shape = tuple[int, int, int]
 
 _TRIES = 64
 """Draws of a patch's centre before one outside of the brain is taken."""
+_AS_THEY_ARE, _EVEN = 0.5, 0.7
+"""Share of the patches that are not enlarged; of an enlargement what all axes have in common."""
 _HELD_OUT, _PATCHES = 4, 4
 """Most held-out heads in the curves while training, and patches of each."""
 
@@ -79,14 +81,24 @@ class VolumePairs:
         What every side of a sample is a multiple of; what is added is 0.
     flip
         Whether to mirror left and right at random in training.
+    zoom
+        Half of the patches are smaller parts, enlarged up to so many times, each axis for itself:
+        parts of heads differ in size more than the few heads of a training show.
     """
 
     def __init__(
-        self, prepared: Prepared, patch: int | None = None, legal: int = 1, *, flip: bool = True
+        self,
+        prepared: Prepared,
+        patch: int | None = None,
+        legal: int = 1,
+        *,
+        flip: bool = True,
+        zoom: float = 1.0,
     ) -> None:
         self.train_pairs, self.test_pairs = prepared.train, prepared.test
         self.notes = prepared.notes
-        self.patch, self.legal, self.flip = patch or None, legal, flip
+        self.patch, self.legal = patch or None, legal
+        self.flip, self.zoom = flip, zoom
         self._of = {d: [p for p in self.train_pairs if p.has(d)] for d in DOMAINS}
         for domain, pairs in self._of.items():
             if not pairs:
@@ -178,9 +190,22 @@ class VolumePairs:
         return sample
 
     def _cut(self, pair: PreparedPair, generator: torch.Generator, *, still: bool = False) -> _Cut:
-        start = _start(pair, self.shape, generator) if self.patch else (0, 0, 0)
+        if not self.patch:
+            start, size = (0, 0, 0), self.shape
+        else:
+            size = self.shape if still else self._size(generator)
+            start = _start(pair, size, generator)
         flipped = self.flip and not still and bool(torch.rand((), generator=generator) < 0.5)
-        return _Cut(pair, start, self.shape, _left_right(pair) if flipped else None)
+        return _Cut(pair, start, size, self.shape, _left_right(pair) if flipped else None)
+
+    def _size(self, generator: torch.Generator) -> Shape:
+        """Draw how much is cut for a patch: as much as its shape, or less, to be enlarged."""
+        chance, most, *shares = torch.rand(5, generator=generator).tolist()
+        if self.zoom == 1 or chance < _AS_THEY_ARE:
+            return self.shape
+        factors = [1 + (self.zoom - 1) * most * (_EVEN + (1 - _EVEN) * s) for s in shares]
+        z, y, x = (max(1, round(a / factor)) for a, factor in zip(self.shape, factors, strict=True))
+        return z, y, x
 
 
 @dataclass(frozen=True)
@@ -189,19 +214,24 @@ class _Cut:
 
     pair: PreparedPair
     start: Shape
+    size: Shape
     shape: Shape
     mirrored: int | None
 
     def __call__(self, name: str) -> Tensor:
-        """Return ``(1, z, y, x)`` of values, or of the mask, padded to the shape."""
+        """Return ``(1, z, y, x)`` of values, or of the mask, padded or enlarged to the shape."""
         part = tuple(
             slice(start, start + length)
-            for start, length in zip(self.start, self.shape, strict=True)
+            for start, length in zip(self.start, self.size, strict=True)
         )
         values = torch.from_numpy(np.array(self.pair.array(name)[part], np.float32))
         if self.mirrored is not None:
             values = values.flip(self.mirrored)
-        return pad_to_shape(values, self.shape)[0][None]
+        values = pad_to_shape(values, self.size)[0][None]
+        if self.size == self.shape:
+            return values
+        mode = "nearest" if name == "mask" else "trilinear"
+        return functional.interpolate(values[None], self.shape, mode=mode)[0]
 
 
 def _start(pair: PreparedPair, shape: Shape, generator: torch.Generator) -> Shape:

@@ -117,6 +117,22 @@ def test_patches_are_in_the_brain_as_a_rule(whole: Prepared) -> None:
     assert min(shares) > 0
 
 
+def test_half_of_the_patches_are_enlarged_at_most_so_many_times(tmp_path: Path) -> None:
+    ramps = pair(tmp_path, "ramps", (24, 24, 24), "t1", "t2")
+    ramp = np.broadcast_to(np.arange(24, dtype=np.float32), (24, 24, 24))
+    np.save(ramps.folder / "t1.npy", ramp)
+    np.save(ramps.folder / "t2.npy", ramp.T)
+    np.save(ramps.folder / "mask.npy", np.ones((24, 24, 24), np.uint8))
+    data = VolumePairs(Prepared((ramps,), ()), 12, 1, flip=False, zoom=2)
+    samples = [data.sample(0, draw(seed)) for seed in range(60)]
+    for name, axis in (("t1", -1), ("t2", -3)):
+        slopes = np.array([float(s[name].diff(dim=axis).median()) for s in samples])
+        assert slopes.min() >= 0.5
+        assert slopes.max() <= 1
+        assert 0.3 < np.mean(slopes < 1) < 0.7
+    assert all(torch.equal(s["mask"], torch.ones(1, 12, 12, 12)) for s in samples)
+
+
 def test_left_and_right_are_mirrored_half_of_the_time(whole: Prepared) -> None:
     plain = VolumePairs(whole, None, 1, flip=False).sample(0, draw(0))["t1"]
     data = VolumePairs(whole, None, 1)

@@ -77,7 +77,8 @@ class CycleGanConfig(TrainConfig):
     identity_every: int = setting(12, ge=1, le=1000, unit="steps", level="advanced")
     """Every so many steps the change to a volume of the wanted contrast counts."""
     augmentation: float = setting(1.0, ge=0, le=2, level="advanced")
-    """Strength of what is varied in training: left and right, and gently the input's contrast."""
+    """Strength of what is varied in training: left and right, the size of parts of a patch, and
+    gently the input's contrast."""
     learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
     """Learning rate of the generators."""
     judge_learning_rate: float = setting(

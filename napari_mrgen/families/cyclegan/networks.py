@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from napari_mrgen.families.cyclegan.config import CycleGanConfig, Direction
@@ -29,6 +30,8 @@ MEAN, CONTRAST = 0.4, 3.0
 """What brings intensities in a brain to about zero mean and unit variance."""
 WIDEST = 3
 """Coarse levels have at most so many times as many channels as the finest."""
+_ROUND = 1e-4
+"""Makes the root's slope finite at 0, where a cycle's gradient passes."""
 FOLD = 2
 """Side of the blocks of voxels that the network sees as channels."""
 
@@ -108,8 +111,9 @@ class VolumeTranslator(nn.Module):
     """Maps intensities, then adds what a U-Net sees in the neighbourhood.
 
     The U-Net works at half the resolution and coarser: blocks of 2 x 2 x 2 voxels are its channels,
-    which costs an eighth and loses nothing. It has no norm, since statistics of a tile are not
-    those of the volume, and no transposed convolution.
+    which costs an eighth and loses nothing. It sees the roots of the intensities too, which hold
+    the dark fluid in a T1w head apart from the air around it. It has no norm, since statistics of a
+    tile are not those of the volume, and no transposed convolution.
 
     References
     ----------
@@ -124,7 +128,7 @@ class VolumeTranslator(nn.Module):
         width, voxels = config.width, FOLD**3
         widths = [width * min(2**level, WIDEST) for level in range(config.levels)]
         self.map = IntensityMap()
-        self.stem = nn.Conv3d(voxels, width, 3, padding=1)
+        self.stem = nn.Conv3d(2 * voxels, width, 3, padding=1)
         self.unet = VolumeUNet(widths, config.blocks, checkpointing=config.checkpointing)
         self.head = nn.Conv3d(width, voxels, 3, padding=1)
         start_at_zero(self.head)
@@ -132,6 +136,11 @@ class VolumeTranslator(nn.Module):
     def forward(self, volume: Tensor) -> Tensor:
         """Translate ``(b, 1, z, y, x)``."""
         x = padded_to(volume, self.legal, PLANES * self.legal)
-        detail = self.head(self.unet(self.stem(space_to_depth(CONTRAST * (x - MEAN), FOLD))))
+        detail = self.head(self.unet(self.stem(space_to_depth(_seen(x), FOLD))))
         mapped = recomputed(self.map, volume, on=self.checkpointing)
         return mapped + cropped_as(depth_to_space(detail, FOLD).float(), volume)
+
+
+def _seen(x: Tensor) -> Tensor:
+    """Return intensities ``(b, 1, z, y, x)`` and their square roots as two channels."""
+    return CONTRAST * (torch.cat([x, (x.clamp(min=0) + _ROUND).sqrt()], 1) - MEAN)
