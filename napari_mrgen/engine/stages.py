@@ -98,6 +98,7 @@ def _enrol(job: Job, index: int, stage: Stage) -> Trainee:
         job.team.prepare(network)
     task.device = job.team.device
     task.average_gradients = job.team.average_gradients
+    task.together = job.team.together
     return Trainee(index, stage, average)
 
 

@@ -74,6 +74,12 @@ class Task:
         default=lambda parameters: None, repr=False
     )
     """Set by the engine: where several processes train, each has seen its part of the batch."""
+    together: Callable[..., Tensor] = field(
+        default=lambda function, *parts: function(*parts), repr=False
+    )
+    """Set by the engine: call a function with tensors of the whole batch; each process has parts of
+    them, calls it too, and gets its part of the result. What the function keeps is then the same in
+    all, as it must be, since only the first one is saved."""
 
     @property
     def is_done(self) -> bool:

@@ -90,6 +90,22 @@ class Team:
                 parameter.grad = torch.zeros_like(parameter)
         self.average(p.grad for p in parameters if p.grad is not None)
 
+    def together(self, function: Callable[..., Tensor], *parts: Tensor) -> Tensor:
+        """Call a function with what all processes have, joined along the first axis.
+
+        All must call it at the same place, with parts of the same shape. Returns this process's
+        part of the result, which must be as long.
+        """
+        if self._group is None:
+            return function(*parts)
+        return function(*map(self._joined, parts)).chunk(self.size)[self.rank]
+
+    def _joined(self, part: Tensor) -> Tensor:
+        part = part.contiguous()
+        parts = [torch.empty_like(part) for _ in range(self.size)]
+        dist.all_gather(parts, part)
+        return torch.cat(parts)
+
     def prepare(self, network: nn.Module) -> None:
         network.to(self.device)
         lay_out(network, self.precision)

@@ -14,6 +14,7 @@ from napari_mrgen.engine import loop
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.events import Event, Failed
 from napari_mrgen.engine.fit import fit, resume
+from napari_mrgen.engine.team import Team
 from tests.engine import toy
 from tests.engine.conftest import digest
 
@@ -43,6 +44,9 @@ def main(folder: Path) -> None:
     last = list(resume(folder / "parts", toy.lookup, Control()))[-1]
     note["resumed"], note["resumed_weights"] = type(last).__name__, dict(trained)
 
+    part = torch.tensor([[float(rank())]])
+    sums = Team(torch.device("cpu"), "32-true").together(lambda whole: whole.cumsum(0), part)
+    note["together"] = sums.tolist()
     note["uneven"] = repr(start("uneven", Control(), batch_size=3))
     failed = start("failed", Control(), fail_at=2 if rank() == 1 else -1)
     note["failed"] = failed.message if isinstance(failed, Failed) else repr(failed)

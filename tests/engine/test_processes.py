@@ -61,6 +61,10 @@ def test_resumed_equals_uninterrupted(notes: list[dict[str, Any]]) -> None:
         assert note["resumed_weights"] == note["whole_weights"]
 
 
+def test_a_function_of_all_parts_gives_each_its_own(notes: list[dict[str, Any]]) -> None:
+    assert [note["together"] for note in notes] == [[[0.0]], [[1.0]]]
+
+
 def test_the_result_is_saved_once(folder: Path) -> None:
     run = Run(folder / "whole")
     assert run.status == "finished"

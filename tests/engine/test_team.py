@@ -70,3 +70,4 @@ def test_one_process_agrees_with_itself() -> None:
     team = Team(CPU, "32-true")
     assert (team.rank, team.size, team.is_first) == (0, 1, True)
     assert all(team.agree(wish) is wish for wish in Wish)
+    assert team.together(torch.add, torch.ones(2), torch.ones(2)).tolist() == [2, 2]

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 _STEPS = 16384
-"""Intensities are kept as whole numbers in this unit: half the memory, and tensors of whole numbers
-are not averaged over the processes of a run, each of which has a pool of its own."""
+"""Intensities are kept as whole numbers in this unit: half the memory, and buffers of whole numbers
+are not averaged over the processes of a run, whose pools are the same anyway."""
 
 
 class ImagePool(nn.Module):
     """Hands on what it is given, or something older in its place, each as often.
 
-    It is kept in buffers, so that it is saved, and nothing is read back from the device.
+    It is kept in buffers, so that it is saved, and nothing is read back from the device. Several
+    processes must call it together (`Task.together`), since the pool of only one is saved.
 
     References
     ----------
@@ -39,15 +40,22 @@ class ImagePool(nn.Module):
         self.register_buffer("count", torch.zeros(1, dtype=torch.long))
 
     @torch.no_grad()
-    def forward(self, fresh: Tensor, generator: torch.Generator) -> Tensor:
-        """Return as many images as it is given: ``(b, *shape)``, between -2 and 2."""
+    def forward(self, fresh: Tensor, draws: Tensor) -> Tensor:
+        """Return as many images as it is given.
+
+        Parameters
+        ----------
+        fresh
+            ``(b, *shape)``, between -2 and 2.
+        draws
+            ``(b, 2)``, evenly from 0 to 1: whether an image is exchanged, and for which.
+        """
         if not len(self.images):
             return fresh
-        return torch.stack([self._exchange(image, generator) for image in fresh])
+        return torch.stack([self._exchange(*each) for each in zip(fresh, draws, strict=True)])
 
-    def _exchange(self, fresh: Tensor, generator: torch.Generator) -> Tensor:
-        size, device = len(self.images), fresh.device
-        draws = torch.rand(2, generator=generator, device=generator.device).to(device)
+    def _exchange(self, fresh: Tensor, draws: Tensor) -> Tensor:
+        size = len(self.images)
         is_full = self.count >= size
         is_exchanged = is_full & (draws[:1] < 0.5)
         place = torch.where(is_full, (draws[1:] * size).long(), self.count)

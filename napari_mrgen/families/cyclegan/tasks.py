@@ -138,7 +138,8 @@ class CycleTask(Task):
         """Teach a discriminator with real volumes and translated ones, of now or of before."""
         judge = self.networks[way.judge].requires_grad_(True)
         generator = draws("pool", way.target, device=self.device)
-        shown = self.networks[way.pool](fake, generator)
+        chances = torch.rand(len(fake), 2, generator=generator, device=self.device)
+        shown = self.together(self.networks[way.pool], fake, chances)
         loss = lsgan_loss(judge(batch[way.target]), REAL) + lsgan_loss(judge(shown), FAKE)
         self.update(way.judge, loss / 2)
         return loss.detach() / 2

@@ -15,7 +15,8 @@ def volumes(*values: float) -> torch.Tensor:
 def shown_by(pool: ImagePool, steps: range) -> torch.Tensor:
     """Hand on one image a step, which shows the step's number."""
     draws = Draws(("pool",))
-    return torch.cat([pool(volumes(step / 100), draws(step)) for step in steps])[:, 0, 0, 0, 0]
+    shown = [pool(volumes(s / 100), torch.rand(1, 2, generator=draws(s))) for s in steps]
+    return torch.cat(shown)[:, 0, 0, 0, 0]
 
 
 def test_until_it_is_full_it_hands_on_what_it_is_given() -> None:
@@ -52,4 +53,13 @@ def test_images_of_another_size_begin_a_new_pool() -> None:
 
 def test_a_pool_of_none_hands_on_everything() -> None:
     batch = volumes(0.1, 0.2)
-    assert ImagePool(0, SHAPE)(batch, torch.Generator()) is batch
+    assert ImagePool(0, SHAPE)(batch, torch.rand(2, 2)) is batch
+
+
+def test_a_batch_is_handed_on_image_by_image() -> None:
+    """So processes that join their parts of a batch have the pool of one that has it all."""
+    batch, draws = torch.rand(9, *SHAPE), torch.rand(9, 2)
+    whole, parts = ImagePool(3, SHAPE), ImagePool(3, SHAPE)
+    shown = [parts(*each) for each in zip(batch.split(2), draws.split(2), strict=True)]
+    assert torch.equal(torch.cat(shown), whole(batch, draws))
+    assert torch.equal(parts.images, whole.images)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -83,6 +83,18 @@ def test_no_step_draws_from_the_global_generator() -> None:
     before = torch.random.get_rng_state()
     train(task, range(4))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_processes_call_their_pools_together() -> None:
+    task, called = task_of(FULL), []
+
+    def together(function: Callable[..., torch.Tensor], *parts: torch.Tensor) -> torch.Tensor:
+        called.append(function)
+        return function(*parts)
+
+    task.together = together
+    train(task, range(2))
+    assert called == 2 * [task.networks[name] for name in ("pool_t2", "pool_t1")]
 
 
 def test_without_pairs_nothing_tells_which_volumes_belong_together() -> None:
