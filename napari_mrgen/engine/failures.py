@@ -16,6 +16,14 @@ from napari_mrgen.errors import MrgenError
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _WANTED = re.compile(r"(?:Tried|tried) to allocate ([\d.]+) ?(B|[KMGT]iB|bytes)")
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "could not create a primitive",
+)
+"""How GPUs, torch's own memory on a CPU, the system, C++ and oneDNN say that memory ran out."""
 _GONE = ("closed by peer", "Connection reset", "process group has been destroyed", "Broken pipe")
 """How the collectives of several processes say that one is missing."""
 
@@ -57,9 +65,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
 
 
 def _memory_sentence(error: BaseException, device: torch.device | None) -> str:

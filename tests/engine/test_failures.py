@@ -24,6 +24,7 @@ CPU = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000
         (MrgenError("Choose another folder."), "Choose another folder.", ""),
         (torch.OutOfMemoryError(CUDA), "2.5 GiB more was needed", "Set batch_size to 4 (it is 8)"),
         (RuntimeError(CPU), "3725.3 GiB more was needed", "batch_size to 4"),
+        (RuntimeError("could not create a primitive"), "memory of CPU is full", "batch_size to 4"),
         (MemoryError(), "memory of CPU is full, ", "batch_size to 4"),
         (OSError(errno.ENOSPC, "No space left", "a.pt"), "disk is full", "last checkpoint"),
         (PermissionError(errno.EACCES, "Permission denied", "b"), "b: Permission denied", "resume"),
