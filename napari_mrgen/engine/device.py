@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -50,15 +51,31 @@ def _limits() -> Iterator[tuple[int, int]]:
     allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
     if allowed != resource.RLIM_INFINITY:
         yield allowed - psutil.Process().memory_info().vms, allowed
-    # A container or a job of a cluster may have less than the machine.
-    group = Path("/sys/fs/cgroup")
+    for group in _control_groups():
+        try:
+            allowed = int((group / "memory.max").read_text())
+            used = int((group / "memory.current").read_text())
+            reclaimable = _statistic(group / "memory.stat", "inactive_file")
+        except (OSError, ValueError):  # Not there, or without a limit.
+            continue
+        yield allowed - used + reclaimable, allowed
+
+
+def _control_groups(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> Iterator[Path]:
+    """Yield this process's control group and those above: each may have less than the machine.
+
+    They are how containers and the jobs of a cluster are limited on Linux.
+    """
     try:
-        allowed = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        reclaimable = _statistic(group / "memory.stat", "inactive_file")
-    except (OSError, ValueError):  # Not there, or without a limit.
+        lines = own.read_text().splitlines()
+    except OSError:
         return
-    yield allowed - used + reclaimable, allowed
+    place = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    group = root / place
+    yield group
+    yield from (above for above in group.parents if above.is_relative_to(root))
 
 
 def _statistic(path: Path, name: str) -> int:
@@ -101,10 +118,12 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     raise MrgenError(msg)
 
 
+@cache
 def _is_bf16_faster(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Whether a CPU has the instructions is told differently by each version; a clock is not.
+    # Whether a CPU has the instructions is told differently by each version; a clock is not. It is
+    # read once: within a process equal settings give equal results.
     return _time_convolution(torch.bfloat16) < 0.8 * _time_convolution(torch.float32)
 
 
