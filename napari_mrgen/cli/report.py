@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from napari_mrgen.cli.options import print_json
 from napari_mrgen.cli.tables import scoreboard_lines
+from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.engine import events
 from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.records import write_event
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from napari_mrgen.engine.family import Survey
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -37,6 +40,20 @@ def report(source: Iterator[Event], *, as_json: bool) -> Event | None:
             show(event)
             last = event
     return last
+
+
+def surveyed(source: Iterator[Preparing | Survey]) -> Survey | None:
+    """Return the table that ends a survey, saying on stderr how far it is; None without any."""
+    is_terminal = sys.stderr.isatty()
+    for item in source:
+        if not isinstance(item, Preparing):
+            return item
+        line = f"{item.title} ({item.done + 1} of {item.total})"
+        print(f"\r\x1b[K{line}" if is_terminal else line, end="" if is_terminal else "\n",
+              file=sys.stderr, flush=True)  # fmt: skip
+        if is_terminal and item.done + 1 == item.total:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    return None
 
 
 def exit_code(last: Event | None, run_dir: Path, of_signal: int = 0) -> int:

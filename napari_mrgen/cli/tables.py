@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from napari_mrgen.metrics.scoreboard import Row, Scoreboard
+
+if TYPE_CHECKING:
+    from napari_mrgen.engine.family import Survey
 
 MOST_METHODS, WIDTH = 4, 100
 """Columns of a table, and letters of a line."""
@@ -19,6 +24,23 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
+    ]
+
+
+def survey_lines(survey: Survey) -> list[str]:
+    """Show a row of a survey on one line, and below it its last column, which is a sentence."""
+    rows = [row[:-1] for row in (survey.columns, *survey.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    head, *lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    below = (f"    {row[-1]}" for row in survey.rows)
+    return [
+        f"{survey.title}:",
+        head,
+        *chain.from_iterable(zip(lines, below, strict=True)),
+        *survey.notes,
     ]
 
 

@@ -53,7 +53,16 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--split", type=Path, metavar="FILE", help="JSON file of the subjects to train and test on"
     )
-    parser.add_argument("--plan", action="store_true", help="say what it will need, and stop")
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="say what it will need, and what will be done with each scan, and stop",
+    )
+    parser.add_argument(
+        "--unread",
+        action="store_true",
+        help="with --plan: leave out what only reading all scans can tell",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -123,6 +132,8 @@ def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argpars
 
 
 def _plan(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
+    from napari_mrgen.cli.report import surveyed
+    from napari_mrgen.cli.tables import survey_lines
     from napari_mrgen.engine.advice import plan_to_fit
     from napari_mrgen.engine.device import choose, choose_precision, describe
 
@@ -130,10 +141,14 @@ def _plan(family: Family, config: TrainConfig, inputs: Inputs, options: argparse
     precision = choose_precision(options.precision, chosen)
     device = describe(chosen)
     plan = plan_to_fit(family, config, inputs, precision, device.free_bytes)
+    survey = None if options.unread else surveyed(family.survey(config, inputs))
     if options.json:
-        print_json({**asdict(plan), "device": asdict(device)})
-    else:
-        _print_plan(plan, device)
+        shown = {} if survey is None else {"survey": asdict(survey)}
+        print_json({**asdict(plan), **shown, "device": asdict(device)})
+        return 0
+    if survey is not None:
+        print("\n".join(survey_lines(survey)), end="\n\n")
+    _print_plan(plan, device)
     return 0
 
 

@@ -129,6 +129,17 @@ class DataLook:
 
 
 @dataclass(frozen=True)
+class Survey:
+    """How the scans of a training lie, and what will be done with them: a table."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    """What it comes to, a sentence each."""
+
+
+@dataclass(frozen=True)
 class Family:
     """One kind of model: how it is configured, trained, used and judged."""
 
@@ -169,9 +180,23 @@ class Family:
         half = config.batch_size // 2
         return [(f"a batch of {half}", {"batch_size": half})] if half else []
 
-    def look(self, config: TrainConfig, inputs: Inputs) -> DataLook:
-        """Show exactly what the networks will be fed."""
-        return self._call("training", "look", config, inputs)  # type: ignore[no-any-return]
+    def survey(self, config: TrainConfig, inputs: Inputs) -> Iterator[Survey | Preparing]:
+        """Read every scan and say how far that is; at the end, what will be done with each.
+
+        Only a family to which it matters how scans lie to one another has that, as a function
+        ``survey`` in its ``training.py``. Nothing is changed, registered or kept for it.
+        """
+        module = importlib.import_module(f"{self.package}.training")
+        if hasattr(module, "survey"):
+            yield from module.survey(config, inputs)
+
+    def look(self, config: TrainConfig, inputs: Inputs) -> Iterator[DataLook | Preparing]:
+        """Show exactly what the networks will be fed, at the end.
+
+        Where that takes long, a family's function is a generator that says how far it is.
+        """
+        found = self._call("training", "look", config, inputs)
+        yield from (found,) if isinstance(found, DataLook) else found
 
     def stages(self, config: TrainConfig, inputs: Inputs) -> Iterator[Stage | Preparing]:
         """Yield the stages one by one; the second sees what the first has learned.

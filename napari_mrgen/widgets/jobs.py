@@ -6,15 +6,17 @@ import gc
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
+from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.engine import events
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.events import Event
-from napari_mrgen.engine.family import DataLook, Family, GenerateConfig, TrainConfig
+from napari_mrgen.engine.family import DataLook, Family, GenerateConfig, Survey, TrainConfig
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 from napari_mrgen.widgets.saved_inputs import save_sources
@@ -110,11 +112,19 @@ def _read_preview(run_dir: Path, event: events.Previewed) -> Preview:
 
 
 def look_at_data(
-    family: Family, config: TrainConfig, sources: Sources, folder: Path
-) -> Iterator[DataLook]:
-    """Yield what the networks will be fed."""
+    family: Family, config: TrainConfig, sources: Sources, folder: Path, control: Control
+) -> Iterator[Preparing | Survey | DataLook]:
+    """Yield how the scans lie, where that matters, then what the networks will be fed.
+
+    Between them comes how far it is, and there it ends where a stop was asked for.
+    """
+    yield Preparing("Reading the scans", 0, 0)
     paths = save_sources(sources, folder, suffix=".nii")
-    yield family.look(config, gather(family, paths, config))
+    inputs = gather(family, paths, config)
+    for item in chain(family.survey(config, inputs), family.look(config, inputs)):
+        if control.is_stopped:
+            return
+        yield item
 
 
 def generated(
@@ -167,5 +177,5 @@ def plan_arguments(job: TrainJob, paths: Mapping[str, list[Path]], config_file: 
     ]
     return [
         *("train", job.family.name, "--config", str(config_file), *inputs),
-        *("--device", job.device, "--precision", job.precision, "--plan", "--json"),
+        *("--device", job.device, "--precision", job.precision, "--plan", "--unread", "--json"),
     ]

@@ -17,13 +17,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mrgen import families
-from napari_mrgen.engine.family import Advice, DataLook, Family, Plan, TrainConfig
+from napari_mrgen.engine.family import Advice, DataLook, Family, Plan, Survey, TrainConfig
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.device_picker import NO_GPU_TO_TRAIN, DevicePicker
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.form import Form
 from napari_mrgen.widgets.layer_inputs import InputPickers, fits
+from napari_mrgen.widgets.looker import LookProgress
 from napari_mrgen.widgets.memory_advice import MemoryAdvice
 from napari_mrgen.widgets.parts import Note, button, group, row, scrolled
 from napari_mrgen.widgets.session import TrainJob
@@ -43,6 +44,7 @@ class SetupView(QWidget):
 
     changed = Signal()
     look_at_data_requested = Signal()
+    stop_looking_requested = Signal()
     look_at_model_requested = Signal()
     failed = Signal(str)
 
@@ -55,6 +57,10 @@ class SetupView(QWidget):
         self._preset_box = combo("preset")
         self._preset_hint = Note()
         self.inputs = InputPickers(layers)
+        self.looking = LookProgress(self.stop_looking_requested.emit)
+        self._survey: Survey | None = None
+        self._survey_note = Note()
+        self._survey_note.setObjectName("survey_note")
         self._data_note = Note()
         self._form_place = QVBoxLayout()
         self.device = DevicePicker(NO_GPU_TO_TRAIN)
@@ -127,12 +133,19 @@ class SetupView(QWidget):
         self.device.show_plan(plan)
         self.memory.show_plan(plan)
         self._planned_precision = plan.precision if plan else ""
+        if self._survey is None:
+            self._survey_note.say("\n".join(plan.notes) if plan else "")
 
     def take_advice(self, advice: Advice) -> None:
         """Change the settings so that the training fits."""
         if advice.precision != self._planned_precision:  # Automatic stays where it leads to it.
             self.memory.choose_precision(advice.precision)
         self.show_config(self.form.config().with_values(dict(advice.changes)))
+
+    def show_survey(self, survey: Survey | None) -> None:
+        """Say what will be done with the scans, in the place of what the plan knows of them."""
+        self._survey = survey
+        self._survey_note.say("\n".join(survey.notes) if survey else "")
 
     def show_data(self, look: DataLook | None) -> None:
         """Say how the subjects are split and what looks wrong in the data."""
@@ -171,7 +184,14 @@ class SetupView(QWidget):
         layout.addWidget(
             scrolled(
                 group("Model", self._family_box, self._summary),
-                group("Train on", self.inputs, look_data, self._data_note),
+                group(
+                    "Train on",
+                    self.inputs,
+                    look_data,
+                    self.looking,
+                    self._survey_note,
+                    self._data_note,
+                ),
                 group("Settings", self._preset_box, self._preset_hint, self._form_place, settings),
                 group("Computer", self.device, self.memory, look_model),
                 group("Keep runs in", row(self._runs, browse)),
@@ -227,10 +247,12 @@ class SetupView(QWidget):
 
     def _on_form_changed(self) -> None:
         self._show_preset()
+        self.show_survey(None)
         self.changed.emit()
 
     def _on_inputs_changed(self) -> None:
         self.show_data(None)
+        self.show_survey(None)
         self.changed.emit()
 
     def _on_browse_runs(self) -> None:

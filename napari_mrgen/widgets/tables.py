@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mrgen.engine.family import Plan
+from napari_mrgen.engine.family import Plan, Survey
 from napari_mrgen.metrics.scoreboard import Row, Scoreboard
 from napari_mrgen.widgets.wording import many, size
 
@@ -84,6 +84,33 @@ class ModelDialog(QDialog):
         layout.addWidget(summary)
         layout.addWidget(table)
         self.resize(620, 520)
+
+
+class SurveyDialog(QDialog):
+    """How the scans of a training lie, a row each, and what will be done with them."""
+
+    def __init__(self, survey: Survey, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(survey.title)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        summary = QLabel("\n".join(survey.notes))
+        summary.setWordWrap(True)
+        self.table = QTableWidget(len(survey.rows), len(survey.columns))
+        _read_only(self.table)
+        self.table.setHorizontalHeaderLabels(list(survey.columns))
+        self.table.verticalHeader().hide()
+        for y, row in enumerate(survey.rows):
+            for x, text in enumerate(row):
+                self.table.setItem(y, x, _cell(text))
+                self.table.item(y, x).setToolTip(text)
+        self.table.resizeColumnsToContents()
+        last = len(survey.columns) - 1
+        self.table.horizontalHeader().setSectionResizeMode(last, QHeaderView.ResizeMode.Stretch)
+        layout = QVBoxLayout(self)
+        layout.addWidget(summary)
+        layout.addWidget(self.table)
+        self.resize(1180, 340)
+        self.table.resizeRowsToContents()  # the last column is as wide as it will be by now
 
 
 def describe(plan: Plan) -> str:

@@ -13,9 +13,10 @@ from qtpy.QtGui import QDesktopServices, QShowEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QTabWidget, QVBoxLayout
 
 from napari_mrgen import families
+from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.engine import events
 from napari_mrgen.engine.events import Event
-from napari_mrgen.engine.family import DataLook, Plan
+from napari_mrgen.engine.family import DataLook, Plan, Survey
 from napari_mrgen.engine.runs import Run
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import jobs, remember
@@ -23,16 +24,16 @@ from napari_mrgen.widgets.action_bar import ActionBar
 from napari_mrgen.widgets.activity import Activity
 from napari_mrgen.widgets.closing import ClosingGuard
 from napari_mrgen.widgets.generate_panel import GeneratePanel
+from napari_mrgen.widgets.looker import Looker
 from napari_mrgen.widgets.parts import Panel
 from napari_mrgen.widgets.planner import Planner
 from napari_mrgen.widgets.result_layers import Montage, PreviewLayers
 from napari_mrgen.widgets.run_view import RunView
 from napari_mrgen.widgets.session import RunState, Session
 from napari_mrgen.widgets.setup_view import SetupView
-from napari_mrgen.widgets.tables import ModelDialog, ScoreDialog
+from napari_mrgen.widgets.tables import ModelDialog, ScoreDialog, SurveyDialog
 from napari_mrgen.widgets.tensorboard import TensorBoard
 from napari_mrgen.widgets.wording import diagnostics
-from napari_mrgen.widgets.worker import run_in_thread
 
 _closed_while_busy: set[TrainPanel] = set()
 """Panels that were taken out of the window and live on until their run is saved."""
@@ -61,7 +62,8 @@ class TrainPanel(Panel):
         self._activity = Activity(self)
         self._tensorboard = TensorBoard(self)
         self._guard = ClosingGuard(self, self._is_busy, self.session.stop)
-        self._wants_model = self._is_looking = False
+        self._looker = Looker(self._planner.folder / "look", self)
+        self._wants_model = False
         self._shown_run: Path | None = None
         self._lay_out()
         self._connect()
@@ -83,8 +85,15 @@ class TrainPanel(Panel):
     def _connect(self) -> None:
         setup, run, bar = self.setup, self.run, self.bar
         setup.changed.connect(self._planner.plan_soon)
+        setup.changed.connect(self._looker.stop)
         setup.failed.connect(self._complain)
         setup.look_at_data_requested.connect(self.look_at_data)
+        setup.stop_looking_requested.connect(self._looker.stop)
+        self._looker.progressed.connect(self._on_looking)
+        self._looker.surveyed.connect(self._on_surveyed)
+        self._looker.looked.connect(self._on_looked)
+        self._looker.failed.connect(self._complain)
+        self._looker.ended.connect(self._on_look_ended)
         setup.look_at_model_requested.connect(self.look_at_model)
         self._planner.planned.connect(self._on_planned)
         self._planner.failed.connect(self._on_plan_failed)
@@ -149,32 +158,27 @@ class TrainPanel(Panel):
         self.session.resume(self.setup.device.device())
 
     def look_at_data(self) -> None:
-        """Add a layer with what the model will see."""
-        if self._is_looking:
-            return
+        """Show how the scans lie, where that matters, and add a layer with what is learned from."""
         try:
-            job = self.setup.job()
+            self._looker.look(self.setup.job())
         except MrgenError as error:
             self._complain(str(error))
-            return
-        self._is_looking = True
-        self._activity.show("Looking at the data")
-        folder = self._planner.folder / "look"
-        run_in_thread(
-            lambda: jobs.look_at_data(job.family, job.config, job.sources, folder),
-            self._on_looked,
-            self._on_look_ended,
-        )
+
+    def _on_looking(self, step: Preparing) -> None:
+        self.setup.looking.show_step(step)
+        self._activity.show(step.title, step.share)
+
+    def _on_surveyed(self, survey: Survey) -> None:
+        self.setup.show_survey(survey)
+        SurveyDialog(survey, self).show()
 
     def _on_looked(self, look: DataLook) -> None:
         self.setup.show_data(look)
         self._montage.show(look.montage)
 
-    def _on_look_ended(self, error: BaseException | None) -> None:
-        self._is_looking = False
+    def _on_look_ended(self) -> None:
+        self.setup.looking.hide()
         self._activity.close()
-        if error is not None:
-            self._complain(jobs.failed(error).message)
 
     @property
     def plan(self) -> Plan | None:
@@ -258,6 +262,7 @@ class TrainPanel(Panel):
 
     def _show_new_run(self) -> None:
         self._planner.cancel()
+        self._looker.stop()
         self.run.clear()
         self._previews.forget()
         self._montage.remove()
@@ -279,7 +284,7 @@ class TrainPanel(Panel):
     def _show_activity(self, state: RunState) -> None:
         if state.is_busy:
             self._activity.show(state.headline, state.shown_fraction)
-        elif not self._is_looking:
+        elif not self._looker.is_busy:
             self._activity.close()
 
     def _complain(self, sentence: str) -> None:

@@ -24,7 +24,7 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine import events
 from napari_mrgen.engine.checkpoint import load_model
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.family import Family, TrainConfig
+from napari_mrgen.engine.family import DataLook, Family, TrainConfig
 from napari_mrgen.engine.fit import fit, resume
 from napari_mrgen.io import nifti
 from napari_mrgen.io.phantoms import beating_heart, brain
@@ -178,7 +178,8 @@ def test_a_plan_is_made_of_numbers(trained: Trained, preset: str) -> None:
 
 
 def test_a_look_shows_what_the_networks_see(trained: Trained) -> None:
-    look = trained.family.look(trained.config, trained.inputs)
+    *_, look = trained.family.look(trained.config, trained.inputs)
+    assert isinstance(look, DataLook)
     assert np.isfinite(look.montage.array).all()
     assert set(look.train) == set(trained.inputs.split.train)
     assert set(look.test) == set(trained.inputs.split.test)

@@ -20,11 +20,12 @@ from napari_mrgen.data.prepared import Prepared, PrepareSpec, prepare_inputs
 from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.device import Precision
-from napari_mrgen.engine.family import DataLook, Plan
+from napari_mrgen.engine.family import DataLook, Plan, Survey
 from napari_mrgen.engine.memory import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.cyclegan.config import LEAST_PATCH, CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import judges, networks
+from napari_mrgen.families.cyclegan.surveying import survey_pairs
 from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
 from napari_mrgen.io.find import Reference
 from napari_mrgen.volume import Volume
@@ -106,9 +107,19 @@ def savings(config: CycleGanConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
     return found
 
 
-def look(config: CycleGanConfig, inputs: Inputs) -> DataLook:
+def survey(config: CycleGanConfig, inputs: Inputs) -> Iterator[Survey | Preparing]:
+    """Compare the two scans of every pair."""
+    yield from survey_pairs(config, pairs_of(inputs), inputs.split)
+
+
+def look(config: CycleGanConfig, inputs: Inputs) -> Iterator[DataLook | Preparing]:
     """Show training samples of some heads as the networks see them: T1w left, T2w right."""
-    data = volume_pairs(config, _prepared(config, _few(inputs)))
+    for item in prepare_inputs(_few(inputs), prepare_spec(config)):
+        yield item if isinstance(item, Preparing) else _look(config, inputs, item)
+
+
+def _look(config: CycleGanConfig, inputs: Inputs, prepared: Prepared) -> DataLook:
+    data = volume_pairs(config, prepared)
     draws = Draws((config.seed, "look"))
     samples = [data.sample(index % len(data), draws(index)) for index in range(_SHOWN)]
     middle = data.shape[0] // 2
@@ -120,14 +131,6 @@ def look(config: CycleGanConfig, inputs: Inputs) -> DataLook:
         inputs.split.test,
         (*data.notes, *(said for found in references for said in find_oddities(found))),
     )
-
-
-def _prepared(config: CycleGanConfig, inputs: Inputs) -> Prepared:
-    *_, last = prepare_inputs(inputs, prepare_spec(config))
-    if not isinstance(last, Prepared):
-        msg = f"expected prepared pairs, got {type(last).__name__}"
-        raise TypeError(msg)
-    return last
 
 
 def _few(inputs: Inputs) -> Inputs:

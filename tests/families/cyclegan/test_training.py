@@ -15,6 +15,7 @@ from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.engine import events
 from napari_mrgen.engine.checkpoint import load_weights
 from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.family import DataLook
 from napari_mrgen.engine.fit import fit, resume
 from napari_mrgen.engine.task import Stage
 from napari_mrgen.families.cyclegan.config import SEED, TINY, CycleGanConfig
@@ -137,7 +138,8 @@ def test_savings_come_to_an_end() -> None:
 
 
 def test_a_look_shows_both_contrasts_side_by_side(inputs: Inputs) -> None:
-    found = look(TINY, inputs)
+    *_, found = look(TINY, inputs)
+    assert isinstance(found, DataLook)
     assert found.montage.array.shape == (8, 1, 16, 32)
     assert np.isfinite(found.montage.array).all()
     assert set(found.train) == set(inputs.split.train)
