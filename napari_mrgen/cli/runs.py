@@ -1,4 +1,4 @@
-"""``resume`` and ``watch``: run folders that exist."""
+"""``resume``, ``watch`` and ``movie``: run folders that exist."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ def add(commands: Commands) -> None:
     parser.add_argument("--once", action="store_true", help="show what there is, and stop")
     add_json(parser)
     parser.set_defaults(run=watch)
+    parser = commands.add_parser(
+        "movie",
+        help="replay the previews of a run as a movie",
+        description="Write the previews of a run as a movie, also while it still trains.",
+    )
+    parser.add_argument("folder", type=Path, metavar="RUN", help="its folder")
+    parser.add_argument("--out", type=Path, required=True, help="the movie: .gif, .mp4 or .png")
+    parser.add_argument("--stage", metavar="NAME", help="of this stage (default: the last)")
+    parser.set_defaults(run=movie)
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -51,3 +60,15 @@ def watch(options: argparse.Namespace) -> int:
     check_run(options.folder)
     events = watch(options.folder, follow=not options.once)
     return exit_code(report(events, as_json=options.json), options.folder)
+
+
+def movie(options: argparse.Namespace) -> int:
+    from napari_mrgen.app.outputs import check_run
+    from napari_mrgen.app.replay import replay
+    from napari_mrgen.io.movies import write_movie
+
+    check_run(options.folder)
+    shown = replay(options.folder, options.stage)
+    for path in write_movie(shown, options.out):
+        print(path)
+    return 0

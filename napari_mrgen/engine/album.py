@@ -14,7 +14,9 @@ from napari_mrgen.io.layers import contrast_limits
 from napari_mrgen.io.movies import montage, write_movie
 from napari_mrgen.volume import Array, Volume
 
-_PICTURES_A_SECOND = 6.0
+PICTURES_A_SECOND = 6.0
+_A_ROW = 4
+"""Pictures of one preview beside one another, at most."""
 _MOST_PICTURES = 120
 """In a movie; of a longer album as many, evenly spread."""
 _MOST_PIXELS = 512
@@ -24,13 +26,14 @@ _MOST_PIXELS = 512
 def picture(volume: Volume) -> npt.NDArray[np.uint8]:
     """Show a volume as one grey picture ``(y, x)``: its samples in a grid, in square pixels.
 
-    Of slices the middle one, of frames the last, where a prediction is hardest.
+    Of slices the middle one, of frames the last, where a prediction is hardest. ``covariates`` may
+    tell the ``window`` of intensities, so that all pictures of a run have one.
     """
     array = volume.array
     if "t" in volume.axes:
         array = array.take(-1, axis=volume.axes.index("t"))
     panels = array[..., array.shape[-3] // 2, :, :].reshape(-1, *array.shape[-2:])
-    low, high = contrast_limits(panels)
+    low, high = volume.covariates.get("window") or contrast_limits(panels)
     grey = 255 * ((montage(panels).astype(np.float32) - low) / (high - low)).clip(0, 1)
     return np.asarray(Image.fromarray(grey.astype(np.uint8)).resize(_size(grey, volume)))
 
@@ -43,16 +46,46 @@ def keep(volume: Volume, path: Path) -> None:
 
 def bind(pictures: Iterable[Path], path: Path) -> None:
     """Write pictures, in their order, as a movie; none or one make none."""
+    movie = film(pictures)
+    if movie is not None:
+        path.parent.mkdir(exist_ok=True)
+        write_movie(movie, path, frames_per_second=PICTURES_A_SECOND)
+
+
+def film(pictures: Iterable[Path]) -> Volume | None:
+    """Return pictures, in their order, as the frames of a movie; None of fewer than two.
+
+    A picture stands for its preview: where that has several volumes, all are in the frame.
+    """
     found = list(pictures)
     if len(found) < 2:
-        return
+        return None
     places = np.linspace(0, len(found) - 1, min(_MOST_PICTURES, len(found))).round().astype(int)
-    frames = [np.asarray(Image.open(found[place])) for place in places]
+    frames = [_page(found[place]) for place in places]
     # Not every picture need be as large: a run may have gone on with another version.
     same = [frame for frame in frames if frame.shape == frames[-1].shape]
-    path.parent.mkdir(exist_ok=True)
-    movie = Volume(np.stack(same)[:, None], "tzyx", np.eye(4))
-    write_movie(movie, path, frames_per_second=_PICTURES_A_SECOND)
+    upright = np.diag([-1.0, -1.0, -1.0, 1.0])[:, [2, 1, 0, 3]]
+    return Volume(np.stack(same)[:, None], "tzyx", upright)
+
+
+def pictures_of(run_dir: Path, stage: str) -> list[Path]:
+    """List the first picture of each preview of a stage, in their order."""
+    return sorted((run_dir / "previews").glob(f"*-{stage}-{'[0-9]' * 8}-0.png"))
+
+
+def _page(first: Path) -> npt.NDArray[np.uint8]:
+    """Return all pictures of a preview ``(y, x)``, in rows, given its first: ``...-0.png``."""
+    paths = [first]
+    while first.stem.endswith("-0"):
+        after = first.with_name(f"{first.stem[:-1]}{len(paths)}.png")
+        if not after.exists():
+            break
+        paths.append(after)
+    pictures = [np.asarray(Image.open(path)) for path in paths]
+    alike = [picture for picture in pictures if picture.shape == pictures[0].shape]
+    rows = [np.hstack(alike[place : place + _A_ROW]) for place in range(0, len(alike), _A_ROW)]
+    width = rows[0].shape[1]
+    return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]))) for row in rows])
 
 
 def _size(grid: Array, volume: Volume) -> tuple[int, int]:

@@ -81,7 +81,7 @@ def write_movie(
 def montage(stack: Array) -> Array:
     """Lay the panels of ``(..., panel, y, x)`` side by side in a grid, as square as can be."""
     *lead, panels, height, width = stack.shape
-    columns = math.ceil(math.sqrt(panels * height / width))
+    columns = min(panels, math.ceil(math.sqrt(panels * height / width)))
     rows = math.ceil(panels / columns)
     cell = (height + _GAP, width + _GAP)
     grid = np.zeros((*lead, rows * cell[0], columns * cell[1]), stack.dtype)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_mrgen.engine.album import bind, keep, picture
+from napari_mrgen.engine.album import bind, film, keep, picture
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.fit import fit
 from napari_mrgen.volume import Volume
@@ -82,3 +82,22 @@ def test_a_run_leaves_pictures_a_movie_and_curves(tmp_path: Path) -> None:
         with Image.open(tmp_path / "run" / "movies" / f"{stage}_training.gif") as movie:
             assert movie.n_frames == 3
         assert (tmp_path / "run" / "figures" / f"{stage}_curves.png").stat().st_size > 1000
+
+
+def test_a_movie_has_all_volumes_of_a_preview_in_each_frame(tmp_path: Path) -> None:
+    for step in range(2):
+        for number in range(5):
+            keep(volume("zyx", 1, 20, 30), tmp_path / f"0-stage-{step:08d}-{number}.png")
+    movie = film(sorted(tmp_path.glob("*-0.png")))
+    assert movie is not None
+    assert movie.array.shape == (2, 1, 2 * 20, 4 * 30)
+
+
+def test_a_family_may_tell_the_window_of_its_pictures() -> None:
+    array = np.full((1, 4, 4), 0.5, np.float32)
+    shown = picture(Volume(array, "zyx", np.eye(4), covariates={"window": (0.0, 1.0)}))
+    assert (shown == 127).all()
+
+
+def test_a_high_picture_has_no_empty_place_beside_it() -> None:
+    assert picture(volume("zyx", 1, 40, 20)).shape == (40, 20)
