@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from napari_mrgen.metrics.scoreboard import Scoreboard
@@ -68,6 +68,11 @@ class Previewed(Event):
     step: int
     paths: tuple[str, ...]
     """Relative to the run folder."""
+    names: tuple[str, ...] = ()
+    """What each volume shows."""
+    windows: tuple[Sequence[float] | None, ...] = ()
+    """Intensities shown as black and as white, None where they follow the values; on both sides of
+    0 those of a difference."""
 
 
 @dataclass(frozen=True)

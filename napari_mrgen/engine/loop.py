@@ -122,7 +122,7 @@ def _look(job: Job, trainee: Trainee) -> Iterator[Event]:
     draws = Draws((*job.draws(stage.name).key, "preview"))
     with torch.no_grad():
         volumes = stage.task.preview(trainee.average.networks, draws)
-    paths = []
+    paths: list[str] = []
     for number, volume in enumerate(volumes):
         path = job.run_dir / "previews" / f"{trainee.index}-{stage.name}-{step:08d}-{number}.nii"
         nifti.write(volume, path)
@@ -130,7 +130,9 @@ def _look(job: Job, trainee: Trainee) -> Iterator[Event]:
         paths.append(str(path.relative_to(job.run_dir)))
     if paths:
         _thin_out(job.run_dir / "previews", len(paths) * _PREVIEWS_KEPT)
-        yield events.Previewed(stage.name, step, tuple(paths))
+        names = tuple(volume.name for volume in volumes)
+        windows = tuple(volume.covariates.get("window") for volume in volumes)
+        yield events.Previewed(stage.name, step, tuple(paths), names, windows)
 
 
 def _thin_out(folder: Path, kept: int) -> None:

@@ -141,7 +141,11 @@ def _parsed(name: str, value: Any) -> Any:
         return parse_scoreboard(value)
     if isinstance(value, dict):  # Figures: JSON has no word for "not a number" but null.
         return {key: math.nan if number is None else number for key, number in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+    return _frozen(value)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,7 +162,13 @@ def watch(run_dir: Path, follow: bool = True) -> Iterator[Event]:
 
 
 def read_preview(run_dir: Path, event: events.Previewed) -> list[Volume]:
-    return [nifti.read(run_dir / path) for path in event.paths]
+    volumes = [nifti.read(run_dir / path) for path in event.paths]
+    if not len(volumes) == len(event.names) == len(event.windows):  # a run of an earlier version
+        return volumes
+    return [
+        replace(volume, name=name, covariates={"window": window} if window else {})
+        for volume, name, window in zip(volumes, event.names, event.windows, strict=True)
+    ]
 
 
 def fingerprint(path: Path) -> str:

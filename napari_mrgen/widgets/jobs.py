@@ -127,6 +127,22 @@ def look_at_data(
         yield item
 
 
+def last_preview(run_dir: Path) -> Iterator[Preview]:
+    """Yield the newest preview of a run that is kept; nothing where there is none."""
+    from napari_mrgen.engine.runs import Run
+
+    shown = [event for event in Run(run_dir).history if isinstance(event, events.Previewed)]
+    if shown and all((run_dir / path).exists() for path in shown[-1].paths):
+        yield _read_preview(run_dir, shown[-1])
+
+
+def replayed(run_dir: Path) -> Iterator[Volume]:
+    """Yield the previews of a run as a movie."""
+    from napari_mrgen.app.replay import replay
+
+    yield replay(run_dir)
+
+
 def generated(
     model: Path,
     sources: Mapping[str, Path | Volume],

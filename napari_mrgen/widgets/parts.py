@@ -93,6 +93,13 @@ def button(text: str, on_click: Callable[[], object], tip: str = "", name: str =
     return made
 
 
+def switch(text: str, on_clicked: Callable[[bool], object], tip: str) -> QPushButton:
+    """Make a button that stays down until it is pressed again; only a press calls."""
+    made = button(text, lambda: on_clicked(made.isChecked()), tip)
+    made.setCheckable(True)
+    return made
+
+
 def menu_button(text: str, tip: str, actions: Mapping[str, Callable[[], object]]) -> QToolButton:
     """Make a button that opens a menu."""
     made = QToolButton()

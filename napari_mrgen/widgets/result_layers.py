@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
 
@@ -77,46 +76,3 @@ class Montage:
             layer.visible = True
         self._layer = None
         self._viewer.reset_view()
-
-
-class PreviewLayers:
-    """Layers that a run updates in place; one that the user removed does not come back."""
-
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
-        self._layers: dict[str, Layer] = {}
-
-    def show(self, volumes: tuple[Volume, ...]) -> None:
-        for number, volume in enumerate(volumes, start=1):
-            name = "Preview" if number == 1 else f"Preview {number}"
-            layer = self._layers.get(name)
-            if layer is None:
-                self._layers[name] = self._add(volume, name)
-            elif layer in self._viewer.layers:
-                self._update(layer, volume)
-
-    def forget(self) -> None:
-        """Let the next run make layers of its own; take this run's away."""
-        for layer in self._layers.values():
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
-        self._layers = {}
-
-    def _add(self, volume: Volume, name: str) -> Layer:
-        layer = add_volume(self._viewer, volume, name=name, is_transient=True)
-        go_to(self._viewer, layer)
-        return layer
-
-    def _update(self, layer: Layer, volume: Volume) -> None:
-        """Exchange the data; another shape, such as a later stage's, is placed anew as well."""
-        data, properties, _ = to_layer(in_pace(self._viewer, volume))
-        if data.ndim != layer.ndim:
-            name = layer.name
-            self._viewer.layers.remove(layer)
-            self._layers[name] = self._add(volume, name)
-            return
-        layer.data = data
-        for place in ("scale", "translate"):
-            # Setting what is set already would still make napari slice and draw it again.
-            if not np.array_equal(getattr(layer, place), properties[place]):
-                setattr(layer, place, properties[place])

@@ -9,7 +9,7 @@ from napari_mrgen.engine import events
 from napari_mrgen.engine.events import Event
 from napari_mrgen.metrics.scoreboard import Scoreboard
 from napari_mrgen.widgets.loss_plot import LossPlot
-from napari_mrgen.widgets.parts import Note, button, group, scrolled
+from napari_mrgen.widgets.parts import Note, button, group, row, scrolled, switch
 from napari_mrgen.widgets.session import Phase, RunState
 from napari_mrgen.widgets.tables import ScoreTable
 
@@ -22,6 +22,9 @@ class RunView(QWidget):
     open_run_requested = Signal()
     open_folder_requested = Signal()
     tensorboard_requested = Signal()
+    replay_requested = Signal()
+    in_3d_requested = Signal(bool)
+    side_by_side_requested = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +41,12 @@ class RunView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(
-            scrolled(group("Progress", self._device, self.plot), self._results, self._run_group())
+            scrolled(
+                group("Progress", self._device, self.plot),
+                self._preview_group(),
+                self._results,
+                self._run_group(),
+            )
         )
         self.show_state(RunState())
 
@@ -62,9 +70,26 @@ class RunView(QWidget):
             one.setEnabled(state.run_dir is not None and state.phase is not Phase.STARTING)
         self._open_run.setEnabled(not state.is_busy)
 
+    def show_view(self, in_3d: bool, side_by_side: bool) -> None:
+        """Show how the previews are seen; that asks for nothing."""
+        self._in_3d.setChecked(in_3d)
+        self._side_by_side.setChecked(side_by_side)
+
     def clear(self) -> None:
         """Begin an empty page for another run."""
         self.plot.clear()
+
+    def _preview_group(self) -> QGroupBox:
+        self._in_3d = switch(
+            "3-D", self.in_3d_requested.emit, "Draw the previews in depth, or in slices again"
+        )
+        self._side_by_side = switch(
+            "Side by side", self.side_by_side_requested.emit,
+            "Show all previews beside one another, or as before",
+        )  # fmt: skip
+        replay = button("Replay", self.replay_requested.emit, "Play the previews so far as a movie")
+        self._replay = replay
+        return group("Preview", row(self._in_3d, self._side_by_side, replay))
 
     def _results_group(self) -> QGroupBox:
         hint = Note(
@@ -83,7 +108,7 @@ class RunView(QWidget):
             "Open an earlier run…", self.open_run_requested.emit,
             "See it here, resume it, or generate with it", name="open_run",
         )  # fmt: skip
-        self._run_buttons = (open_folder, tensorboard)
+        self._run_buttons = (open_folder, tensorboard, self._replay)
         grid = QGridLayout()
         grid.addWidget(open_folder, 0, 0)
         grid.addWidget(tensorboard, 0, 1)

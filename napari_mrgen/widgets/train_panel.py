@@ -19,6 +19,7 @@ from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.family import DataLook, Plan, Survey
 from napari_mrgen.engine.runs import Run
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.volume import Volume
 from napari_mrgen.widgets import jobs, remember
 from napari_mrgen.widgets.action_bar import ActionBar
 from napari_mrgen.widgets.activity import Activity
@@ -27,13 +28,15 @@ from napari_mrgen.widgets.generate_panel import GeneratePanel
 from napari_mrgen.widgets.looker import Looker
 from napari_mrgen.widgets.parts import Panel
 from napari_mrgen.widgets.planner import Planner
-from napari_mrgen.widgets.result_layers import Montage, PreviewLayers
+from napari_mrgen.widgets.preview_layers import PreviewLayers
+from napari_mrgen.widgets.result_layers import Montage
 from napari_mrgen.widgets.run_view import RunView
 from napari_mrgen.widgets.session import RunState, Session
 from napari_mrgen.widgets.setup_view import SetupView
 from napari_mrgen.widgets.tables import ModelDialog, ScoreDialog, SurveyDialog
 from napari_mrgen.widgets.tensorboard import TensorBoard
 from napari_mrgen.widgets.wording import diagnostics
+from napari_mrgen.widgets.worker import run_in_thread
 
 _closed_while_busy: set[TrainPanel] = set()
 """Panels that were taken out of the window and live on until their run is saved."""
@@ -102,6 +105,10 @@ class TrainPanel(Panel):
         run.open_run_requested.connect(self._on_open_run)
         run.open_folder_requested.connect(self._on_open_folder)
         run.tensorboard_requested.connect(self._on_tensorboard)
+        run.replay_requested.connect(self._on_replay)
+        run.in_3d_requested.connect(lambda on: self._previews.show_in_3d(on=on))
+        run.side_by_side_requested.connect(self._on_side_by_side)
+        self._viewer.dims.events.ndisplay.connect(self._show_preview_view)
         self._tensorboard.opened.connect(lambda at: show_info(f"TensorBoard is shown at {at}"))
         self._tensorboard.failed.connect(lambda said: show_error(f"TensorBoard: {said}"))
         bar.train_requested.connect(self.train)
@@ -151,8 +158,13 @@ class TrainPanel(Panel):
         self.run.clear()
         for event in history:
             self.run.follow(event)
+        run_in_thread(lambda: jobs.last_preview(run_dir), self._on_last_preview, self._on_read)
         if run.status == "running":
             self._complain("Another process is training this run; open it again to see how it is.")
+
+    def _on_last_preview(self, preview: jobs.Preview) -> None:
+        if not self._guard.is_waiting:
+            self._previews.show(preview.volumes)
 
     def _on_resume(self) -> None:
         self.session.resume(self.setup.device.device())
@@ -232,6 +244,30 @@ class TrainPanel(Panel):
             show_info("Starting TensorBoard; the web browser shows it in a few seconds…")
             self._tensorboard.open(self.session.state.run_dir / "tensorboard")
 
+    def _on_side_by_side(self, on: bool) -> None:
+        self._previews.show_side_by_side(on=on)
+        self._show_preview_view()
+
+    def _show_preview_view(self, _event: Any = None) -> None:
+        """Let the buttons follow the view: napari has a button for 3-D too."""
+        self.run.show_view(self._previews.is_in_3d, self._previews.is_side_by_side)
+
+    def _on_replay(self) -> None:
+        if (run_dir := self.session.state.run_dir) is not None:
+            run_in_thread(lambda: jobs.replayed(run_dir), self._show_movie, self._on_read)
+
+    def _show_movie(self, movie: Volume) -> None:
+        self._previews.show_side_by_side(on=False)
+        if self._previews.is_in_3d:
+            self._previews.show_in_3d(on=False)
+        self._show_preview_view()
+        self._montage.show(movie)
+        show_info("Each frame of the new layer is a preview: press play beside the slider.")
+
+    def _on_read(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._complain(jobs.failed(error).message)
+
     def _on_diagnostics(self) -> None:
         text = diagnostics(self.session.state, self.setup.config(), self.setup.device.describe())
         QApplication.clipboard().setText(text)
@@ -265,6 +301,7 @@ class TrainPanel(Panel):
         self._looker.stop()
         self.run.clear()
         self._previews.forget()
+        self._show_preview_view()
         self._montage.remove()
         self.tabs.setCurrentWidget(self.run)
 

@@ -8,18 +8,30 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine import events
 from napari_mrgen.engine.lock import living_trainer, locked
-from napari_mrgen.engine.records import Journal
-from napari_mrgen.engine.runs import Choices, Run, create, fingerprint, watch, write_json
+from napari_mrgen.engine.records import Journal, parse_event, write_event
+from napari_mrgen.engine.runs import (
+    Choices,
+    Run,
+    create,
+    fingerprint,
+    read_preview,
+    watch,
+    write_json,
+)
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
+from napari_mrgen.volume import Volume
 from tests.engine import toy
 
 STARTED = events.Started("run", "toy", "CPU", ("first",))
@@ -173,3 +185,17 @@ def test_a_fingerprint_follows_the_content(tmp_path: Path, size: int) -> None:
     assert fingerprint(path) != before
     path.unlink()
     assert fingerprint(path) == ""
+
+
+def test_a_preview_is_read_with_what_it_shows_and_its_window(tmp_path: Path) -> None:
+    volume = Volume(np.zeros((2, 3, 4), np.float32), "zyx", np.eye(4))
+    nifti.write(volume, tmp_path / "0-stage-00000001-0.nii")
+    event = events.Previewed("stage", 1, ("0-stage-00000001-0.nii",), ("real T1w",), ((0, 1),))
+    written = parse_event(json.loads(json.dumps(write_event(event))))
+    assert written == event
+    assert isinstance(written, events.Previewed)
+    (read,) = read_preview(tmp_path, written)
+    assert read.name == "real T1w"
+    assert read.covariates["window"] == (0, 1)
+    (older,) = read_preview(tmp_path, replace(event, names=(), windows=()))
+    assert older.name == "0-stage-00000001-0"

@@ -20,6 +20,7 @@ from napari_mrgen.engine.runs import Run
 from napari_mrgen.widgets.generate_panel import GeneratePanel
 from napari_mrgen.widgets.loss_plot import LOSSES
 from napari_mrgen.widgets.session import Phase
+from napari_mrgen.widgets.tables import SurveyDialog
 from napari_mrgen.widgets.train_panel import TrainPanel
 
 pytestmark = [pytest.mark.window, pytest.mark.timeout(600)]
@@ -64,7 +65,7 @@ def placed_like(layer: Layer, source: Layer) -> None:
 
 
 def starts_from_a_scan(family: Family) -> bool:
-    return any(not wanted.optional for wanted in family.generate_inputs)
+    return any(not one.optional or one.role == "t1" for one in family.generate_inputs)
 
 
 def placed_by(family: Family, panel: TrainPanel) -> Callable[[Layer, Layer], None]:
@@ -90,6 +91,7 @@ def test_from_sample_to_saved_file(
     look_at_the_data(window, panel, qtbot, click)
     look_at_the_model(panel, qtbot, click)
     train_with_interruptions(window, panel, qtbot, click)
+    see_the_previews(window, panel, qtbot, click)
     click(panel, "generate_with_this_model")
     made = generate(window, panel, qtbot, click)
     placed_by(family, panel)(made, source)
@@ -102,6 +104,9 @@ def look_at_the_data(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click)
     click(panel, "look_at_the_data")
     qtbot.waitUntil(lambda: len(window.layers) > len(before), timeout=PATIENCE_MS)
     assert not any(layer.visible for layer in before)
+    for dialog in panel.findChildren(SurveyDialog):
+        dialog.close()
+    qtbot.waitUntil(lambda: not panel.findChildren(QDialog))
 
 
 def look_at_the_model(panel: TrainPanel, qtbot: QtBot, click: Click) -> None:
@@ -129,8 +134,29 @@ def train_with_interruptions(window: Any, panel: TrainPanel, qtbot: QtBot, click
     wait_for(qtbot, panel, Phase.FINISHED)
     assert Run(run_dir).status == "finished"
     assert any(curve.x for curve in panel.run.plot.curves[LOSSES].values())
-    placed_by(panel.setup.family, panel)(window.layers["Preview"], window.layers[0])
+    preview = next(layer for layer in window.layers if layer.name.startswith("Preview"))
+    placed_by(panel.setup.family, panel)(preview, window.layers[0])
     assert window.layers[0].visible
+
+
+def see_the_previews(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> None:
+    """See them in depth, side by side and as a movie, and everything as before after that."""
+    before = [layer.visible for layer in window.layers]
+    for shown in (3, 2):
+        click(panel, "3-d")
+        assert window.dims.ndisplay == shown
+    window.dims.ndisplay = 3  # as napari's own button does
+    assert panel.findChild(QPushButton, "3-d").isChecked()
+    click(panel, "3-d")
+    for is_on in (True, False):
+        click(panel, "side_by_side")
+        assert window.canvas.grid.enabled is is_on
+    assert [layer.visible for layer in window.layers] == before
+    click(panel, "replay")
+    qtbot.waitUntil(lambda: len(window.layers) > len(before), timeout=PATIENCE_MS)
+    movie = window.layers[-1]
+    assert movie.axis_labels[0] == "t"
+    assert len(movie.data) > 1
 
 
 def generate(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> Layer:
@@ -139,6 +165,8 @@ def generate(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> Laye
     assert generating.form is not None
     if "frames" in type(generating.form.config()).model_fields:
         generating.form.editor("frames").set_value(FRAMES)
+    if "t1" in generating.inputs.pickers:
+        generating.inputs.pickers["t1"].choose_layer(window.layers[0])
     if not starts_from_a_scan(panel.setup.family):
         generating.form.editor("samples").set_value(SAMPLES)
     with qtbot.waitSignal(generating.generated, timeout=PATIENCE_MS) as caught:

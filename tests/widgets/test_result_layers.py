@@ -9,7 +9,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_mrgen.volume import Volume
-from napari_mrgen.widgets.result_layers import Montage, PreviewLayers, add_volume, go_to
+from napari_mrgen.widgets.result_layers import Montage, add_volume, go_to
 
 AFFINE = np.diag([8.0, 1.5, 1.25, 1.0])[:, [2, 1, 0, 3]]
 
@@ -31,35 +31,6 @@ def test_geometry_units_and_names_are_set(viewer: ViewerModel) -> None:
     np.testing.assert_allclose(layer.scale[1:], volume(1).spacing)
 
 
-def test_a_preview_is_updated_in_place(viewer: ViewerModel) -> None:
-    previews = PreviewLayers(viewer)
-    previews.show((volume(1),))
-    (layer,) = viewer.layers
-    layer.contrast_limits = (0, 3)
-    previews.show((volume(2, frames=5),))
-    assert list(viewer.layers) == [layer]
-    assert layer.data.shape[0] == 5
-    assert (layer.data == 2).all()
-    assert tuple(layer.contrast_limits) == (0, 3)
-
-
-def test_a_preview_that_was_removed_stays_away(viewer: ViewerModel) -> None:
-    previews = PreviewLayers(viewer)
-    previews.show((volume(1), volume(2)))
-    viewer.layers.remove(viewer.layers["Preview"])
-    previews.show((volume(3), volume(4)))
-    assert [layer.name for layer in viewer.layers] == ["Preview 2"]
-
-
-def test_the_next_run_makes_layers_of_its_own(viewer: ViewerModel) -> None:
-    previews = PreviewLayers(viewer)
-    previews.show((volume(1),))
-    previews.forget()
-    assert not viewer.layers
-    previews.show((volume(1),))
-    assert len(viewer.layers) == 1
-
-
 def test_a_montage_hides_the_others_while_it_is_there(viewer: ViewerModel) -> None:
     shown, hidden = add_volume(viewer, volume(1)), add_volume(viewer, volume(2))
     hidden.visible = False
@@ -70,18 +41,6 @@ def test_a_montage_hides_the_others_while_it_is_there(viewer: ViewerModel) -> No
     montage.remove()
     assert [shown.visible, hidden.visible] == [True, False]
     assert list(viewer.layers) == [shown, hidden]
-
-
-@pytest.mark.parametrize(("times", "step"), [((0.5, 0.6, 0.7), 0.1), (None, 1.0)])
-def test_a_preview_keeps_pace_with_the_cine(
-    viewer: ViewerModel, times: tuple[float, ...] | None, step: float
-) -> None:
-    source = add_volume(viewer, replace(volume(1), times=times))
-    PreviewLayers(viewer).show((volume(2),))
-    preview = viewer.layers["Preview"]
-    assert preview.scale[0] == pytest.approx(step)
-    assert preview.translate[0] == pytest.approx(source.translate[0])
-    assert preview.units == source.units
 
 
 def test_the_sliders_go_to_a_layer_that_would_not_be_seen(viewer: ViewerModel) -> None:

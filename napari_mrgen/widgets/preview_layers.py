@@ -1,0 +1,133 @@
+"""Preview layers: what a run shows of itself, in slices, side by side, or in 3-D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+from napari.utils import Colormap
+
+from napari_mrgen.io.layers import to_layer
+from napari_mrgen.volume import Volume
+from napari_mrgen.widgets.result_layers import add_volume, go_to, in_pace
+
+FROM_THE_FRONT, HEAD_UP = (0.3, 1.0, 0.5), (-1.0, 0.0, 0.0)
+"""Where a camera looks and which way is up, along ``z y x`` of the window: down, back, left."""
+DEPTHS = ("attenuated_mip", "mip")
+"""How a volume is drawn in 3-D: nearer voxels before farther ones; differences without that."""
+DIFFERENCE = Colormap(
+    [(0.3, 0.65, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0), (1.0, 0.6, 0.2, 1.0)], name="difference"
+)
+"""Too dark is blue, too bright is orange, and nothing is black."""
+
+
+class PreviewLayers:
+    """Layers that a run updates in place; one that the user removed does not come back.
+
+    Of several only the first is visible, until they are asked for side by side. They keep the
+    intensity window that the family asks for, so that they compare; differences have colours.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._layers: dict[str, Layer] = {}
+        self._seen: list[Layer] | None = None
+        """What was visible before the previews stood side by side."""
+
+    @property
+    def is_in_3d(self) -> bool:
+        return bool(self._viewer.dims.ndisplay == 3)
+
+    @property
+    def is_side_by_side(self) -> bool:
+        return self._seen is not None
+
+    def show(self, volumes: tuple[Volume, ...]) -> None:
+        named = dict(zip(_names(volumes), volumes, strict=True))
+        for number, (name, volume) in enumerate(named.items()):
+            layer = self._layers.get(name)
+            if layer is None:
+                added = self._layers[name] = self._add(volume, name)
+                added.visible = number == 0 or self.is_side_by_side
+            elif layer in self._viewer.layers:
+                self._update(layer, volume)
+
+    def forget(self) -> None:
+        """Let the next run make layers of its own; take this run's away."""
+        self.show_side_by_side(on=False)
+        for layer in self._here():
+            self._viewer.layers.remove(layer)
+        self._layers = {}
+
+    def show_in_3d(self, *, on: bool) -> None:
+        """Draw volumes in depth, upright and from the front; or go back to slices."""
+        for layer in self._here():
+            if isinstance(layer, Image):
+                layer.rendering = DEPTHS[layer.colormap.name == DIFFERENCE.name]
+        self._viewer.dims.ndisplay = 3 if on else 2
+        self._viewer.reset_view()
+        if on:
+            self._viewer.scene.camera.set_view_direction(FROM_THE_FRONT, HEAD_UP)
+
+    def show_side_by_side(self, *, on: bool) -> None:
+        """Show all previews and nothing else, each in a field of its own; or as it was before.
+
+        Before the first preview there is nothing to show so.
+        """
+        previews = self._here()
+        if on is self.is_side_by_side or (on and not previews):
+            return
+        before, self._seen = self._seen or [], None
+        if on:
+            self._seen = [layer for layer in self._viewer.layers if layer.visible]
+        for layer in self._viewer.layers:
+            if on or layer in before or layer in previews:
+                layer.visible = layer in (previews if on else before)
+        self._viewer.canvas.grid.enabled = on
+        self._viewer.reset_view(reset_camera_angle=False)
+
+    def _here(self) -> list[Layer]:
+        return [layer for layer in self._layers.values() if layer in self._viewer.layers]
+
+    def _add(self, volume: Volume, name: str) -> Layer:
+        layer = add_volume(self._viewer, volume, name=name, is_transient=True)
+        _look(layer, volume)
+        go_to(self._viewer, layer)
+        return layer
+
+    def _update(self, layer: Layer, volume: Volume) -> None:
+        """Exchange the data; another shape, such as a later stage's, is placed anew as well."""
+        data, properties, _ = to_layer(in_pace(self._viewer, volume))
+        if data.ndim != layer.ndim:
+            name = layer.name
+            self._viewer.layers.remove(layer)
+            self._layers[name] = self._add(volume, name)
+            return
+        layer.data = data
+        for place in ("scale", "translate"):
+            # Setting what is set already would still make napari slice and draw it again.
+            if not np.array_equal(getattr(layer, place), properties[place]):
+                setattr(layer, place, properties[place])
+
+
+def _names(volumes: Sequence[Volume]) -> list[str]:
+    """Name one layer each: the only one "Preview", of several each by what it shows."""
+    if len(volumes) == 1:
+        return ["Preview"]
+    names: list[str] = []
+    for number, volume in enumerate(volumes, start=1):
+        name = f"Preview: {volume.name}" if volume.name else f"Preview {number}"
+        names.append(f"{name} {number}" if name in names else name)
+    return names
+
+
+def _look(layer: Layer, volume: Volume) -> None:
+    """Give a preview the window of intensities that it asks for; one around 0 is a difference's."""
+    window = volume.covariates.get("window")
+    if window is None or not isinstance(layer, Image):
+        return
+    layer.contrast_limits = window
+    if window[0] < 0 < window[1]:
+        layer.colormap = DIFFERENCE
