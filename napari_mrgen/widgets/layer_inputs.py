@@ -16,6 +16,7 @@ from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.layers import KEY, LayerData, from_layer
 from napari_mrgen.io.masks import mask_of_shapes, mask_on_grid
+from napari_mrgen.io.names import contrast_of
 from napari_mrgen.volume import Volume
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.parts import menu_button, row
@@ -23,6 +24,9 @@ from napari_mrgen.widgets.session import Sources
 
 TRANSIENT = "napari_mrgen_transient"
 """Metadata key of layers that only show something, such as previews: never an input."""
+
+CONTRASTS = ("t1", "t2")
+"""Roles that ask for scans of one contrast."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,11 @@ class InputPicker(QWidget):
         self.wanted, self._layers = wanted, layers
         self._paths: list[Path] = []
         self._choices: list[Choice] = []
+        self._is_chosen = False
+        """By the user; until then a layer is chosen whose name says the wanted contrast."""
         self._box = combo(f"input_{wanted.role}", wanted.help)
         self._box.currentIndexChanged.connect(lambda _index: self.changed.emit())
+        self._box.activated.connect(lambda _index: self._choose())
         title = QLabel(f"{wanted.title} (optional)" if wanted.optional else wanted.title)
         title.setToolTip(wanted.help)
         disk = menu_button(
@@ -89,15 +96,19 @@ class InputPicker(QWidget):
         """Put a file or folder on the list and choose it."""
         if path not in self._paths:
             self._paths.append(path)
-        self._fill(Choice(path=path))
+        self._choose(Choice(path=path))
 
     def choose_layer(self, layer: Layer) -> None:
-        self._fill(Choice(layers=(layer,)))
+        self._choose(Choice(layers=(layer,)))
 
     def choose_all(self) -> None:
         """Choose all fitting layers, where several may be."""
         together = [choice for choice in self._choices if len(choice.layers) > 1]
-        self._fill(together[0] if together else None)
+        self._choose(together[0] if together else None)
+
+    def _choose(self, wish: Choice | None = None) -> None:
+        self._is_chosen = True
+        self._fill(wish)
 
     def forget_layers(self) -> None:
         """Stop watching the viewer."""
@@ -115,11 +126,13 @@ class InputPicker(QWidget):
     def _fill(self, wish: Choice | None = None) -> None:
         """List what there is now, keeping the choice where it is still there."""
         before = self._choice()
-        wish = wish or before
         fitting = tuple(layer for layer in reversed(self._layers) if fits(layer, self.wanted))
+        alike = tuple(layer for layer in fitting if not _says_another(layer, self.wanted))
+        if wish is None:
+            wish = before if self._is_chosen else self._named(alike) or before
         self._choices = [Choice(layers=(layer,)) for layer in fitting]
-        if self.wanted.many and len(fitting) > 1:
-            self._choices.append(Choice(layers=fitting))
+        if self.wanted.many and len(alike) > 1:
+            self._choices.append(Choice(layers=alike))
         self._choices += [Choice(path=path) for path in self._paths]
         if self.wanted.optional:
             self._choices.insert(0, Choice())
@@ -132,6 +145,13 @@ class InputPicker(QWidget):
         self._box.blockSignals(False)
         if self._choice() != before:
             self.changed.emit()
+
+    def _named(self, alike: tuple[Layer, ...]) -> Choice | None:
+        """Choose for a training what says by name that it has the wanted contrast."""
+        named = tuple(layer for layer in alike if _contrast(layer) == self.wanted.role)
+        if not named or not self.wanted.many:
+            return None
+        return Choice(layers=alike if named == alike else named[:1])
 
     def _text(self, choice: Choice) -> str:
         if choice.path is not None:
@@ -214,6 +234,15 @@ def fits(layer: Layer, wanted: Input) -> bool:
     if names.startswith("n") and wanted.many and _is_set_of_cases(layer):
         names = names.removeprefix("n")
     return names in wanted.axes
+
+
+def _contrast(layer: Layer) -> str:
+    return contrast_of(Path(layer.name))
+
+
+def _says_another(layer: Layer, wanted: Input) -> bool:
+    """Whether an input asks for a contrast, and the layer's name says another."""
+    return wanted.role in CONTRASTS and _contrast(layer) not in ("", wanted.role)
 
 
 def _is_set_of_cases(layer: Layer) -> bool:

@@ -19,6 +19,7 @@ from napari_mrgen.widgets.layer_inputs import TRANSIENT, InputPicker, InputPicke
 
 CINE = Input("cine", "Cine series", ("tzyx",), many=True)
 SLICE = Input("slice", "Slice", ("zyx",), optional=True)
+T1 = Input("t1", "T1w", ("zyx",), optional=True, many=True)
 MASK = Input("mask", "Part to complete", ("zyx",), optional=True, kind="labels")
 SHAPE = (3, 2, 8, 8)
 SQUARE = [[1.0, 1.5, 1.5], [1, 1.5, 5.5], [1, 5.5, 5.5], [1, 5.5, 1.5]]
@@ -154,3 +155,23 @@ def test_a_set_of_cases_is_an_input_and_drawn_samples_are_not() -> None:
     assert fits(Layer.create(*to_layer(cases)), slices)
     assert not fits(Layer.create(*to_layer(stack)), slices)
     assert not fits(Layer.create(*to_layer(cases)), SLICE)
+
+
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_for_a_training_a_layer_is_chosen_by_the_contrast_in_its_name(
+    qtbot: QtBot, layers: LayerList, comes_first: bool
+) -> None:
+    scans = [Image(np.zeros((4, 8, 8)), name=f"head {name}") for name in ("T1w", "T2w", "FLAIR")]
+    if comes_first:
+        layers.extend(scans)
+    t1, t2 = (picker(qtbot, replace(T1, role=role), layers) for role in ("t1", "t2"))
+    if not comes_first:
+        layers.extend(scans)
+    assert [volume.name for made in (t1, t2) for volume in made.sources()] == [
+        "head T1w", "head T2w",
+    ]  # fmt: skip
+    layers.append(Image(np.zeros((4, 8, 8)), name="another T1w"))
+    t1.choose_layer(scans[2])
+    layers.append(Image(np.zeros((4, 8, 8)), name="third T1w"))
+    (chosen,) = t1.sources()
+    assert chosen.name == "head FLAIR"
