@@ -110,7 +110,8 @@ class SurveyDialog(QDialog):
         layout.addWidget(summary)
         layout.addWidget(self.table)
         self.resize(1180, 340)
-        self.table.resizeRowsToContents()  # the last column is as wide as it will be by now
+        header = self.table.horizontalHeader()
+        header.sectionResized.connect(lambda *_sizes: self.table.resizeRowsToContents())
 
 
 def describe(plan: Plan) -> str:

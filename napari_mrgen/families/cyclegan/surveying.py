@@ -21,7 +21,7 @@ _DONE: dict[Relation, str] = {
 }
 _NOT_ALIGNED = {
     "refuse": "Refused: no training starts with it.",
-    "register": "The T2w is moved onto the T1w (registered, rigidly) before the training.",
+    "register": "The T2w is registered to the T1w (rigidly) before training.",
     "unpaired": "Both are used, but not as a pair.",
 }
 _MISSING = "–"
