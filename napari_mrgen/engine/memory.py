@@ -1,7 +1,7 @@
-"""What a training step will cost, found without computing it.
+"""What a training step or a call of a network will cost, found without computing it.
 
-A step runs on fake tensors, which have a shape but no values: every operation's work is counted,
-and every tensor's life, so the peak is that of the real step.
+It runs on fake tensors, which have a shape but no values: every operation's work is counted, and
+every tensor's life, so the peak is that of the real thing.
 """
 
 from __future__ import annotations
@@ -72,6 +72,28 @@ def measure_step(
         memory_bytes=ledger.peak + _BESIDE,
         layers=tuple(rows.values()),
     )
+
+
+def measure_call(
+    function: Callable[[Tensor], Any],
+    shape: tuple[int, ...],
+    device: torch.device | str = "cpu",
+) -> int:
+    """Return the bytes at the peak of a call without gradients: input and output, but no weights.
+
+    What is made of weights counts, such as their casts to bfloat16.
+
+    Parameters
+    ----------
+    function
+        Such as a network on ``device``. It gets a tensor without values, and must not read one.
+    shape
+        Of the float32 tensor that it gets.
+    """
+    ledger = Ledger()
+    with FakeTensorMode(allow_non_fake_inputs=True), ledger, torch.no_grad():
+        function(torch.zeros(shape, device=device))
+    return ledger.peak
 
 
 @contextmanager

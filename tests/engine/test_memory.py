@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mrgen.engine.device import Precision
-from napari_mrgen.engine.memory import Cost, measure_step
+from napari_mrgen.engine.memory import Cost, measure_call, measure_step
 from napari_mrgen.engine.task import Batch, Draws, Task
 from tests.engine import toy
 
@@ -93,3 +93,29 @@ def test_a_penalty_on_gradients() -> None:
 
 def test_what_does_not_fit_the_machine_is_measured_all_the_same() -> None:
     assert measure(1024, width=256).memory_bytes > 1 << 42
+
+
+MAP = 4 * 8 * 16**3
+"""Bytes of 8 channels of a volume of 16."""
+
+
+def test_a_call_needs_what_it_takes_and_what_it_gives() -> None:
+    assert measure_call(torch.exp, (1, 8, 16, 16, 16)) == 2 * MAP
+    assert measure_call(lambda image: image, (1, 8, 16, 16, 16)) == MAP
+
+
+@pytest.mark.parametrize("depth", [3, 30])
+def test_a_call_keeps_nothing_for_gradients_and_counts_no_weights(depth: int) -> None:
+    """Three at once: what was given, what a layer takes, what it makes."""
+    network = nn.Sequential(*(nn.PReLU() for _ in range(depth)))
+    with torch.inference_mode():  # As results are made.
+        assert measure_call(network, (1, 8, 16, 16, 16)) == 3 * MAP
+    heavy = nn.Conv2d(256, 256, 3, padding=1)  # 2.25 MiB of weights.
+    assert measure_call(heavy, (1, 256, 3, 3)) < 1 << 20
+
+
+def test_a_call_leaves_the_network_as_it_was() -> None:
+    network = nn.Conv3d(1, 2, 3, padding=1)
+    before = network(torch.ones(1, 1, 4, 4, 4))
+    measure_call(network, (1, 1, 64, 64, 64))
+    assert torch.equal(network(torch.ones(1, 1, 4, 4, 4)), before)
