@@ -127,20 +127,19 @@ def lay_out(network: nn.Module, precision: Precision) -> None:
     for parameter in network.parameters():
         if (layout := _LAYOUTS.get(parameter.ndim)) is not None:
             parameter.data = parameter.data.contiguous(memory_format=layout)
-    dtype = torch.bfloat16 if precision == "bf16-mixed" else None
-    network.forward = in_precision(network.forward, dtype)
+    network.forward = in_precision(network.forward, precision)
 
 
-def in_precision(forward: Callable[..., Any], dtype: torch.dtype | None) -> Callable[..., Any]:
-    """Let ``forward`` compute in ``dtype`` and return float32, in which losses are summed."""
-    if dtype is None:
+def in_precision(forward: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
+    """Let ``forward`` compute in the precision and return float32, in which losses are summed."""
+    if precision == "32-true":
         return forward
 
     @wraps(forward)
     def run(*arguments: Any, **named: Any) -> Any:
         device = next((a.device.type for a in arguments if isinstance(a, Tensor)), "cpu")
         # Per call, not around a step: autocast keeps casts of weights, which a step changes.
-        with torch.autocast(device, dtype):
+        with torch.autocast(device, torch.bfloat16):
             output = forward(*arguments, **named)
         return tree_map_only(Tensor, _to_float32, output)
 

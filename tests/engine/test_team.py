@@ -49,7 +49,7 @@ def test_a_released_network_can_be_copied() -> None:
 def test_gradients_of_gradients_pass_through() -> None:
     """As penalties of adversarial training need them."""
     network = nn.Conv2d(1, 1, 3)
-    network.forward = in_precision(network.forward, torch.bfloat16)
+    network.forward = in_precision(network.forward, "bf16-mixed")
     image = torch.ones(1, 1, 8, 8, requires_grad=True)
     (gradient,) = torch.autograd.grad(network(image).sum(), image, create_graph=True)
     gradient.square().sum().backward()
@@ -59,7 +59,7 @@ def test_gradients_of_gradients_pass_through() -> None:
 def test_weights_changed_within_a_step_are_seen() -> None:
     """Autocast keeps casts of weights for as long as it lasts: here, for one call."""
     network = nn.Conv2d(1, 1, 1, bias=False)
-    network.forward = in_precision(network.forward, torch.bfloat16)
+    network.forward = in_precision(network.forward, "bf16-mixed")
     before = network(torch.ones(1, 1, 1, 1)).item()
     with torch.no_grad():
         network.weight += 1

@@ -128,7 +128,7 @@ class CycleGanGenerateConfig(GenerateConfig):
     """Translate the result back too, and show by how much it misses the volume."""
     tile: int = setting(0, ge=0, le=1024, unit="voxels")
     """Side of the overlapping cubes in which the volume is translated, for less memory; 0
-    translates it whole where it fits."""
+    translates it whole where it fits. Cubes of less than 96 may show where they meet."""
 
 
 TINY = CycleGanConfig(
