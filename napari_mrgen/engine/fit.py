@@ -26,7 +26,7 @@ from napari_mrgen.engine.lock import locked
 from napari_mrgen.engine.records import Journal
 from napari_mrgen.engine.runs import Choices, Lookup, Run
 from napari_mrgen.engine.stages import train
-from napari_mrgen.engine.stepdown import find_smaller, step_down
+from napari_mrgen.engine.stepdown import NOTHING_HELPS, announce, find_smaller, step_down
 from napari_mrgen.engine.team import Team
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.drafts import remove_drafts
@@ -148,12 +148,10 @@ def _enduring(job: Job, work: Callable[[Job], Iterator[Event]]) -> Iterator[Even
         give_back()
         advice = find_smaller(job)
         if advice is None:
-            raise failure
-        needed = round(advice.memory_bytes / 2**20)
-        yield events.Warned(
-            f"Memory ran out: the run goes on from its last checkpoint with {advice.title}, "
-            f"which needs about {needed:,} MiB."
-        )
+            # Told here: the job has stepped down perhaps, and its settings are others by now.
+            yield replace(explain(failure, job.config, job.team.device), advice=NOTHING_HELPS)
+            return
+        yield events.Warned(announce(job, advice))
         del failure
         job = step_down(job, advice)
         work = partial(_tell, resumed=True)

@@ -17,6 +17,10 @@ from napari_mrgen.engine.team import Team
 
 _TRUSTED = 0.9
 """What needs more than this share of what has just been too much is not tried."""
+NOTHING_HELPS = (
+    "Nothing that this training could do with less memory is enough; take a smaller preset or "
+    "crop, or another device."
+)
 
 
 def find_smaller(job: Job) -> Advice | None:
@@ -28,12 +32,20 @@ def find_smaller(job: Job) -> Advice | None:
     config, precision = job.config, job.team.precision
     plan = replace(job.family.plan(config, job.inputs, precision), precision=precision)
 
-    def keeps(changed: TrainConfig) -> bool:
-        return not saved_states(job.checkpoints) or _weights(job, changed, plan) == was
+    was = _weights(job, config, plan) if _has_begun(job) else None
 
-    was = _weights(job, config, plan)
+    def keeps(changed: TrainConfig) -> bool:
+        return was is None or _weights(job, changed, plan) == was
+
     available = min(free_bytes(job.team.device), int(_TRUSTED * plan.memory_bytes))
     return next(iter(advise(job.family, config, job.inputs, plan, available, keeps)), None)
+
+
+def announce(job: Job, advice: Advice) -> str:
+    """Say what a run does when its memory has run out."""
+    goes_on = "goes on from its last checkpoint" if _has_begun(job) else "begins again"
+    needed = round(advice.memory_bytes / 2**20)
+    return f"Memory ran out: the run {goes_on} with {advice.title}, about {needed:,} MiB."
 
 
 def step_down(job: Job, advice: Advice) -> Job:
@@ -44,6 +56,10 @@ def step_down(job: Job, advice: Advice) -> Job:
     choices = replace(job.choices, precision=team.precision)
     runs.set_course(job.run_dir, choices, config)
     return replace(job, config=config, choices=choices, team=team)
+
+
+def _has_begun(job: Job) -> bool:
+    return bool(saved_states(job.checkpoints))
 
 
 def _weights(job: Job, config: TrainConfig, plan: Plan) -> dict[str, torch.Size]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from napari_mrgen.engine import events
 from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.runs import Run
+from napari_mrgen.engine.stepdown import NOTHING_HELPS
 from tests.engine import toy
 from tests.engine.conftest import Nursery
 
@@ -36,9 +37,29 @@ def test_a_smaller_batch_goes_on_from_the_last_checkpoint(nursery: Nursery, tmp_
 def test_a_run_that_nothing_helps_fails_with_an_advice(nursery: Nursery, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     assert nursery.run(run_dir, {**HUNGRY, "batch_size": 1}, memory_left=150 * MIB) == 1
-    assert "memory of CPU is full" in (tmp_path / "failure.txt").read_text()
+    failure = (tmp_path / "failure.txt").read_text()
+    assert "memory of CPU is full" in failure
+    assert NOTHING_HELPS in failure
     assert not any("Memory ran out" in event.message for event in told(run_dir, events.Warned))
     assert nursery.run(run_dir, {}) == 0
+
+
+def test_it_steps_down_as_far_as_it_goes_and_then_fails(nursery: Nursery, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    assert nursery.run(run_dir, {**HUNGRY, "greed": 400}, memory_left=300 * MIB) == 1
+    assert NOTHING_HELPS in (tmp_path / "failure.txt").read_text()
+    assert Run(run_dir).status == "failed"
+    assert len([e for e in told(run_dir, events.Warned) if "ran out" in e.message]) <= 2
+    assert nursery.run(run_dir, {}) == 0
+
+
+def test_before_its_first_checkpoint_it_begins_again(nursery: Nursery, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    late = {**HUNGRY, "save_every": 50}
+    assert nursery.run(run_dir, late, memory_left=600 * MIB) == 0
+    (said,) = (e.message for e in told(run_dir, events.Warned) if "ran out" in e.message)
+    assert "begins again with " in said
+    assert [(e.stage, e.step) for e in told(run_dir, events.StageStarted)][:2] == 2 * [("first", 0)]
 
 
 def test_what_a_run_stepped_down_to_outlives_it(nursery: Nursery, tmp_path: Path) -> None:
