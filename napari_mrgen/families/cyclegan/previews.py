@@ -10,49 +10,61 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mrgen.data.prepared import PreparedPair
+from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import Way
-from napari_mrgen.nn.tiles import tiled
+from napari_mrgen.families.cyclegan.translating import in_tiles
 from napari_mrgen.volume import Volume
 
-TILE = 192
-"""Voxels along each side of what is translated at once; heads are shorter, mostly."""
+TILE = 1.5
+"""Sides of a patch in those of what is translated at once: it needs less than a training step."""
+_DIFFERENCES = (-0.5, 0.5)
 MOST_VOXELS = 1_000_000
 """Larger volumes are shown at half their resolution: previews are written often, and kept."""
 
 
 def show(
-    networks: Mapping[str, nn.Module], way: Way, pair: PreparedPair, legal: int
+    networks: Mapping[str, nn.Module], way: Way, pair: PreparedPair, config: CycleGanConfig
 ) -> Iterator[Volume]:
-    """Yield the head as it is, translated, translated back, and what is missed.
+    """Yield the head translated, as it is, translated back, and what is missed.
 
-    That is the difference from the true volume, or of the way back where there is none. ``legal``
-    is what networks want sides to be a multiple of.
+    The last is the difference from the true volume, or of the way back where there is none. A head
+    is translated whole where whole ones are trained on, else in tiles.
     """
-    device = next(networks[way.there].parameters()).device
-    source = torch.from_numpy(np.array(pair.array(way.source), np.float32))[None, None]
-    shown = {f"real {way.source_title}": source}
-    fake = tiled(networks[way.there], source.to(device), TILE, align=legal)
-    shown[f"synthetic {way.target_title}"] = fake
-    missed = None
+    device, side = next(networks[way.there].parameters()).device, round(TILE * config.patch)
+    place, difference = pair.volume("mask"), f"{way.title}: difference"
+    source = _values(pair, way.source).to(device)
+    fake = in_tiles(networks[way.there], source, side, config.legal)
+    yield _small(fake, place, f"synthetic {way.target_title}")
+    yield _small(source, place, f"real {way.source_title}")
     if way.back in networks:
-        again = tiled(networks[way.back], fake, TILE, align=legal)
-        shown[f"{way.source_title} after both directions"] = again
-        missed = again - source.to(again)
+        again = in_tiles(networks[way.back], fake, side, config.legal)
+        yield _small(again, place, f"{way.source_title} after both directions")
+        if not pair.has(way.target):
+            yield _small(again - source, place, difference, _DIFFERENCES)
     if pair.has(way.target):
-        missed = fake - torch.from_numpy(np.array(pair.array(way.target), np.float32)).to(fake)
-    if missed is not None:
-        shown[f"{way.title}: difference"] = missed
-    for name, volume in shown.items():
-        yield _small(volume[0, 0].float().cpu(), pair.volume("mask"), name)
+        truth = _values(pair, way.target).to(device)
+        yield _small(fake - truth, place, difference, _DIFFERENCES)
 
 
-def _small(values: Tensor, place: Volume, name: str) -> Volume:
-    """Return ``(z, y, x)`` in its place, at half the resolution where it is large."""
-    affine = place.affine
+def _values(pair: PreparedPair, role: str) -> Tensor:
+    return torch.from_numpy(np.array(pair.array(role), np.float32))[None, None]
+
+
+def _small(
+    made: Tensor, place: Volume, name: str, window: tuple[float, float] = (0.0, 1.0)
+) -> Volume:
+    """Return ``(1, 1, z, y, x)`` in its place, at half the resolution where it is large.
+
+    All previews of a run are pictured in one ``window`` of intensities.
+    """
+    values, affine = made[0, 0].float().cpu(), place.affine
     if values.numel() > MOST_VOXELS:
         values = functional.avg_pool3d(values[None, None], 2)[0, 0]
         # The first of the larger voxels lies between the first two.
         affine = affine @ np.array(
             [[2, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]], np.float64
         )
-    return Volume(values.numpy(), "zyx", affine, name=name, subject=place.subject)
+    return Volume(
+        values.numpy(), "zyx", affine, name=name, subject=place.subject,
+        covariates={"window": window},
+    )  # fmt: skip

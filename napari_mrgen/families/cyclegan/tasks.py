@@ -183,14 +183,14 @@ class CycleTask(Task):
         is_paired, mask = bool(batch["paired"].min() > 0), batch["mask"]
         for way in self.ways:
             source, truth = batch[way.source], batch[way.target]
-            fake = networks[way.there](source)
+            fake = _one_by_one(networks[way.there], source)
             if is_paired:
                 error = psnr(fake, truth, mask=mask, dims=3)
                 similarity = ssim(fake, truth, mask=mask, dims=3)
                 found[f"{way.title}: PSNR"] = float(error.nanmean())
                 found[f"{way.title}: SSIM"] = float(similarity.nanmean())
             if way.back in networks:
-                again = networks[way.back](fake)
+                again = _one_by_one(networks[way.back], fake)
                 found[f"{way.source_title} after both: error"] = float(
                     (again - source).abs().mean()
                 )
@@ -206,5 +206,10 @@ class CycleTask(Task):
             volume
             for way in self.ways
             if pair.has(way.source)
-            for volume in show(networks, way, pair, self.config.legal)
+            for volume in show(networks, way, pair, self.config)
         )
+
+
+def _one_by_one(network: nn.Module, volumes: Tensor) -> Tensor:
+    """Translate ``(b, 1, z, y, x)`` with no more memory than training takes."""
+    return torch.cat([network(volume[None]) for volume in volumes])

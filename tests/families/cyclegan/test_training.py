@@ -13,13 +13,19 @@ from napari_mrgen.app.inputs import gather
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.engine import events
+from napari_mrgen.engine.average import Average
 from napari_mrgen.engine.checkpoint import load_weights
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import DataLook
 from napari_mrgen.engine.fit import fit, resume
+from napari_mrgen.engine.memory import measure_call, measure_step
+from napari_mrgen.engine.state import load_state, save_state
 from napari_mrgen.engine.task import Stage
-from napari_mrgen.families.cyclegan.config import SEED, TINY, CycleGanConfig
-from napari_mrgen.families.cyclegan.training import look, plan, savings, stages
+from napari_mrgen.families.cyclegan.config import QUICK, SEED, TINY, CycleGanConfig
+from napari_mrgen.families.cyclegan.networks import networks
+from napari_mrgen.families.cyclegan.previews import TILE
+from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
+from napari_mrgen.families.cyclegan.training import cycle_task, look, plan, savings, stages
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
 
@@ -78,7 +84,7 @@ def test_it_says_what_it_prepares_and_then_trains(inputs: Inputs) -> None:
     shown = stage.task.preview(stage.task.networks, lambda *_: torch.Generator())
     names = [volume.name for volume in shown]
     assert names[:4] == [
-        "real T1w", "synthetic T2w", "T1w after both directions", "T1w to T2w: difference",
+        "synthetic T2w", "real T1w", "T1w after both directions", "T1w to T2w: difference",
     ]  # fmt: skip
     assert len(names) == 8
     assert all(volume.spacing == pytest.approx((2, 2, 2)) for volume in shown)
@@ -126,6 +132,34 @@ def test_every_saving_is_legal_and_smaller_parts_need_less_memory(inputs: Inputs
         smaller = LARGE.with_values(dict(changes))
         if changes.keys() & {"batch_size", "width"}:
             assert plan(smaller, inputs).memory_bytes < needed, title
+
+
+def test_previews_need_less_memory_than_training() -> None:
+    side = round(TILE * QUICK.patch)
+    (network, *_) = networks(QUICK, ()).values()
+    shape = (QUICK.patch,) * 3
+    batch = {name: torch.zeros(1, 1, *shape) for name in ("t1", "t2", "mask")}
+    scene = Scene(shape, has_pairs=True)
+    cost = measure_step(lambda: (cycle_task(QUICK, scene), {**batch, "paired": torch.ones(1)}))
+    assert measure_call(network, (1, 1, side, side, side)) < cost.activation_bytes
+
+
+@pytest.mark.parametrize("changes", [{"patch": 32}, {"patch": 0, "pool": 8}])
+def test_a_saved_state_fits_what_a_run_steps_down_to(
+    changes: dict[str, int], tmp_path: Path
+) -> None:
+    config = LARGE.with_values(changes)
+    save_state(tmp_path, 0, "translation", 3, *trainee(config))
+    kept = [(t, c) for t, c in savings(config) if not c.keys() & {"width", "levels"}]
+    assert len(kept) > 2
+    for title, saving in kept:
+        found = load_state(tmp_path, "translation", *trainee(config.with_values(dict(saving))))
+        assert found == (3, []), title
+
+
+def trainee(config: CycleGanConfig) -> tuple[CycleTask, Average]:
+    task = cycle_task(config, Scene((config.patch or 40,) * 3, has_pairs=True))
+    return task, Average({name: task.networks[name] for name in task.shipped}, 0.9)
 
 
 def test_savings_come_to_an_end() -> None:
