@@ -1,12 +1,13 @@
 """How much translated T1w and T2w volumes are like the real ones, beside methods and models.
 
     python benchmarks/cyclegan.py RUNS [--data FOLDER] [--models quick unet seed] [--folds 0 1 2]
+                                  [--finished]
 
 Trains on two of the three aligned pairs of Open MS and scores on the third, all ways round, and on
 the MNI152 averages, which no model has seen: ``quick``, a plain U-Net of the same size that learns
 from pairs alone, and ``seed`` for the same time on the clock. Then the native pairs of the same
 data, which lie on different grids: registered, trained on and translated without a hand on them.
-Finished trainings under RUNS are used again.
+Finished trainings under RUNS are used again; with ``--finished`` nothing else is looked at.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -40,9 +42,11 @@ PAIRS_ALONE = {"adversarial_weight": 0.0, "cycle_weight": 0.0, "identity_weight"
 LENGTHS = {"translation": "steps"}
 TEMPLATE = "MNI152"
 DIRECTIONS = ("t1 to t2", "t2 to t1")
+NATIVE = "native"
 NATIVE_STEPS = 600
 """Of the training on native pairs, which shows that it works, not how well."""
 MODEL = "model"
+CLOCK = "seconds.json"
 
 
 def main() -> None:
@@ -51,13 +55,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--models", nargs="*", default=("quick", "unet", "seed"))
     parser.add_argument("--folds", nargs="*", type=int, default=(0, 1, 2))
+    parser.add_argument("--finished", action="store_true", help="train nothing")
     chosen = parser.parse_args()
     everyone = pairs_of_data(chosen.data)
     folds = [fold_of(everyone, number) for number in chosen.folds]
+    if not chosen.finished:
+        for model, fold in product(chosen.models, folds):
+            trained(model, fold, chosen.runs)
     seconds = {
-        f"{model}, {fold.held_out}": trained(model, fold, chosen.runs)
-        for model in chosen.models
-        for fold in folds
+        folder.name: seconds_of(folder)
+        for model, fold in product(chosen.models, folds)
+        for folder in finished(model, fold, chosen.runs)
     }
     scores = [
         score
@@ -68,8 +76,9 @@ def main() -> None:
         "machine": machine(),
         "training_seconds": seconds,
         "scores": [vars(score) for score in scores],
-        "native": native(chosen.data, chosen.runs),
     }
+    if not chosen.finished or (chosen.runs / NATIVE / CLOCK).exists():
+        found["native"] = native(chosen.data, chosen.runs)
     write("cyclegan", found, markdown(found, scores))
 
 
@@ -112,23 +121,21 @@ def fold_of(everyone: Inputs, number: int) -> Fold:
     return Fold(replace(everyone, split=split), held_out)
 
 
-def trained(model: str, fold: Fold, runs: Path) -> float:
-    """Train a model of a fold; return the seconds that its steps took."""
+def trained(model: str, fold: Fold, runs: Path) -> None:
+    """Train a model of a fold, where it is not trained yet."""
     inputs = fold.without_template
     if model == "unet":
-        return sum(
-            sum(train(FAMILY, plain(direction), inputs, folder).values())
-            for direction, folder in zip(DIRECTIONS, folders(model, fold, runs), strict=True)
-        )
+        for direction, folder in zip(DIRECTIONS, folders(model, fold, runs), strict=True):
+            train(FAMILY, plain(direction), inputs, folder)
+        return
     (folder,) = folders(model, fold, runs)
     config = QUICK
     if model == "seed":
         config = FAMILY.preset("seed")
         if not folder.exists():
             (quick,) = folders("quick", fold, runs)
-            clock = json.loads((quick / "seconds.json").read_text())
-            config = paced(FAMILY, config, inputs, sum(clock.values()), LENGTHS)
-    return sum(train(FAMILY, config, inputs, folder).values())
+            config = paced(FAMILY, config, inputs, seconds_of(quick), LENGTHS)
+    train(FAMILY, config, inputs, folder)
 
 
 def plain(direction: str) -> TrainConfig:
@@ -143,6 +150,15 @@ def folders(model: str, fold: Fold, runs: Path) -> list[Path]:
     return [runs / f"{stem}-{direction.replace(' ', '-')}" for direction in DIRECTIONS]
 
 
+def finished(model: str, fold: Fold, runs: Path) -> list[Path]:
+    return [folder for folder in folders(model, fold, runs) if (folder / CLOCK).exists()]
+
+
+def seconds_of(folder: Path) -> float:
+    """Return what the steps of a training took."""
+    return float(sum(json.loads((folder / CLOCK).read_text()).values()))
+
+
 # ---- figures ------------------------------------------------------------------------------------
 
 
@@ -150,7 +166,7 @@ def scored(fold: Fold, models: Sequence[str], runs: Path) -> Iterator[Score]:
     """Yield the scores of all models on what is held out, the trivial methods' once."""
     known: set[tuple[str, str]] = set()
     for model in models:
-        for folder in folders(model, fold, runs):
+        for folder in finished(model, fold, runs):
             for score in scores_of(folder, fold.inputs):
                 contrast, method = score.method.split(": ")
                 name = f"{contrast}: {model if method == MODEL else method}"
@@ -169,7 +185,7 @@ def native(data: Path, runs: Path) -> dict[str, Any]:
     """Train on native pairs, translate the held-out T1w, and say where the result lies."""
     config = QUICK.with_values({"steps": NATIVE_STEPS, "unaligned": "register"})
     inputs = gather(FAMILY, {"pairs": [data / "open-ms-t1-t2" / "raw"]}, config)
-    folder = runs / "native"
+    folder = runs / NATIVE
     start = time.monotonic()
     train(FAMILY, config, inputs, folder)
     seconds = time.monotonic() - start
@@ -197,7 +213,6 @@ def markdown(found: Mapping[str, Any], scores: Sequence[Score]) -> str:
     patients = [score for score in scores if not score.subject.startswith(TEMPLATE)]
     averages = [score for score in scores if score.subject.startswith(TEMPLATE)]
     seconds = [[name, f"{value:.0f}"] for name, value in found["training_seconds"].items()]
-    place = {name: value for name, value in found["native"].items() if name != "scores"}
     return (
         "\n\n".join(
             (
@@ -209,12 +224,18 @@ def markdown(found: Mapping[str, Any], scores: Sequence[Score]) -> str:
                 "Patient by patient.",
                 by_subject(patients),
                 grid([["training", "seconds"], *seconds]),
-                f"Native pairs: {place}.",
-                table([Score(**score) for score in found["native"]["scores"]]),
+                *native_part(found.get(NATIVE)),
             )
         )
         + "\n"
     )
+
+
+def native_part(found: Mapping[str, Any] | None) -> tuple[str, ...]:
+    if found is None:
+        return ()
+    place = {name: value for name, value in found.items() if name != "scores"}
+    return f"Native pairs: {place}.", table([Score(**score) for score in found["scores"]])
 
 
 def table(scores: Sequence[Score]) -> str:
