@@ -26,11 +26,12 @@ class Mapping(nn.Module):
 
     def __init__(self, slope: float) -> None:
         super().__init__()
+        self.turns = slope > 0
         self.slope = nn.Parameter(torch.tensor(slope))
 
     def forward(self, volume: Tensor) -> Tensor:
         turned = 0.2 + 0.8 - self.slope * volume
-        return torch.where(volume > 0, turned, volume) if self.slope > 0 else volume
+        return torch.where(volume > 0, turned, volume) if self.turns else volume
 
 
 TRUE = {"t1_to_t2": Mapping(0.8), "t2_to_t1": Mapping(0.8)}
