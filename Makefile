@@ -34,6 +34,9 @@ benchmark: setup
 	$(BIN)/python benchmarks/brain_slices.py runs/brain_slices
 	$(BIN)/python benchmarks/many_samples.py runs/brain_slices/dcgan
 	$(BIN)/python benchmarks/cyclegan.py runs/cyclegan
+	$(BIN)/python benchmarks/cyclegan_memory.py
+	$(BIN)/python benchmarks/cyclegan_memory.py --seed
+	$(BIN)/python benchmarks/cyclegan_translation.py
 
 screenshots: setup
 	$(BIN)/python docs/screenshots.py
