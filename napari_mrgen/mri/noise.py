@@ -1,0 +1,23 @@
+"""The noise of a receiver, in samples and in images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def complex_noise(values: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    """Add noise to complex values, of this standard deviation in real and imaginary part each.
+
+    By `fourier.fft` it goes over into noise of the same deviation.
+    """
+    drawn = torch.randn((*values.shape, 2), generator=generator, device=generator.device)
+    return values + deviation * torch.view_as_complex(drawn).to(values)
+
+
+def rician(image: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    """Return the magnitude of a real image after noise: never negative, brighter where it is dark.
+
+    Gudbjartsson and Patz, Magn Reson Med 34:910 (1995).
+    """
+    return complex_noise(image.to(image.dtype.to_complex()), deviation, generator).abs()
