@@ -12,6 +12,7 @@ from napari_mrgen.engine.checkpoint import save_model
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.header import Header
+from napari_mrgen.engine.patience import Standing
 from napari_mrgen.engine.runs import Choices, hash_split
 from napari_mrgen.engine.task import Draws, Stage
 from napari_mrgen.engine.team import Team, Wish
@@ -37,6 +38,16 @@ class Job:
     def model_path(self) -> Path:
         return self.run_dir / "model.safetensors"
 
+    @property
+    def best_path(self) -> Path:
+        """Where the best model of a stage with `Patience` is kept while it trains."""
+        return self.run_dir / "model-best.safetensors"
+
+    @property
+    def last_path(self) -> Path:
+        """Where such a stage leaves the model that it had at its end."""
+        return self.run_dir / "model-last.safetensors"
+
     def stage_model_path(self, stage: str) -> Path:
         """Where the model of a stage is kept; it is there once the stage is finished."""
         return self.run_dir / f"model-{stage}.safetensors"
@@ -57,7 +68,7 @@ class Job:
         header = Header(
             family=self.family.name,
             stage=trainee.stage.name,
-            step=trainee.step,
+            step=trainee.step if trainee.best_step is None else trainee.best_step,
             config=self.config.model_dump(mode="json"),
             data=dict(trainee.stage.dataset.describe()),
             networks=tuple(trainee.average.networks),
@@ -79,9 +90,15 @@ class Trainee:
     saved: int | None = None
     """Step of the last state written."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    standing: Standing = field(default_factory=Standing)
+    is_over: bool = False
+    """Whether it was given up for want of improvement: all processes have agreed on that."""
+    best_step: int | None = None
+    """Step of the best model, once its weights have taken the place of the last ones."""
     was_finished: bool = False
     """Whether the stage was complete before this process began."""
 
     @property
     def is_complete(self) -> bool:
-        return self.was_finished or self.step >= self.stage.steps or self.stage.task.is_done
+        ended = self.was_finished or self.is_over
+        return ended or self.step >= self.stage.steps or self.stage.task.is_done

@@ -40,15 +40,15 @@ def train_stage(job: Job, trainee: Trainee) -> Iterator[Event]:
             yield from _save(job, trainee, meter)
             return
         _take_step(job, trainee, batches, meter)
-        if not job.team.is_first:
-            continue
         began = time.monotonic()
         is_last = trainee.is_complete
-        if meter.is_due(trainee.step) or is_last:
+        if job.team.is_first and (meter.is_due(trainee.step) or is_last):
             yield meter.read(trainee.step)
         if trainee.step % config.preview_every == 0 or is_last:
-            yield from _look(job, trainee)
-        if trainee.step % config.save_every == 0 or is_last:
+            if job.team.is_first:
+                yield from _look(job, trainee)
+            _lose_patience(job, trainee)
+        if trainee.step % config.save_every == 0 or trainee.is_complete:
             yield from _save(job, trainee, meter)
         meter.leave_out(time.monotonic() - began)
 
@@ -63,6 +63,14 @@ def _take_step(job: Job, trainee: Trainee, batches: Batches, meter: Meter) -> No
     trainee.step += 1
     trainee.average.update(trainee.step)
     meter.add(losses)
+
+
+def _lose_patience(job: Job, trainee: Trainee) -> None:
+    """End the stage where its patience is at an end; only the first process has evaluated."""
+    patience = trainee.stage.patience
+    if patience is not None:
+        is_over = patience.is_over(trainee.standing)
+        trainee.is_over = job.team.agree(Wish.STOP if is_over else Wish.GO) is Wish.STOP
 
 
 def _obey(job: Job, trainee: Trainee, meter: Meter) -> Generator[Event, None, Wish]:
@@ -94,11 +102,10 @@ def _save(job: Job, trainee: Trainee, meter: Meter) -> Iterator[Event]:
         return
     if meter.has_losses:
         yield meter.read(trainee.step)  # What is not a number is not saved.
-    stage, average = trainee.stage, trainee.average
-    path = save_state(job.checkpoints, trainee.index, stage.name, trainee.step, stage.task, average)
+    path = save_state(job.checkpoints, trainee)
     job.save_model(job.model_path, trainee)
     trainee.saved = trainee.step
-    yield events.Saved(stage.name, trainee.step, str(path.relative_to(job.run_dir)))
+    yield events.Saved(trainee.stage.name, trainee.step, str(path.relative_to(job.run_dir)))
 
 
 @torch.no_grad()
@@ -119,6 +126,7 @@ def _look(job: Job, trainee: Trainee) -> Iterator[Event]:
     trainee.metrics = _measure(job, trainee)
     if trainee.metrics:
         yield events.Evaluated(stage.name, step, trainee.metrics)
+    _judge(job, trainee)
     draws = Draws((*job.draws(stage.name).key, "preview"))
     with torch.no_grad():
         volumes = stage.task.preview(trainee.average.networks, draws)
@@ -133,6 +141,16 @@ def _look(job: Job, trainee: Trainee) -> Iterator[Event]:
         names = tuple(volume.name for volume in volumes)
         windows = tuple(volume.covariates.get("window") for volume in volumes)
         yield events.Previewed(stage.name, step, tuple(paths), names, windows)
+
+
+def _judge(job: Job, trainee: Trainee) -> None:
+    """Keep the model of a stage with `Patience` if there was no better one before."""
+    patience, step = trainee.stage.patience, trainee.step
+    if patience is None:
+        return
+    trainee.standing = patience.judge(trainee.standing, step, trainee.metrics)
+    if trainee.standing.best_step == step:
+        job.save_model(job.best_path, trainee)
 
 
 def _thin_out(folder: Path, kept: int) -> None:

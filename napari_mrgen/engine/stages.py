@@ -47,6 +47,8 @@ def train(job: Job) -> Iterator[Event]:
         if not last.is_complete or (is_stopped and index + 1 < len(names)):
             yield events.Stopped(name, last.step)
             return
+        if not job.team.is_first:  # The first process has done so before it wrote the results.
+            _take_best(job, last)
         last.average.hand_over()
         for network in stage.task.networks.values():
             job.team.release(network)
@@ -129,21 +131,37 @@ def _take_start(job: Job, trainee: Trainee) -> None:
 def _train(job: Job, trainee: Trainee) -> Iterator[Event]:
     """Train a stage from its newest state on; when complete, let it write its results."""
     stage = trainee.stage
-    step, damaged = load_state(job.checkpoints, stage.name, stage.task, trainee.average)
+    step, damaged = load_state(job.checkpoints, trainee)
     if step is None:
         _take_start(job, trainee)
+        if stage.patience is not None and job.team.is_first:
+            job.best_path.unlink(missing_ok=True)  # It would be of a stage before this one.
     trainee.step = step or 0
+    trainee.is_over = stage.patience is not None and stage.patience.is_over(trainee.standing)
     for name in damaged:
         yield events.Warned(f"The checkpoint {name} is damaged and was passed over.")
     yield events.StageStarted(stage.name, stage.title, trainee.step, stage.steps)
     yield from train_stage(job, trainee)
     if trainee.is_complete and job.team.is_first:
+        if stage.patience is not None:
+            job.save_model(job.last_path, trainee)
+            _take_best(job, trainee)
         yield events.Progressed(f"Writing the results of stage {stage.name}")
         with torch.no_grad():
             stage.task.finish(trainee.average.networks, job.run_dir)
         # After all that a resumed run would need again: it says that the stage is finished.
         job.save_model(job.stage_model_path(stage.name), trainee)
         yield from _look_back(job, trainee)
+
+
+def _take_best(job: Job, trainee: Trainee) -> None:
+    """Let the best model of a stage with `Patience` take the place of its last one."""
+    path = job.best_path
+    if trainee.stage.patience is None or trainee.was_finished or not path.exists():
+        return
+    header = read_header(path)
+    put_weights(trainee.average.networks, load_weights(path), path.name)
+    trainee.metrics, trainee.best_step = header.metrics, header.step
 
 
 def _look_back(job: Job, trainee: Trainee) -> Iterator[Event]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from napari_mrgen.engine.atomic import replacing
-from napari_mrgen.engine.average import Average
-from napari_mrgen.engine.task import Task
+from napari_mrgen.engine.job import Trainee
+from napari_mrgen.engine.patience import Standing
 
 _KEPT = 2
 _FORMAT = 1
@@ -38,17 +38,18 @@ def saved_states(folder: Path) -> list[Saved]:
     return sorted(states, key=lambda state: (state.index, state.step), reverse=True)
 
 
-def save_state(
-    folder: Path, index: int, stage: str, step: int, task: Task, average: Average
-) -> Path:
-    """Write networks, optimizers and average; keep the last states only."""
+def save_state(folder: Path, trainee: Trainee) -> Path:
+    """Write networks, optimizers, average and standing; keep the last states only."""
+    stage, task = trainee.stage, trainee.stage.task
+    averaged = trainee.average.networks
     state = {
         "format": _FORMAT,
         "networks": {name: network.state_dict() for name, network in task.networks.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
-        "average": {name: network.state_dict() for name, network in average.networks.items()},
+        "average": {name: network.state_dict() for name, network in averaged.items()},
+        "standing": asdict(trainee.standing),
     }
-    path = folder / f"{index}-{stage}-{step:08d}.pt"
+    path = folder / f"{trainee.index}-{stage.name}-{trainee.step:08d}.pt"
     with replacing(path) as file:
         torch.save(state, file)
     for old in saved_states(folder)[_KEPT:]:
@@ -56,16 +57,15 @@ def save_state(
     return path
 
 
-def load_state(
-    folder: Path, stage: str, task: Task, average: Average
-) -> tuple[int | None, list[str]]:
+def load_state(folder: Path, trainee: Trainee) -> tuple[int | None, list[str]]:
     """Load the newest whole state of a stage; return its step, and the names of damaged files.
 
     Without one the step is None and nothing is changed.
     """
     damaged = []
+    task = trainee.stage.task
     for saved in saved_states(folder):
-        if saved.stage != stage:
+        if saved.stage != trainee.stage.name:
             continue
         state = _read(saved.path)
         if state is None:
@@ -76,7 +76,9 @@ def load_state(
         for name, values in _entries(state, "optimizers"):
             task.optimizers[name].load_state_dict(values)
         for name, values in _entries(state, "average"):
-            average.networks[name].load_state_dict(values)
+            trainee.average.networks[name].load_state_dict(values)
+        # A run that an earlier version began has none.
+        trainee.standing = Standing(**state.get("standing", {}))
         return saved.step, damaged
     return None, damaged
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from napari_mrgen.engine.patience import Patience
 from napari_mrgen.volume import Volume
 
 Batch = Mapping[str, Tensor]
@@ -129,3 +130,5 @@ class Stage:
     steps: int
     dataset: Dataset
     task: Task
+    patience: Patience | None = None
+    """If given, the best model of the stage is the one that it ends with, and it may end early."""

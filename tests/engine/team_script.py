@@ -47,6 +47,12 @@ def main(folder: Path) -> None:
     part = torch.tensor([[float(rank())]])
     sums = Team(torch.device("cpu"), "32-true").together(lambda whole: whole.cumsum(0), part)
     note["together"] = sums.tolist()
+
+    trained.clear()
+    patient = {"patience": 1, "min_delta": 9.0, "preview_every": 2}
+    note["patient"] = type(start("patient", Control(), **patient)).__name__
+    note["patient_weights"] = dict(trained)
+
     note["uneven"] = repr(start("uneven", Control(), batch_size=3))
     failed = start("failed", Control(), fail_at=2 if rank() == 1 else -1)
     note["failed"] = failed.message if isinstance(failed, Failed) else repr(failed)

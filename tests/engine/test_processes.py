@@ -71,6 +71,14 @@ def test_the_result_is_saved_once(folder: Path) -> None:
     assert sum(isinstance(event, Finished) for event in run.history) == 1
 
 
+def test_the_patience_of_one_is_that_of_all(notes: list[dict[str, Any]]) -> None:
+    assert [note["patient"] for note in notes] == ["Finished", "Finished"]
+    steps = [name for name in notes[0]["patient_weights"] if name.startswith("first")]
+    assert steps == ["first 1", "first 2", "first 3", "first 4"]
+    # The second stage began with the best weights of the first, in both.
+    assert notes[0]["patient_weights"] == notes[1]["patient_weights"]
+
+
 def test_a_batch_must_be_shared_evenly(notes: list[dict[str, Any]]) -> None:
     assert all("multiple of 2" in note["uneven"] for note in notes)
 

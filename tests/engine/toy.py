@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from napari_mrgen.data.split import Split
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import Family, GenerateConfig, Input, Plan, TrainConfig
 from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.patience import Patience
 from napari_mrgen.engine.task import Batch, Draws, Networks, Stage, Task
 from napari_mrgen.io.find import Reference
 from napari_mrgen.metrics.scoreboard import Score
@@ -55,6 +56,12 @@ class ToyConfig(TrainConfig):
     """Of all optimizers."""
     greed: int = setting(0, ge=0)
     """MiB that the first stage needs for each sample of a batch, in its second half."""
+    patience: int | None = setting(None, ge=0)
+    """Of the first stage; empty is none."""
+    min_delta: float = setting(0.0, ge=0)
+    """Of that patience."""
+    monitor: Literal["mse", "nothing"] = setting("mse")
+    """The figure that it watches."""
     preparing: int = setting(0, ge=0)
     """Parts of the preparation before the first stage."""
 
@@ -205,7 +212,10 @@ def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage | Preparing]:
         yield Preparing("Cooking", part, config.preparing)
     task = _first(config)
     first = task.networks["predictor"]
-    yield Stage("first", "First", config.steps, ToyData(), task)
+    patience = None
+    if config.patience is not None:
+        patience = Patience(config.monitor, config.patience, config.min_delta)
+    yield Stage("first", "First", config.steps, ToyData(), task, patience)
     both = build(config)
     both["predictor"] = copy.deepcopy(first)
     optimizers: dict[str, torch.optim.Optimizer] = {
