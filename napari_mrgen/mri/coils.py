@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _NEAREST, _FURTHEST = 1.5, 2.2
-"""Distance of the wires from the centre, in halves of the field of view: its corners are at 1.42."""
+"""Distance of the wires from the centre, in halves of the field of view; corners are at 1.42."""
 _ROUNDS = 8
 """Of the estimate; after five nothing visible changes."""
 
