@@ -32,8 +32,8 @@ from napari_mrgen.volume import Volume
 
 FILES = {"__init__.py", "config.py", "networks.py", "training.py", "generation.py"}
 PRESETS = {"tiny", "quick", "base", "seed"}
-ELSEWHERE = {"pairs"}
-"""Roles for what other roles hold, too."""
+ELSEWHERE = {"pairs", "undersampled", "truth"}
+"""Roles for what other roles hold, too, or in place of others."""
 
 
 @dataclass(frozen=True)

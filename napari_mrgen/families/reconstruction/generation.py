@@ -1,0 +1,104 @@
+"""Reconstruct a series: a cine on trial, or one with artefacts; score it beside simple methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_mrgen.data.realtime import BASE
+from napari_mrgen.data.scaling import Scaling, as_type
+from napari_mrgen.data.undersampled import Case, ScanSpec, case_of_magnitude, simulate
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.families.reconstruction.config import (
+    ReconstructionConfig,
+    ReconstructionGenerateConfig,
+)
+from napari_mrgen.families.reconstruction.networks import Unrolled
+from napari_mrgen.families.reconstruction.scoring import score
+from napari_mrgen.families.reconstruction.tasks import reconstruct
+from napari_mrgen.families.reconstruction.training import scan_spec
+from napari_mrgen.volume import Volume
+
+__all__ = ["generate", "score"]
+
+Networks = Mapping[str, nn.Module]
+
+
+def generate(
+    networks: Networks,
+    trained: ReconstructionConfig,
+    config: ReconstructionGenerateConfig,
+    inputs: Mapping[str, Volume],
+    generator: torch.Generator,
+    data: Mapping[str, Any],
+) -> Iterator[Volume]:
+    """Yield the reconstructed series; with ``beside`` also what it was made from.
+
+    All samples of one scan would be the same, so there is one.
+    """
+    del data  # The scale is that of each slice.
+    network = networks["reconstructor"]
+    role = choose_role(network, inputs)
+    volume = inputs[role]
+    scaling = Scaling.fit(volume.array)
+    frames = torch.from_numpy(scaling.apply(volume.array))
+    spec = trial(trained, config)
+    made, given = [], []
+    for z in range(frames.shape[1]):
+        if role == "cine":
+            case = simulate(frames[:, z], spec, generator)
+        else:
+            case = case_of_magnitude(frames[:, z], shared=spec.shared)
+        made.append(run_case(network, case))
+        given.append(case.inputs * case.scale)
+    name = volume.name or "series"
+    yield _place(volume, scaling, made, f"{name} reconstructed")
+    if config.beside:
+        zero_filled = _place(volume, scaling, [one[0] for one in given], f"{name} zero-filled")
+        yield replace(zero_filled, provenance={"part": "input"})
+        if spec.shared:
+            yield _place(volume, scaling, [one[BASE] for one in given], f"{name} view-shared")
+
+
+def choose_role(network: nn.Module, inputs: Mapping[str, Volume]) -> str:
+    """Return the one role that is given; refuse images where measured data is needed."""
+    if len(inputs) != 1:
+        got = " and ".join(inputs) or "none"
+        raise MrgenError(f"Expected one series to reconstruct, got {got}; give one.")
+    (role,) = inputs
+    if role == "undersampled" and isinstance(network, Unrolled):
+        msg = (
+            "This model goes back to the measured data, which an image with artefacts does not "
+            "hold; train one of the U-Nets for such images, or try this one on a cine."
+        )
+        raise MrgenError(msg)
+    return role
+
+
+def trial(trained: ReconstructionConfig, config: ReconstructionGenerateConfig) -> ScanSpec:
+    """Return how a cine is scanned on trial: as in training, unless something else is asked for."""
+    spec = scan_spec(trained)
+    spokes = spec.protocol.spokes if config.spokes is None else config.spokes
+    noise = spec.noise if config.noise is None else config.noise
+    return replace(spec, protocol=replace(spec.protocol, spokes=spokes), noise=noise)
+
+
+def run_case(network: nn.Module, case: Case) -> Tensor:
+    """Reconstruct one slice: ``(t, y, x)``, never negative, in the scale of what was scanned."""
+    device = next(network.parameters()).device
+    batch = {"inputs": case.inputs, **case.physics}
+    on_device = {name: value[None].to(device) for name, value in batch.items()}
+    with torch.no_grad():
+        made = reconstruct(network.eval(), on_device)
+    return made[0, 0].float().cpu().clamp(min=0) * case.scale
+
+
+def _place(volume: Volume, scaling: Scaling, slices: list[Tensor], name: str) -> Volume:
+    """Return slices ``(t, y, x)`` in the place, times and values of the source."""
+    array = scaling.invert(np.stack([one.numpy() for one in slices], 1))
+    return volume.with_array(as_type(array, volume.array.dtype), name=name, times=volume.times)

@@ -1,0 +1,99 @@
+"""How a reconstruction network learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from napari_mrgen.data.cine import as_array
+from napari_mrgen.data.realtime import BASE
+from napari_mrgen.data.undersampled import PairedSeries, SimulatedScans
+from napari_mrgen.engine.task import Batch, Draws, Task
+from napari_mrgen.families.reconstruction.config import ReconstructionConfig
+from napari_mrgen.families.reconstruction.losses import total_loss
+from napari_mrgen.families.reconstruction.networks import Unrolled
+from napari_mrgen.families.reconstruction.regularizers import penalty
+from napari_mrgen.metrics.images import mse, psnr, ssim
+from napari_mrgen.nn.schedules import one_cycle
+from napari_mrgen.volume import Volume
+
+Networks = Mapping[str, nn.Module]
+Data = SimulatedScans | PairedSeries
+
+OPTIMIZERS: Mapping[str, type[Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+}
+
+
+class ReconstructionTask(Task):
+    """One network, one optimizer, the truth beside them."""
+
+    def __init__(
+        self, config: ReconstructionConfig, networks: dict[str, nn.Module], data: Data
+    ) -> None:
+        network = networks["reconstructor"]
+        optimizer = OPTIMIZERS[config.optimizer](network.parameters(), config.learning_rate)  # type: ignore[call-arg]
+        super().__init__(networks, {"reconstructor": optimizer}, ("reconstructor",))
+        self.config, self.data = config, data
+
+    def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
+        config, network = self.config, self.networks["reconstructor"]
+        if config.schedule == "one_cycle":
+            rate = config.learning_rate * one_cycle(step / config.steps)
+            self.set_learning_rate("reconstructor", rate)
+        predicted = reconstruct(network, batch, draws("drop", device=self.device))
+        loss = total_loss(config, predicted, batch["truth"])
+        self.update("reconstructor", loss + penalty(config, network.parameters()))
+        return {"loss": loss.detach()}
+
+    def evaluate(self, networks: Networks, batch: Batch) -> Mapping[str, float]:
+        scale = batch["scale"].view(-1, 1, 1, 1, 1)
+        network = networks["reconstructor"].eval()
+        predicted = reconstruct(network, batch).clamp(min=0) * scale
+        truth = batch["truth"] * scale
+        found = figures(predicted, truth)
+        if batch["inputs"].shape[1] > BASE:
+            shared = batch["inputs"][:, BASE : BASE + 1] * scale
+            found["gain over sharing"] = found["PSNR"] - figures(shared, truth)["PSNR"]
+        return found
+
+    def preview(self, networks: Networks, draws: Draws) -> tuple[Volume, ...]:
+        """Show a held-out series: what was given, the reconstruction, the truth."""
+        del draws
+        sample = self.data.held_out_series(0)
+        batch = {name: value[None].to(self.device) for name, value in sample.items()}
+        predicted = reconstruct(networks["reconstructor"].eval(), batch)
+        sides = [batch["inputs"][:, :1], predicted, batch["truth"]]
+        frames = as_array(torch.cat(sides, -1)[0, 0, :, None])
+        first = self.data.test[0][0] if isinstance(self.data, PairedSeries) else None
+        source = (first or self.data.test.references[0]).read()  # type: ignore[union-attr]
+        times = None if source.times is None else source.times[: len(frames)]
+        times = times if times is not None and len(times) == len(frames) else None
+        name = "zero-filled, reconstruction, truth"
+        return (source.with_array(frames, "tzyx", name=name, times=times),)
+
+
+def reconstruct(
+    network: nn.Module, batch: Batch, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return the network's series ``(b, 1, t, y, x)``; what it drops is drawn, if at all."""
+    if isinstance(network, Unrolled):
+        made: Tensor = network(batch["inputs"], batch["maps"], batch["kernel"])
+    else:
+        made = network(batch["inputs"], generator)
+    return made
+
+
+def figures(predicted: Tensor, truth: Tensor) -> dict[str, float]:
+    """Return PSNR (of whole series), SSIM (mean of the frames) and NRMSE of ``(..., t, y, x)``."""
+    error = mse(predicted, truth, dims=3) / truth.square().mean((-3, -2, -1))
+    return {
+        "PSNR": float(psnr(predicted, truth, dims=3).mean()),
+        "SSIM": float(ssim(predicted, truth).mean()),
+        "NRMSE": float(error.sqrt().mean()),
+    }
