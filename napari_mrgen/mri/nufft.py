@@ -5,7 +5,7 @@ pixels from the centre, index ``size // 2``. So a sample at k = 0 is the sum of 
 
 On a CPU finufft computes it (Barnett et al., SIAM J Sci Comput 41:C479, 2019), to an error of about
 2e-5 in single and 1e-12 in double precision; one way is the adjoint of the other to rounding.
-On other devices it is the sum as it stands, written as products of matrices, which a GPU is best at.
+On other devices it is the sum as it stands, written as products of matrices: what a GPU does best.
 """
 
 from __future__ import annotations

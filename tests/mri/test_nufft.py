@@ -1,0 +1,139 @@
+"""The transform against finufft called directly, a second library, and the sum itself."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import finufft
+import numpy as np
+import pytest
+import torch
+
+from napari_mrgen.mri import nufft
+from napari_mrgen.mri.nufft import adjoint, forward
+from napari_mrgen.mri.trajectories import radial
+
+SHAPES = [(20, 18), (21, 17)]
+
+
+def relative(made: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((made - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_agrees_with_finufft_called_directly(draw, spokes, shape):
+    series, samples = draw(3, 2, *shape), draw(3, 2, 200)
+    sampled, gridded = forward(series, spokes), adjoint(samples, spokes, shape)
+    for frame, places in enumerate(spokes):
+        y, x = places.T.contiguous().numpy()
+        direct = finufft.nufft2d2(y, x, series[frame].numpy(), isign=-1, eps=1e-12)
+        np.testing.assert_allclose(sampled[frame].numpy(), direct, atol=1e-9)
+        direct = finufft.nufft2d1(y, x, samples[frame].numpy(), shape, isign=1, eps=1e-12)
+        np.testing.assert_allclose(gridded[frame].numpy(), direct, atol=1e-9)
+
+
+def test_agrees_with_a_second_library(draw, spokes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torchkbnufft import KbNufft, KbNufftAdjoint
+    shape = (20, 18)
+    series, samples = draw(3, 2, *shape), draw(3, 2, 200)
+    other = KbNufft(im_size=shape, dtype=torch.complex128)
+    back = KbNufftAdjoint(im_size=shape, dtype=torch.complex128)
+    # It looks its kernel up in a table, which costs it three digits.
+    assert relative(forward(series, spokes), other(series, spokes.mT)) < 2e-3
+    assert relative(adjoint(samples, spokes, shape), back(samples, spokes.mT)) < 2e-3
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("direction", ["forward", "adjoint"])
+def test_is_the_sum_over_pixels(draw, spokes, shape, direction):
+    values = draw(3, 2, *shape) if direction == "forward" else draw(3, 2, 200)
+    by_library = nufft._by_finufft(values, spokes, shape, direction)
+    by_products = nufft._by_products(values, spokes, shape, direction)
+    torch.testing.assert_close(by_library, by_products, atol=1e-9, rtol=0)
+
+
+def test_single_precision_is_exact_to_its_rounding(draw):
+    trajectory = radial(1, 13, 128)
+    series, samples = draw(1, 2, 64, 64), draw(1, 2, 13 * 128)
+    single = torch.complex64
+    exact = forward(series, trajectory.double())
+    assert relative(forward(series.to(single), trajectory), exact) < 5e-5
+    exact = adjoint(samples, trajectory.double(), (64, 64))
+    assert relative(adjoint(samples.to(single), trajectory, (64, 64)), exact) < 5e-5
+
+
+def test_the_centre_of_k_space_is_the_sum_of_the_image(draw):
+    image = draw(1, 1, 9, 8)
+    sample = forward(image, torch.zeros(1, 1, 2))
+    torch.testing.assert_close(sample.squeeze(), image.sum())
+
+
+def test_on_the_grid_it_is_the_centred_fft(draw):
+    from napari_mrgen.mri.fourier import fft
+
+    image = draw(1, 1, 8, 9)
+    y, x = (2 * math.pi * (torch.arange(n, dtype=torch.float64) - n // 2) / n for n in (8, 9))
+    places = torch.cartesian_prod(y, x)[None]
+    expected = fft(image).flatten(2) * math.sqrt(72)
+    torch.testing.assert_close(forward(image, places), expected, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.complex64, 1e-5), (torch.complex128, 1e-11)]
+)
+@pytest.mark.parametrize("coils", [1, 4])
+def test_the_adjoint_is_one(draw, dtype, tolerance, coils):
+    """The dot-product test: ``<A x, y> = <x, A^H y>``."""
+    shape = (64, 60)
+    trajectory = radial(2, 13, 128)
+    series = draw(2, coils, *shape, dtype=dtype)
+    samples = draw(2, coils, trajectory.shape[1], dtype=dtype)
+    # Summed in double precision, so that only the transforms are tested.
+    sampled = forward(series, trajectory).to(torch.complex128)
+    gridded = adjoint(samples, trajectory, shape).to(torch.complex128)
+    one = torch.vdot(sampled.flatten(), samples.flatten().to(torch.complex128))
+    other = torch.vdot(series.flatten().to(torch.complex128), gridded.flatten())
+    assert (one - other).abs() < tolerance * sampled.norm() * samples.norm()
+
+
+def test_gradients_and_gradients_of_gradients(draw):
+    places = radial(2, 2, 4).double()
+    series = draw(2, 2, 4, 3).requires_grad_()
+    samples = draw(2, 2, 8).requires_grad_()
+    for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
+        assert check(lambda x: forward(x, places), series)
+        assert check(lambda y: adjoint(y, places, (4, 3)), samples)
+
+
+def test_values_may_be_views_and_conjugates(draw, spokes):
+    series = draw(2, 20, 18, 3).permute(3, 0, 1, 2)
+    torch.testing.assert_close(forward(series, spokes), forward(series.contiguous(), spokes))
+    plain = series.conj().resolve_conj().contiguous()
+    torch.testing.assert_close(forward(series.conj(), spokes), forward(plain, spokes))
+
+
+@pytest.mark.parametrize(
+    ("series", "trajectory", "message"),
+    [
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2, 3, 2), "expected complex series"),
+        (torch.zeros(1, 4, 4, dtype=torch.complex64), torch.zeros(2, 3, 2), "complex series"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.complex64), torch.zeros(1, 3, 2), r"\(2, k, 2\)"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.complex64), torch.zeros(2, 2, 3), r"\(2, k, 2\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused(series, trajectory, message):
+    with pytest.raises(ValueError, match=message):
+        forward(series, trajectory)
+
+
+def test_samples_without_a_place_are_refused(draw, spokes):
+    with pytest.raises(ValueError, match="199 samples a frame, 200 places"):
+        adjoint(draw(3, 1, 199), spokes, (4, 4))
+
+
+def test_a_gradient_to_the_trajectory_is_refused_not_forgotten(draw, spokes):
+    with pytest.raises(ValueError, match="detach it"):
+        forward(draw(3, 1, 4, 4), spokes.requires_grad_())
