@@ -88,6 +88,11 @@ def named_subject(path: Path) -> str | None:
     return next((found[1] for part in parts if (found := _SUBJECT.match(part))), None)
 
 
+def plain_subject(path: Path) -> str:
+    """Return the subject that a file or its folders name; else all of its name but the suffix."""
+    return named_subject(path) or path.stem
+
+
 def is_label_folder(folder: Path) -> bool:
     """Whether a word of a folder's name says that label maps are in it."""
     return not _LABEL_WORDS.isdisjoint(re.findall(r"[a-z]+", folder.name.lower()))
