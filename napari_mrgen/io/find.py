@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import acdc, nifti, oasis, png
+from napari_mrgen.io import acdc, kspace, nifti, oasis, png
 from napari_mrgen.io.names import (
     image_stem,
     is_label_folder,
     is_label_name,
+    plain_subject,
     stem,
     subject_of,
     suffix_of,
@@ -56,10 +57,15 @@ class Reference:
 
     def peek(self) -> nifti.Peek:
         """Tell axes, shape and geometry of the image without reading it."""
+        if kspace.is_kspace(self.path):
+            image = self.read()
+            return nifti.Peek(image.axes, image.array.shape, image.affine, image.times)
         return png.peek(self._files) if self.is_png else nifti.peek(self.path)
 
     def read(self) -> Volume:
         """Read the image; what ACDC's ``Info.cfg`` says is added to its covariates."""
+        if kspace.is_kspace(self.path):
+            return replace(kspace.read_image(self.path), subject=self.subject)
         volume = png.read(self._files) if self.is_png else nifti.read(self.path)
         covariates = {**acdc.read_info(self.path), **self.covariates}
         return replace(volume, subject=self.subject, covariates=covariates)
@@ -100,11 +106,14 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
     ``axes`` keeps only images with these axes (``("tzyx",)`` finds cines), from their headers.
     The ED and ES frames of an ACDC patient are left out where the cine that they are copied from
     is listed, and of a session of OASIS-1 only one volume is (`oasis.best_of_sessions`). PNG files
-    are slices: of a case together, else each an image of its own.
+    are slices: of a case together, else each an image of its own. A file of k-space is found by its
+    own path, not in a folder.
     """
     path = Path(path)
     if not path.exists():
         raise MrgenError(f"There is no {path}; check the path.")
+    if path.is_file() and kspace.is_kspace(path):
+        return (Reference(path, plain_subject(path)),)
     files = _files_in(path if path.is_dir() else path.parent, recursive=path.is_dir())
     takes_slices = not axes or "zyx" in axes
     slices = _slices(path, [f for f in files if png.is_png(f)]) if takes_slices else []
@@ -124,7 +133,8 @@ def reference_to(path: Path) -> Reference:
     """Refer to one file, whatever is beside it; to the whole case where it is a slice of one."""
     if png.is_png(path):
         return replace(find(path)[0], labels=())
-    return next(_with_covariates([Reference(path, subject_of(path))]))
+    subject = plain_subject(path) if kspace.is_kspace(path) else subject_of(path)
+    return next(_with_covariates([Reference(path, subject)]))
 
 
 def _slices(path: Path, pngs: list[Path]) -> list[Reference]:

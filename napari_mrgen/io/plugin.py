@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import movies, nifti, oasis, png
+from napari_mrgen.io import kspace, movies, nifti, oasis, png
 from napari_mrgen.io.find import Reference, find, reference_to
 from napari_mrgen.io.header import is_header
 from napari_mrgen.io.layers import LayerData, from_layer, to_layer
@@ -41,8 +41,9 @@ def get_reader(path: Paths) -> Reader | None:
 def read_layers(path: Paths) -> list[LayerData]:
     """Read files and folders; of folders also the label maps that belong to an image.
 
-    A slice opens its whole case. A folder of cases, or of sessions of OASIS-1, opens as one layer
-    with a slider for the cases: the first ones, as many as open in moments.
+    A slice opens its whole case, k-space the image of it. A folder of cases, or of sessions of
+    OASIS-1, opens as one layer with a slider for the cases: the first ones, as many as open in
+    moments.
     """
     layers: list[LayerData] = []
     for one in _as_paths(path):
@@ -92,7 +93,7 @@ def _as_paths(path: Paths) -> list[Path]:
 
 def _is_ours(path: Path) -> bool:
     if not path.is_dir():
-        return _is_file_of_ours(path)
+        return _is_file_of_ours(path) or kspace.is_kspace(path)
     files = (Path(parent, name) for parent, _, names in os.walk(path) for name in names)
     return any(_is_file_of_ours(file) for file in islice(files, _LOOKED_AT))
 
