@@ -1,0 +1,336 @@
+"""Jobs: trainings and predictions in a file, to be done one after the other.
+
+A file of jobs is YAML::
+
+    out: results                      # a folder for each job comes to lie in here
+    defaults:                         # of every job below
+      family: frame_prediction
+      preset: quick
+      inputs: {cine: ACDC/training}
+    jobs:
+      - name: wide
+        task: train_and_predict
+        settings: {width: 48}
+        predict: {settings: {frames: 20}}
+      - name: narrow
+        settings: {width: 16}
+
+Paths are relative to the file. Nothing here needs torch, so that a window can read such a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from napari_mrgen import families
+from napari_mrgen.app.notify import Notices, foremost
+from napari_mrgen.engine.family import Family, TrainConfig
+from napari_mrgen.errors import MrgenError, unknown
+
+Task = Literal["train", "train_and_predict", "predict"]
+
+_FOLDER = "results"
+_NAME = r"^[^/\\:*?\"<>|\s.][^/\\:*?\"<>|]{0,99}$"
+"""What a folder may be called everywhere."""
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
+
+
+class Entry(BaseModel):
+    """A part of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Prediction(Entry):
+    """What a trained model is used for; without inputs for the scans that were held out."""
+
+    inputs: Mapping[str, Path] = {}
+    """A file or folder by role."""
+    settings: Mapping[str, Any] = {}
+    """Of generation."""
+
+
+class Job(Entry):
+    """One line of the list."""
+
+    name: str = Field(pattern=_NAME)
+    task: Task = "train"
+    family: str | None = None
+    preset: str = "base"
+    settings: Mapping[str, Any] = {}
+    """Of the training; where the job only predicts, of generation."""
+    inputs: Mapping[str, Paths] = {}
+    """Files and folders by role, of the training; where the job only predicts, of that."""
+    out: Path
+    """Its folder."""
+    device: str = "auto"
+    precision: str = "auto"
+    split: Path | None = None
+    stage: str | None = None
+    """Train this stage alone."""
+    start_from: Path | None = None
+    """A model or run folder that the first weights come from."""
+    model: Path | None = None
+    """What a job that only predicts uses: a run folder, such as of a job before it, or a model."""
+    predict: Prediction = Prediction()
+    """What a job that trains and predicts does with its model."""
+    truth: Path | None = None
+    """What predictions should be: a file or folder; scans go with those of the same subject."""
+    weights: Literal["all"] | Annotated[int, Field(ge=0)] = 0
+    """How many of the weights saved on the way are kept, spread over the training."""
+    export: Literal[False, "onnx"] = False
+    """Whether the trained model is written for use without this program, too."""
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        if self.trains and self.family is None:
+            raise ValueError("a training needs a family")
+        if not self.trains and self.model is None:
+            msg = "a job that only predicts needs a model: the folder of a run, or a model file"
+            raise ValueError(msg)
+        if self.task != "train_and_predict" and self.predict != Prediction():
+            msg = f"a job with the task {self.task!r} has no part `predict`"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def trains(self) -> bool:
+        return self.task != "predict"
+
+    @property
+    def predicts(self) -> bool:
+        return self.task != "train"
+
+    @property
+    def prediction(self) -> Prediction:
+        """What to predict, and how.
+
+        Raises
+        ------
+        MrgenError
+            If there are several paths for one role.
+        """
+        if self.trains:
+            return self.predict
+        for role, paths in self.inputs.items():
+            if len(paths) > 1:
+                msg = f"The input {role!r} takes one file or folder here, got {len(paths)}."
+                raise MrgenError(msg)
+        inputs = {role: paths[0] for role, paths in self.inputs.items()}
+        return Prediction(inputs=inputs, settings=self.settings)
+
+    def train_family(self) -> Family:
+        return families.get(str(self.family))
+
+    def train_config(self) -> TrainConfig:
+        return self.train_family().preset(self.preset).with_values(dict(self.settings))
+
+
+class JobFile(Entry):
+    """A list of jobs, and who is told of them."""
+
+    jobs: tuple[Job, ...] = Field(min_length=1)
+    notify: Notices | None = None
+    translated: tuple[str, ...] = ()
+    """What the keys of another layout mean here, where that has changed."""
+
+
+def read_jobs(path: Path) -> JobFile:
+    """Read a file of jobs, in this layout or that of the published system.
+
+    Raises
+    ------
+    MrgenError
+        If it cannot be: with the job and the key that are wrong.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a text file"
+        msg = f"{path} cannot be read ({reason}); check the path."
+        raise MrgenError(msg) from None
+    except yaml.YAMLError as error:
+        msg = f"{path.name} is not a YAML file: {' '.join(str(error).split())}."
+        raise MrgenError(msg) from None
+    from napari_mrgen.app import seed_jobs
+
+    folder = path.absolute().parent
+    if seed_jobs.is_seed_layout(values):
+        return check(seed_jobs.translate(values, folder))
+    return check(parse_jobs(values, folder))
+
+
+def parse_jobs(values: Any, folder: Path) -> JobFile:
+    """Return the jobs of plain values; relative paths start from ``folder``."""
+    if not isinstance(values, dict) or not isinstance(values.get("jobs"), list):
+        raise MrgenError("Expected a YAML file with a list under `jobs:`; see docs/how-to/jobs.md.")
+    for key in values:
+        if key not in ("jobs", "out", "defaults", "notify"):
+            raise unknown("key", str(key), ("jobs", "out", "defaults", "notify"))
+    out = folder / os.path.expanduser(str(values.get("out", _FOLDER)))
+    defaults = _mapping(values.get("defaults"), "defaults")
+    jobs = tuple(
+        _parse_job(_merged(defaults, _mapping(entry, f"job {number}")), number, folder, out)
+        for number, entry in enumerate(values["jobs"], 1)
+    )
+    if not jobs:
+        raise MrgenError("The list under `jobs:` is empty; add a job to it.")
+    notices = values.get("notify")
+    return JobFile(jobs=jobs, notify=None if notices is None else Notices.read(notices))
+
+
+def check(file: JobFile) -> JobFile:
+    """Find mistakes in any job before the first one begins; return the file."""
+    for what in ("name", "out"):
+        counts = Counter(str(getattr(job, what)) for job in file.jobs)
+        twice = [value for value, count in counts.items() if count > 1]
+        if twice:
+            msg = f"Two jobs have the {what} {twice[0]!r}; give each its own."
+            raise MrgenError(msg)
+    for job in file.jobs:
+        try:
+            check_settings(job)
+        except MrgenError as error:
+            msg = f"Job {job.name!r}: {error}"
+            raise MrgenError(msg) from None
+    return file
+
+
+def check_settings(job: Job) -> None:
+    """Refuse what is wrong whatever the data are."""
+    if not job.trains:
+        return
+    family, config = job.train_family(), job.train_config()
+    roles = [asked.role for asked in family.train_inputs]
+    for role in job.inputs:
+        if role not in roles:
+            raise unknown("input", role, roles)
+    if job.stage is not None:
+        config.check_stage(job.stage, has_start=job.start_from is not None)
+    family.generate_config.parse(dict(job.predict.settings))
+
+
+def write_jobs(jobs: Sequence[Job], path: Path, notices: Notices | None = None) -> None:
+    """Write jobs as a file that `read_jobs` reads."""
+    values: dict[str, Any] = {"jobs": [plain(job) for job in jobs]}
+    if notices is not None:
+        values["notify"] = notices.model_dump(mode="json", exclude_defaults=True)
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def plain(job: Job) -> dict[str, Any]:
+    """Return a job as plain values, without those that go without saying."""
+    values = job.model_dump(mode="json", exclude_defaults=True)
+    return {"name": job.name, "task": job.task, **values}
+
+
+def nearest_preset(family: Family, config: TrainConfig) -> tuple[str, dict[str, Any]]:
+    """Return the preset that a configuration is most like, and the settings that differ."""
+    values = config.model_dump(mode="json")
+
+    def differing(preset: TrainConfig) -> dict[str, Any]:
+        other = preset.model_dump(mode="json")
+        return {name: value for name, value in values.items() if other[name] != value}
+
+    found = {name: differing(preset) for name, preset in family.presets.items()}
+    name = min(found, key=lambda name: len(found[name]))
+    return name, found[name]
+
+
+# ---------------------------------------------------------------- from plain values
+
+
+def _parse_job(values: Mapping[str, Any], number: int, folder: Path, out: Path) -> Job:
+    name = values.get("name")
+    where = f"Job {name!r}" if isinstance(name, str) else f"Job {number}"
+    job = parse_entry(Job, {"out": out / str(name), **values}, where)
+    return anchored(job, folder)
+
+
+def anchored(job: Job, folder: Path) -> Job:
+    """Return a job whose paths do not depend on where the program was started."""
+
+    def place(path: Path) -> Path:
+        return Path(os.path.normpath(folder / path.expanduser()))
+
+    def optional(path: Path | None) -> Path | None:
+        return None if path is None else place(path)
+
+    inputs = {role: tuple(map(place, paths)) for role, paths in job.inputs.items()}
+    used = {role: place(path) for role, path in job.predict.inputs.items()}
+    return job.model_copy(
+        update={
+            "inputs": inputs,
+            "predict": job.predict.model_copy(update={"inputs": used}),
+            "out": place(job.out),
+            **{name: optional(getattr(job, name)) for name in ("split", "start_from", "model")},
+            "truth": optional(job.truth),
+        }
+    )
+
+
+def _mapping(values: Any, where: str) -> dict[str, Any]:
+    if values is None or isinstance(values, dict):
+        return dict(values or {})
+    msg = f"Expected `key: value` lines in {where}, got {values!r}."
+    raise MrgenError(msg)
+
+
+def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a job's own values over the common ones; those within settings and inputs singly."""
+    both = {
+        key: {**defaults[key], **own[key]}
+        for key in defaults.keys() & own.keys()
+        if isinstance(defaults[key], dict) and isinstance(own[key], dict)
+    }
+    return {**defaults, **own, **both}
+
+
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
+
+
+def parse_entry(kind: type[AnyEntry], values: Mapping[str, Any], where: str) -> AnyEntry:
+    """Make a part of the file of untrusted values; what is wrong is named in one sentence."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        problem = foremost(error)
+    key = ".".join(str(part) for part in problem["loc"] if isinstance(part, str))
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(kind, problem["loc"][:-1])
+        msg = f"{where}: {unknown('key', str(problem['loc'][-1]), known)}"
+        raise MrgenError(msg) from None
+    said = problem["msg"].removeprefix("Value error, ")
+    got = f", got {problem['input']!r}" if key and problem["type"] != "missing" else ""
+    msg = f"{where}: {f'{key}: ' if key else ''}{said[0].lower()}{said[1:]}{got}."
+    raise MrgenError(msg)
+
+
+def _keys_at(kind: type[Entry], place: Sequence[Any]) -> list[str]:
+    """Return the keys that a part of a part may have."""
+    for name in place:
+        inner = kind.model_fields[str(name)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, Entry)):
+            break
+        kind = inner
+    return list(kind.model_fields)
