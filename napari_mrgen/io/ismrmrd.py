@@ -71,7 +71,8 @@ def read(path: Path) -> KSpace:
 
 def _frames(index: Array) -> Array:
     """Return the frame of each readout: heart phases within repetitions."""
-    return index["repetition"].astype(int) * (int(index["phase"].max()) + 1) + index["phase"]
+    phases = int(index["phase"].max()) + 1
+    return np.asarray(index["repetition"].astype(int) * phases + index["phase"])
 
 
 def _readout(record: Array) -> Samples:
