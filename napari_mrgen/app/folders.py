@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from napari_mrgen.app.cases import Case
+from napari_mrgen.app.making import Makes, collect
 from napari_mrgen.app.outputs import check_folder, slug
-from napari_mrgen.app.predict import Maker, collect
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.failures import is_out_of_memory
 from napari_mrgen.engine.family import GenerateConfig
@@ -43,7 +43,7 @@ class Done:
 
 
 def generate_folder(
-    maker: Maker,
+    maker: Makes,
     cases: Sequence[Case],
     config: GenerateConfig,
     folder: ResultFolder,
@@ -68,7 +68,7 @@ def generate_folder(
 
 
 def _try(
-    maker: Maker, case: Case, config: GenerateConfig, folder: ResultFolder, control: Control
+    maker: Makes, case: Case, config: GenerateConfig, folder: ResultFolder, control: Control
 ) -> tuple[tuple[Path, ...], str]:
     """Return what was written for a scan, and in one line what went wrong."""
     if case.problem:

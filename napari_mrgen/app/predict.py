@@ -1,29 +1,25 @@
-"""Use a trained model: read its inputs, generate, say on each result what made it, and save."""
+"""Use a trained model: read its inputs, generate, and say on each result what made it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 
 from napari_mrgen import __version__, families
-from napari_mrgen.app.inputs import check_roles, find_all
+from napari_mrgen.app.making import Makes, Source, collect, read_inputs, sources_of
 from napari_mrgen.engine.checkpoint import Model, load_model
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose
-from napari_mrgen.engine.family import Family, GenerateConfig, Input
-from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.find import Reference
+from napari_mrgen.engine.family import Family, GenerateConfig
 from napari_mrgen.io.nifti import NOTICE
 from napari_mrgen.volume import Volume
 
-Source = Path | Reference | Volume
+__all__ = ["Maker", "Makes", "collect", "generate"]
 
 
 def generate(
@@ -76,7 +72,7 @@ class Maker:
         volumes = read_inputs(self.family.generate_inputs, inputs)
         record = {
             **self.record(config),
-            "source": _sources(volumes, inputs),
+            "source": sources_of(volumes, inputs),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         generator = torch.Generator().manual_seed(config.seed)
@@ -109,69 +105,3 @@ class Maker:
             "configuration": config.model_dump(mode="json"),
             "software": f"napari-mrgen {__version__}",
         }
-
-
-def collect(results: Iterable[Volume]) -> Iterator[Volume]:
-    """Join samples that come in blocks into one volume; other results pass as they come."""
-    for (_, is_sample), group in groupby(results, lambda v: (v.name, "samples" in v.covariates)):
-        if is_sample:
-            yield _join(list(group))
-        else:
-            yield from group
-
-
-def _join(blocks: Sequence[Volume]) -> Volume:
-    tables = [block.covariates["samples"] for block in blocks]
-    samples = {
-        column: [value for table in tables for value in table[column]] for column in tables[0]
-    }
-    array = np.concatenate([block.array for block in blocks])
-    return blocks[0].with_array(array, covariates={**blocks[0].covariates, "samples": samples})
-
-
-def read_inputs(wanted: tuple[Input, ...], inputs: Mapping[str, Source]) -> dict[str, Volume]:
-    """Read what is given as a path, and check that each volume has the axes that are wanted."""
-    check_roles(wanted, inputs)
-    volumes = {}
-    for asked in wanted:
-        source = inputs.get(asked.role)
-        if source is None:
-            continue
-        volume = source if isinstance(source, Volume) else _read_one(asked, source)
-        if volume.axes not in asked.axes:
-            msg = (
-                f"The input {asked.role!r} must have the axes {' or '.join(asked.axes)}, "
-                f"got {volume.axes} of shape {volume.array.shape}."
-            )
-            raise MrgenError(msg)
-        volumes[asked.role] = volume
-    return volumes
-
-
-def _read_one(asked: Input, source: Path | Reference) -> Volume:
-    if isinstance(source, Reference):
-        return source.read()
-    scans = find_all((asked,), {asked.role: [source]})[asked.role]
-    if len(scans) > 1:
-        msg = (
-            f"The input {asked.role!r} takes one scan, got {len(scans)} in {source}; name the file."
-        )
-        raise MrgenError(msg)
-    return scans[0].read()
-
-
-def _sources(volumes: Mapping[str, Volume], inputs: Mapping[str, Source]) -> dict[str, Any]:
-    return {
-        role: {
-            "name": volume.name,
-            "subject": volume.subject,
-            "path": _path_of(inputs[role]),
-        }
-        for role, volume in volumes.items()
-    }
-
-
-def _path_of(source: Source) -> str | None:
-    if isinstance(source, Volume):
-        return None
-    return str(source.path if isinstance(source, Reference) else source)
