@@ -68,6 +68,15 @@ def find_cases(wanted: Sequence[Input], paths: Mapping[str, Path], out: Path) ->
     return tuple(_told_apart(cases))
 
 
+def cases_of(role: str, scans: Sequence[Reference]) -> tuple[Case, ...]:
+    """Return scans that were found before, such as those that a training held out."""
+    cases = (
+        Case(scan.path, Path(), scan.subject if scan.slices else stem(scan.path), {role: scan})
+        for scan in scans
+    )
+    return tuple(_told_apart(tuple(cases)))
+
+
 def _of_scans(
     role: str,
     root: Path,

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -95,11 +96,10 @@ class Notices(BaseModel):
             return ()
         ways: list[tuple[str, Callable[[], None]]] = []
         if self.email is not None:
-            mail = self.email
-            ways.append((f"e-mail by {mail.server}", lambda: send_mail(mail, title, text)))
+            send = partial(send_mail, self.email, title, text)
+            ways.append((f"e-mail by {self.email.server}", send))
         ways += [
-            (f"notice by {name}", lambda name=name: send_apprise(name, title, text))
-            for name in self.apprise
+            (f"notice by {name}", partial(send_apprise, name, title, text)) for name in self.apprise
         ]
         problems = ((what, _attempt(send)) for what, send in ways)
         return tuple(f"No {what} could be sent: {said}" for what, said in problems if said)

@@ -6,6 +6,7 @@ import ast
 import importlib
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,10 @@ import torch
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
+from napari_mrgen.app.job_runs import Outcome, run_jobs, write_record
+from napari_mrgen.app.jobs import Job, Prediction
 from napari_mrgen.app.predict import generate
+from napari_mrgen.app.result_file import read_results
 from napari_mrgen.config import Config
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine import events
@@ -219,6 +223,25 @@ def test_the_same_seed_gives_the_same_result(trained: Trained) -> None:
 
 def test_every_result_is_finite(trained: Trained) -> None:
     assert all(np.isfinite(result.array).all() for result in _generate(trained))
+
+
+def test_it_can_be_a_job(trained: Trained, tmp_path: Path) -> None:
+    """Its run, gone on with as a job, predicts for what was held out, or draws."""
+    config = {"samples": 2} if not trained.sources() else {}
+    job = Job(
+        name="job", task="train_and_predict", family=trained.family.name, preset="tiny",
+        inputs={role: tuple(paths) for role, paths in trained.paths.items()},
+        predict=Prediction(settings=config), out=tmp_path / "job", device="cpu",
+    )  # fmt: skip
+    shutil.copytree(trained.run, job.out)
+    write_record(job)
+    outcome = list(run_jobs([job], Control()))[-1]
+    assert isinstance(outcome, Outcome)
+    assert outcome.state == "finished", outcome.problem
+    results = read_results(job.out / "predictions" / "result.h5")
+    held_out = len(trained.inputs.split.test) if trained.sources() else 1
+    assert len(results["result"]) == held_out
+    assert all(np.isfinite(array).all() for array in results["result"].values())
 
 
 def _generate(trained: Trained) -> Iterator[Volume]:

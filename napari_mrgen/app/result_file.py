@@ -1,0 +1,117 @@
+"""``result.h5``: what went in, what came out and what should have, for other programs to read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_mrgen.io.drafts import drafted
+from napari_mrgen.io.hdf5 import opened
+from napari_mrgen.volume import Array, Volume
+
+if TYPE_CHECKING:
+    import h5py
+
+PARTS = ("input", "result", "truth")
+_CASES_SHOWN = 5
+_INK = "#202124"
+
+
+def write_results(path: Path, cases: Iterable[tuple[str, Mapping[str, Volume]]]) -> None:
+    """Write cases one by one: none but the one in hand is in memory.
+
+    Parameters
+    ----------
+    cases
+        Names, and volumes under ``input``, ``result`` and ``truth``. Where all volumes of a part
+        have one shape they become one dataset ``(case, ...)``, else a group with one for each.
+    """
+    import h5py
+
+    # Space that is freed within a file stays part of it: cases are gathered in another one.
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent) as folder,
+        h5py.File(Path(folder) / "cases.h5", "w", track_order=True) as found,
+    ):
+        for name, parts in cases:
+            for part, volume in parts.items():
+                group = found.require_group(part) if part in found else _ordered(found, part)
+                dataset = group.create_dataset(name.replace("/", "-"), data=volume.array)
+                dataset.attrs["axes"] = list(volume.axes)
+        with drafted(path) as draft, h5py.File(draft, "w") as file:
+            for part in found:
+                _put(found[part], file, part)
+
+
+def _ordered(file: h5py.File, name: str) -> h5py.Group:
+    return file.create_group(name, track_order=True)
+
+
+def _put(group: h5py.Group, file: h5py.File, part: str) -> None:
+    datasets = list(group.values())
+    first = datasets[0]
+    if any(d.shape != first.shape or d.dtype != first.dtype for d in datasets):
+        group.copy(group, file, part)
+        return
+    stacked = file.create_dataset(part, (len(datasets), *first.shape), first.dtype)
+    for index, dataset in enumerate(datasets):
+        stacked[index] = dataset[()]
+    stacked.attrs["axes"] = ["case", *first.attrs["axes"]]
+    stacked.attrs["cases"] = list(group)
+
+
+def read_results(path: Path) -> dict[str, dict[str, Array]]:
+    """Return the arrays of such a file by part and case."""
+    with opened(path) as file:
+        return {part: dict(_cases(file[part])) for part in PARTS if part in file}
+
+
+def _cases(part: Any) -> Iterable[tuple[str, Array]]:
+    if hasattr(part, "keys"):
+        return [(name, dataset[()]) for name, dataset in part.items()]
+    return list(zip(map(str, part.attrs["cases"]), part[()], strict=True))
+
+
+def draw_results(path: Path, picture: Path) -> None:
+    """Draw the middle of the first cases into a PNG: input, result, truth and their difference."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    results = read_results(path)
+    names = list(results["result"])[:_CASES_SHOWN]
+    parts = [part for part in PARTS if part in results]
+    columns = [*parts, "difference"] if "truth" in parts else parts
+    size = (2.2 * len(columns), 0.3 + 2.2 * len(names))
+    figure = Figure(figsize=size, dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(names), len(columns), squeeze=False)
+    for axis, column in zip(axes[0], columns, strict=True):
+        axis.set_title(column, color=_INK, fontsize=10)
+    for row, name in zip(axes, names, strict=True):
+        images = {part: _middle(results[part][name]) for part in parts if name in results[part]}
+        for axis, column in zip(row, columns, strict=True):
+            axis.set_axis_off()
+            _draw(axis, column, images)
+    picture.parent.mkdir(exist_ok=True)
+    with drafted(picture) as draft:
+        figure.savefig(draft, format="png")
+
+
+def _draw(axis: Any, column: str, images: Mapping[str, Array]) -> None:
+    most = max(float(np.percentile(images["result"], 99.5)), 1e-6)
+    if column == "difference" and "truth" in images:
+        error = images["result"] - images["truth"]
+        axis.imshow(error, cmap="RdBu_r", vmin=-most / 4, vmax=most / 4)
+    elif column in images:
+        axis.imshow(images[column], cmap="gray", vmin=0, vmax=most)
+
+
+def _middle(array: Array) -> Array:
+    """Return the middle plane ``(y, x)`` of an array with any axes before these."""
+    while array.ndim > 2:
+        array = array[len(array) // 2]
+    return array.astype(np.float32)
