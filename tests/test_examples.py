@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import Program
 
 FOLDER = Path(__file__).parents[1] / "docs" / "examples"
 MOST_LINES = 40
@@ -66,3 +69,19 @@ def test_watch_a_run(example: Example, trained: Path) -> None:
     said = example("watch_a_run", trained)
     assert said.startswith("This run is finished")
     assert "preview:" in said
+
+
+def test_jobs(program: Program, hearts: Path, tmp_path: Path) -> None:
+    shutil.copy(FOLDER / "jobs.yaml", tmp_path)
+    shutil.copytree(hearts, tmp_path / "hearts")
+    done = program("run", tmp_path / "jobs.yaml")
+    assert done.returncode == 0, done.stderr
+    states = [line.split()[:3] for line in done.stdout.splitlines()[-3:]]
+    assert states == [
+        ["small", "train", "finished"],
+        ["large", "train_and_predict", "finished"],
+        ["another-heart", "predict", "finished"],
+    ]
+    results = tmp_path / "results"
+    assert (results / "summary.csv").exists()
+    assert (results / "large" / "predictions" / "result.h5").exists()

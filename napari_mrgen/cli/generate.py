@@ -110,7 +110,7 @@ def _fill_with_results(
     with steered() as control:
         for done in generate_folder(maker, cases, config, folder, control):
             found.append(done)
-            _tell_done(done, as_json=options.json)
+            tell_done(done, as_json=options.json)
     failed = sum(bool(done.problem) for done in found)
     if not options.json:
         kept = sum(done.is_kept for done in found)
@@ -121,7 +121,8 @@ def _fill_with_results(
     return control.exit_code or min(failed, 1)
 
 
-def _tell_done(done: Done, *, as_json: bool) -> None:
+def tell_done(done: Done, *, as_json: bool) -> None:
+    """Say what came of one scan."""
     if as_json:
         paths = [str(path) for path in done.results]
         print_json({**vars(done), "scan": str(done.scan), "results": paths})

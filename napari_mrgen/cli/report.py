@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,11 +31,7 @@ class Reporter(Protocol):
 def report(source: Iterator[Event], *, as_json: bool) -> Event | None:
     """Show events as they come; return the last one."""
     last: Event | None = None
-    is_terminal = sys.stdout.isatty() and not as_json
-    with _progress() if is_terminal else nullcontext() as progress:
-        show: Reporter = _print_event if as_json else Lines()
-        if progress is not None:
-            show = Bars(progress)
+    with reporter(as_json=as_json) as show:
         for event in source:
             show(event)
             last = event
@@ -54,6 +50,18 @@ def surveyed(source: Iterator[Preparing | Survey]) -> Survey | None:
         if is_terminal and item.done + 1 == item.total:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     return None
+
+
+@contextmanager
+def reporter(*, as_json: bool) -> Iterator[Reporter]:
+    """Hand out what shows events where they are to be seen."""
+    if as_json:
+        yield _print_event
+    elif sys.stdout.isatty():
+        with _progress() as progress:
+            yield Bars(progress)
+    else:
+        yield Lines()
 
 
 def exit_code(last: Event | None, run_dir: Path, of_signal: int = 0) -> int:

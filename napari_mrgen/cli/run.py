@@ -1,0 +1,164 @@
+"""``run``: a list of jobs from a file, one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_mrgen.cli.options import Commands, add_json, print_json
+from napari_mrgen.errors import MrgenError, unknown
+
+if TYPE_CHECKING:
+    from napari_mrgen.app.job_runs import Outcome, Report
+    from napari_mrgen.app.jobs import Job, JobFile
+
+FIGURES_SHOWN = 3
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="do a list of jobs from a file",
+        description="Train and predict as a YAML file says, one job after the other. A job that "
+        "fails does not end the rest; run again, the file goes on where it stood.",
+        epilog="docs/how-to/jobs.md tells what such a file may hold.",
+    )
+    parser.add_argument("file", type=Path, metavar="JOBS.yaml", help="the list of jobs")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="do this job; may be repeated"
+    )
+    parser.add_argument("--check", action="store_true", help="find mistakes in it, and stop")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from napari_mrgen.app.jobs import read_jobs
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise MrgenError(
+            "A list of jobs takes one process; train with several by `torchrun ... train`."
+        )
+    file = read_jobs(options.file)
+    jobs = _chosen(file, options.only)
+    for line in file.translated:
+        print(f"Note: {line}", file=sys.stderr)
+    if options.check:
+        for job in jobs:
+            _check(job, as_json=options.json)
+        return 0
+    return _run(file, jobs, options)
+
+
+def _chosen(file: JobFile, names: list[str]) -> tuple[Job, ...]:
+    known = {job.name: job for job in file.jobs}
+    for name in names:
+        if name not in known:
+            raise unknown("job", name, known)
+    return tuple(job for job in file.jobs if not names or job.name in names)
+
+
+def _check(job: Job, *, as_json: bool) -> None:
+    from napari_mrgen.app.jobs import plain
+
+    if as_json:
+        print_json(plain(job))
+    else:
+        what = f"{job.family}, {job.preset}" if job.trains else str(job.model)
+        print(f"{job.name}: {job.task} ({what}) -> {job.out}")
+
+
+def _run(file: JobFile, jobs: tuple[Job, ...], options: argparse.Namespace) -> int:
+    from napari_mrgen.app.job_runs import run_jobs
+    from napari_mrgen.app.job_summary import Summary, summary_file
+    from napari_mrgen.cli.signals import steered
+
+    with steered() as control:
+        reports = run_jobs(jobs, control, notices=file.notify, export=export_model)
+        show = _print_lines if not options.json else _print_records
+        summary = Summary(jobs, tuple(show(reports, len(jobs))))
+    path = summary_file(file.jobs)
+    if path is not None and len(jobs) == len(file.jobs) and path.parent.is_dir():
+        summary.write(path)
+    if options.json:
+        print_json({"event": "Summary", "jobs": [_facts(outcome) for outcome in summary.outcomes]})
+    else:
+        _print_summary(summary)
+    return control.exit_code or min(len(summary.failed), 1)
+
+
+def export_model(model: Path, out: Path) -> Iterator[object]:
+    """Write a model for use elsewhere; what that needs is imported here only."""
+    from napari_mrgen.service.export import export
+
+    return export(model, out, overwrite=True)
+
+
+def _print_summary(summary: Any) -> None:
+    from napari_mrgen.cli.tables import table_lines
+
+    print()
+    print("\n".join(table_lines(summary.rows(FIGURES_SHOWN))))
+    for outcome in summary.failed:
+        print(f"napari-mrgen: {outcome.job.name}: {outcome.problem}", file=sys.stderr)
+
+
+def _print_lines(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
+    """Show what jobs say, in words; pass on how each has ended."""
+    from napari_mrgen.app.job_runs import Began, Outcome, Told
+    from napari_mrgen.cli.generate import tell_done
+    from napari_mrgen.cli.report import describe, reporter
+    from napari_mrgen.engine.events import Event
+
+    begun = 0
+    with ExitStack() as stack:
+        for report in reports:
+            match report:
+                case Began(job):
+                    begun += 1
+                    print(f"\n{job.name} ({job.task}), job {begun} of {count}", flush=True)
+                    show = stack.enter_context(reporter(as_json=False))
+                case Told(said=Event() as event):
+                    show(event)
+                case Told(said=done):
+                    tell_done(done, as_json=False)
+                case Outcome():
+                    stack.close()
+                    said = f": {report.problem}" if report.problem else ""
+                    print(f"{report.job.name} {report.state}{said}", flush=True)
+                    yield report
+                case _:
+                    print("\n".join(describe(report)), flush=True)
+
+
+def _print_records(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
+    """Print a JSON line for each report; pass on how each job has ended."""
+    from napari_mrgen.app.job_runs import Began, Outcome, Told
+    from napari_mrgen.engine.events import Event
+    from napari_mrgen.engine.records import write_event
+
+    for report in reports:
+        match report:
+            case Began(job):
+                print_json({"event": "JobBegan", "job": job.name, "of": count})
+            case Told(job, Event() as event):
+                print_json({"job": job.name, **write_event(event)})
+            case Told(job, done):
+                paths = [str(path) for path in done.results]
+                print_json({"event": "ScanDone", "job": job.name, **vars(done), "results": paths})
+            case Outcome():
+                print_json(_facts(report))
+                yield report
+            case _:
+                print_json(write_event(report))
+
+
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    facts = {key: value for key, value in vars(outcome).items() if key != "job"}
+    job = outcome.job
+    return {"event": "JobEnded", "job": job.name, "task": job.task, "out": str(job.out), **facts}
