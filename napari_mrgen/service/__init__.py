@@ -1,0 +1,1 @@
+"""Models outside of the plugin: exported to ONNX, and served over HTTP."""
