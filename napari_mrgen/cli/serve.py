@@ -1,0 +1,139 @@
+"""``serve``: a trained model as an HTTP service, on this machine or for others."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_mrgen.cli.options import Commands, add_device, add_json, print_json
+from napari_mrgen.errors import MrgenError
+
+if TYPE_CHECKING:
+    from napari_mrgen.service.server import Service
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="serve a trained model over HTTP",
+        description="Serve a trained model over HTTP: NIfTI in, NIfTI out. Only this machine can "
+        "reach it, unless --host says otherwise, and only with the token.",
+        epilog="`napari-mrgen generate RUN_OR_MODEL --device ADDRESS` uses it, and so does the "
+        "Generate panel.",
+    )
+    parser.add_argument("model", type=Path, metavar="RUN_OR_MODEL", help="run or .safetensors file")
+    parser.add_argument("--host", default="127.0.0.1", help="(default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8501, help="0 takes a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--token",
+        help="what clients must know; others on this machine can see it here, so rather put it in "
+        "the environment as MRGEN_TOKEN (default: a new one)",
+    )
+    add_device(parser)
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=2,
+        metavar="N",
+        help="requests worked on at once (%(default)s)",
+    )
+    parser.add_argument(
+        "--waiting", type=int, default=64, metavar="N", help="requests that may wait (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-upload", type=int, default=512, metavar="MIB", help="of a request (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-voxels",
+        type=int,
+        default=1 << 28,
+        metavar="N",
+        help="of an uploaded file, frames counted (%(default)s)",
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from napari_mrgen.engine.header import read_header
+    from napari_mrgen.service.extras import need
+
+    for module in ("uvicorn", "starlette", "python_multipart"):
+        need(module, "serve", "The service")
+    read_header(options.model)
+    _check(options)
+
+    from napari_mrgen.service.address import TOKEN
+    from napari_mrgen.service.receiving import Limits
+    from napari_mrgen.service.running import Settings, is_loopback, serve
+
+    token = options.token or os.environ.get(TOKEN) or secrets.token_urlsafe(24)
+    settings = Settings(
+        options.model,
+        token,
+        options.host,
+        options.port,
+        options.device,
+        Limits(options.max_upload << 20, options.max_voxels),
+        options.at_once,
+        options.waiting,
+    )
+    is_known = bool(options.token or os.environ.get(TOKEN))
+    _log()
+    if not is_loopback(options.host):
+        print(
+            f"Others can reach {options.host}, and nothing is encrypted: put a TLS proxy or an SSH "
+            "tunnel between.",
+            file=sys.stderr,
+        )
+    ended = serve(
+        settings, lambda service, address: _tell(service, address, is_known, as_json=options.json)
+    )
+    print("The service has ended.", file=sys.stderr, flush=True)
+    if not ended:
+        # A network cannot be stopped within a step, and its thread must not keep the process.
+        sys.stdout.flush()
+        os._exit(0)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name, least in (("at_once", 1), ("waiting", 0), ("max_upload", 1), ("max_voxels", 1)):
+        value = getattr(options, name)
+        if value < least:
+            msg = f"Expected --{name.replace('_', '-')} of {least} or more, got {value}."
+            raise MrgenError(msg)
+
+
+def _tell(service: Service, address: str, token_is_known: bool, *, as_json: bool) -> None:
+    # A token that somebody chose is not shown again.
+    with_token = address if token_is_known else f"{address}/?token={service.token}"
+    if as_json:
+        print_json({"address": with_token, "family": service.maker.family.name})
+        return
+    model = service.maker.path
+    roles = [one.role for one in service.maker.family.generate_inputs]
+    inputs = "".join(f" --input {role}=FILE" for role in roles[:1])
+    print(f"{model} is served at {with_token}")
+    print(
+        f"Use it with: napari-mrgen generate {model}{inputs} --out FILE.nii.gz "
+        f"--device '{with_token}'"
+    )
+    print("Ctrl-C ends it.", flush=True)
+
+
+def _log() -> None:
+    """Write a line for each request, and the details of failures, to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    for name, level in (("napari_mrgen", logging.INFO), ("uvicorn.error", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.addHandler(handler)
