@@ -23,12 +23,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse.ArgumentParser, *, or_service: bool = False) -> None:
+    service = ", or the address of a service (see `napari-mrgen serve`)" if or_service else ""
     parser.add_argument(
         "--device",
         default="auto",
         metavar="NAME",
-        help="auto, cpu or cuda:0; `napari-mrgen devices` lists them (default: auto)",
+        help=f"auto, cpu or cuda:0; `napari-mrgen devices` lists them{service} (default: auto)",
     )
 
 
