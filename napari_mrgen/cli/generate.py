@@ -26,6 +26,7 @@ from napari_mrgen.errors import MrgenError
 if TYPE_CHECKING:
     from napari_mrgen.app.batch import SampleFolder
     from napari_mrgen.app.folders import Done
+    from napari_mrgen.app.making import Makes
     from napari_mrgen.app.outputs import Outputs
     from napari_mrgen.engine.family import GenerateConfig
     from napari_mrgen.volume import Volume
@@ -37,7 +38,11 @@ def add(commands: Commands) -> None:
         help="generate with a trained model",
         description="Generate with a trained model, and save every result with its provenance.",
     )
-    parser.add_argument("model", type=Path, metavar="RUN_OR_MODEL", help="run or .safetensors file")
+    parser.add_argument(
+        "model",
+        metavar="RUN_OR_MODEL",
+        help="run or .safetensors file; or the address of a service, for the model that it has",
+    )
     add_inputs(parser)
     parser.add_argument(
         "--out",
@@ -56,7 +61,7 @@ def add(commands: Commands) -> None:
     )
     add_settings(parser)
     parser.add_argument("--seed", metavar="N", help="short for --set seed=N")
-    add_device(parser)
+    add_device(parser, or_service=True)
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -69,23 +74,27 @@ def run(options: argparse.Namespace) -> int:
     from napari_mrgen.app.outputs import Outputs, is_folder
     from napari_mrgen.cli.signals import steered
     from napari_mrgen.engine.header import read_header
+    from napari_mrgen.service.address import is_address
 
-    family = families.get(read_header(options.model).family)
+    service = _maker(None, options.model) if is_address(options.model) else None
+    family = service.family if service else families.get(read_header(Path(options.model)).family)
     settings = options.settings + ([f"seed={options.seed}"] if options.seed is not None else [])
     config = apply_settings(family.generate_config(), settings)
     inputs = {role: _only(role, paths) for role, paths in parse_paths(options.inputs).items()}
     target: Outputs | SampleFolder
     if is_folder(options.out) and folder_role(family.generate_inputs, inputs):
-        return _fill_with_results(options, config, inputs)
+        maker = service or _maker(Path(options.model), options.device)
+        return _fill_with_results(options, config, inputs, maker)
     if is_folder(options.out):
         target = SampleFolder(options.out, options.format, overwrite=options.overwrite)
     else:
         target = Outputs(options.out, options.overwrite)
 
-    from napari_mrgen.app.predict import collect, generate
+    from napari_mrgen.app.making import collect
 
+    maker = service or _maker(Path(options.model), options.device)
     with steered() as control:
-        results = generate(options.model, inputs, config, device=options.device, control=control)
+        results = maker.make(inputs, config, control)
         if isinstance(target, SampleFolder):
             _fill(results, target, config.samples, as_json=options.json)
         else:
@@ -94,16 +103,21 @@ def run(options: argparse.Namespace) -> int:
     return control.exit_code
 
 
+def _maker(model: Path | None, device: str) -> Makes:
+    """Load the model, or reach the service that has it."""
+    from napari_mrgen.service.client import maker_for
+
+    return maker_for(model, device)
+
+
 def _fill_with_results(
-    options: argparse.Namespace, config: GenerateConfig, inputs: Mapping[str, Path]
+    options: argparse.Namespace, config: GenerateConfig, inputs: Mapping[str, Path], maker: Makes
 ) -> int:
     """Make the results of every scan of a folder; return 1 where one has none."""
     from napari_mrgen.app.cases import find_cases
     from napari_mrgen.app.folders import ResultFolder, generate_folder
-    from napari_mrgen.app.predict import Maker
     from napari_mrgen.cli.signals import steered
 
-    maker = Maker.load(options.model, options.device)
     cases = find_cases(maker.family.generate_inputs, inputs, options.out)
     folder = ResultFolder(options.out, maker.record(config), options.overwrite)
     found: list[Done] = []
