@@ -1,13 +1,16 @@
-"""Device picker: where to train, with the memory that is free there."""
+"""Device picker: where to train or to generate, with the memory that is free there."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QInputDialog, QLineEdit, QVBoxLayout, QWidget
 
 from napari_mrgen.engine.family import Plan
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.service.address import Address
+from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.helper import Helper
 from napari_mrgen.widgets.parts import Note
@@ -18,14 +21,29 @@ NO_GPU_TO_TRAIN = (
     f"{NO_GPU} The presets tiny and quick are made for that; base would take many hours."
 )
 
+NEW_SERVICE = ""
+"""Of the entry that asks for the address of a service."""
+ASK = (
+    "Address of the service, with its token, as `napari-mrgen serve` prints it:\n"
+    "http://127.0.0.1:8501/?token=…"
+)
+
 
 class DevicePicker(QWidget):
-    """Lists the devices as soon as a helper process has found them; "auto" until then."""
+    """Lists the devices as soon as a helper process has found them; "auto" until then.
+
+    Parameters
+    ----------
+    without_gpu
+        What is said where there is no GPU.
+    with_service
+        Whether the device may be a service on another machine.
+    """
 
     listed = Signal()
     chosen = Signal()
 
-    def __init__(self, without_gpu: str = NO_GPU) -> None:
+    def __init__(self, without_gpu: str = NO_GPU, *, with_service: bool = False) -> None:
         super().__init__()
         self._without_gpu = without_gpu
         self._devices: list[dict[str, Any]] = []
@@ -33,8 +51,11 @@ class DevicePicker(QWidget):
         self._has_advice = False
         self._box = combo("device")
         self._box.addItem("Automatic", "auto")
-        self._box.currentIndexChanged.connect(lambda _index: self._show_memory())
-        self._box.activated.connect(lambda _index: self.chosen.emit())
+        self._last = "auto"
+        if with_service:
+            self._box.addItem("A service…", NEW_SERVICE)
+        self._box.currentIndexChanged.connect(lambda _index: self._show_choice())
+        self._box.activated.connect(lambda _index: self._on_activated())
         self._note = Note("Looking for devices…")
         self._memory = Note()
         layout = QVBoxLayout(self)
@@ -49,6 +70,23 @@ class DevicePicker(QWidget):
 
     def device(self) -> str:
         return str(self._box.currentData())
+
+    def use_service(self, text: str) -> None:
+        """Choose a service by its address; its token is kept until napari is closed.
+
+        Raises
+        ------
+        MrgenError
+            If this is no address.
+        """
+        address = Address.parse(text)
+        remember.note("service", address.url)
+        index = self._box.findText(f"Service at {address.url}")
+        if index < 0:
+            index = self._box.findData(NEW_SERVICE)
+            self._box.insertItem(index, f"Service at {address.url}")
+        self._box.setItemData(index, text.strip())
+        self._box.setCurrentIndex(index)
 
     def text(self) -> str:
         """Return what is said about the devices."""
@@ -65,17 +103,47 @@ class DevicePicker(QWidget):
 
     def _on_listed(self, devices: list[dict[str, Any]]) -> None:
         self._devices = devices
-        for device in devices:
+        for place, device in enumerate(devices, 1):
             free = size(device["free_bytes"])
-            self._box.addItem(f"{device['title']}, {free} free", device["name"])
-        has_gpu = any(device["name"] != "cpu" for device in devices)
-        self._note.say("" if has_gpu else self._without_gpu, warning=not has_gpu)
-        self._show_memory()
+            self._box.insertItem(place, f"{device['title']}, {free} free", device["name"])
+        self._show_choice()
         self.listed.emit()
 
     def _on_failed(self, problem: str) -> None:
         self._note.say(f"The devices could not be listed: {problem}", warning=True)
         self.listed.emit()
+
+    def _on_activated(self) -> None:
+        if self.device() == NEW_SERVICE:
+            self._ask_for_service()
+        self.chosen.emit()
+
+    def _ask_for_service(self) -> None:
+        """Ask for an address; without a good one the choice is what it was."""
+        known = remember.recall("service") or ""
+        mode = QLineEdit.EchoMode.Normal
+        text, is_given = QInputDialog.getText(self, "Use a service", ASK, mode, known)
+        problem = ""
+        try:
+            if is_given:
+                self.use_service(text)
+                return
+        except MrgenError as error:
+            problem = str(error)
+        self._box.setCurrentIndex(max(0, self._box.findData(self._last)))
+        if problem:
+            self._note.say(problem, warning=True)
+
+    def _show_choice(self) -> None:
+        chosen = self.device()
+        if chosen != NEW_SERVICE:
+            self._last = chosen
+        has_gpu = any(device["name"] != "cpu" for device in self._devices)
+        if chosen.startswith("http"):
+            self._note.say("The service makes the results, with the same model as here.")
+        elif self._devices:
+            self._note.say("" if has_gpu else self._without_gpu, warning=not has_gpu)
+        self._show_memory()
 
     def _show_memory(self) -> None:
         free = self._free_bytes()

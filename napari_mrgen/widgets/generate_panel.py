@@ -58,7 +58,7 @@ class GeneratePanel(Panel):
         self._wanted = 1
         self.model = ModelPicker()
         self.inputs = InputPickers(napari_viewer.layers)
-        self.device = DevicePicker()
+        self.device = DevicePicker(with_service=True)
         self._form_place = QVBoxLayout()
         self._activity = Activity(self)
         self._guard = ClosingGuard(self, lambda: self.is_busy, self._on_stop)

@@ -151,10 +151,11 @@ def generated(
     control: Control,
 ) -> Iterator[Volume | Drawn]:
     """Yield the results of a trained model; samples that come in blocks as one, at the end."""
-    from napari_mrgen.app.predict import collect, generate
+    from napari_mrgen.app.making import collect
+    from napari_mrgen.service.client import maker_for
 
     blocks: list[Volume] = []
-    for result in generate(model, sources, config, device=device, control=control):
+    for result in maker_for(model, device).make(sources, config, control):
         if "samples" in result.covariates:
             blocks.append(result)
             yield Drawn(sum(block.size("n") for block in blocks))
@@ -174,9 +175,9 @@ def folder_generated(
     """Yield what came of each scan of a folder, whose results are written to another."""
     from napari_mrgen.app.cases import find_cases
     from napari_mrgen.app.folders import ResultFolder, generate_folder
-    from napari_mrgen.app.predict import Maker
+    from napari_mrgen.service.client import maker_for
 
-    maker = Maker.load(model, device)
+    maker = maker_for(model, device)
     cases = find_cases(maker.family.generate_inputs, paths, out)
     folder = ResultFolder(out, maker.record(config))
     yield from generate_folder(maker, cases, config, folder, control)
