@@ -64,7 +64,8 @@ def combine(images: Tensor, maps: Tensor) -> Tensor:
 
 def root_sum_of_squares(images: Tensor) -> Tensor:
     """Combine coil images ``(..., c, y, x)`` without maps: real, ``(..., y, x)``."""
-    return torch.linalg.vector_norm(images, dim=-3)
+    combined: Tensor = torch.linalg.vector_norm(images, dim=-3)
+    return combined
 
 
 def estimate(images: Tensor, width: int = 7) -> Tensor:

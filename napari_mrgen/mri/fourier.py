@@ -13,11 +13,13 @@ def fft(image: Tensor, axes: int = 2) -> Tensor:
     """
     dims = tuple(range(-axes, 0))
     shifted = torch.fft.ifftshift(image, dims)
-    return torch.fft.fftshift(torch.fft.fftn(shifted, dim=dims, norm="ortho"), dims)
+    samples: Tensor = torch.fft.fftshift(torch.fft.fftn(shifted, dim=dims, norm="ortho"), dims)
+    return samples
 
 
 def ifft(samples: Tensor, axes: int = 2) -> Tensor:
     """Transform back over the last ``axes`` axes: the inverse of `fft`."""
     dims = tuple(range(-axes, 0))
     shifted = torch.fft.ifftshift(samples, dims)
-    return torch.fft.fftshift(torch.fft.ifftn(shifted, dim=dims, norm="ortho"), dims)
+    image: Tensor = torch.fft.fftshift(torch.fft.ifftn(shifted, dim=dims, norm="ortho"), dims)
+    return image

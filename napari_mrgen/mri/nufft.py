@@ -41,7 +41,7 @@ def forward(series: Tensor, trajectory: Tensor) -> Tensor:
         ``(t, c, k)``.
     """
     _check(series, 4, "series (t, c, y, x)", trajectory)
-    sampled: Tensor = _Forward.apply(series, trajectory)
+    sampled: Tensor = _Forward.apply(series, trajectory)  # type: ignore[no-untyped-call]
     return sampled
 
 
@@ -66,7 +66,7 @@ def adjoint(samples: Tensor, trajectory: Tensor, shape: tuple[int, int]) -> Tens
     if samples.shape[2] != trajectory.shape[1]:
         msg = f"NUFFT: {samples.shape[2]} samples a frame, {trajectory.shape[1]} places for them"
         raise ValueError(msg)
-    gridded: Tensor = _Adjoint.apply(samples, trajectory, shape)
+    gridded: Tensor = _Adjoint.apply(samples, trajectory, shape)  # type: ignore[no-untyped-call]
     return gridded
 
 
@@ -95,7 +95,7 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (trajectory,) = ctx.saved_tensors
-        return _Adjoint.apply(gradients[0], trajectory, ctx.shape), None
+        return adjoint(gradients[0], trajectory, ctx.shape), None
 
 
 class _Adjoint(torch.autograd.Function):
@@ -107,7 +107,7 @@ class _Adjoint(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (trajectory,) = ctx.saved_tensors
-        return _Forward.apply(gradients[0], trajectory), None, None
+        return forward(gradients[0], trajectory), None, None
 
 
 def _transform(

@@ -72,4 +72,5 @@ def moving_average(series: Tensor, window: int, *, circular: bool = False) -> Te
     taken = (first[:, None] + torch.arange(window, device=series.device)) % frames
     share = torch.zeros(frames, frames, dtype=series.dtype, device=series.device)
     share.scatter_(1, taken, 1 / window)
-    return torch.tensordot(share, series, dims=1)
+    averaged: Tensor = torch.tensordot(share, series, dims=1)
+    return averaged

@@ -35,7 +35,8 @@ def kernel(trajectory: Tensor, weights: Tensor, shape: tuple[int, int]) -> Tenso
     # and its transform real.
     inner = torch.zeros_like(spread)
     inner[:, 1:, 1:] = spread[:, 1:, 1:]
-    return torch.fft.fft2(torch.fft.ifftshift(inner, (-2, -1))).real
+    spectrum: Tensor = torch.fft.fft2(torch.fft.ifftshift(inner, (-2, -1)))
+    return spectrum.real
 
 
 def normal(series: Tensor, kernel: Tensor) -> Tensor:
@@ -44,4 +45,5 @@ def normal(series: Tensor, kernel: Tensor) -> Tensor:
     # Axis by axis, so that the rows of zeros that pad the image are not transformed.
     spectrum = torch.fft.fft(torch.fft.fft(series, 2 * x, dim=-1), 2 * y, dim=-2)
     filtered = torch.fft.ifft(spectrum * kernel[:, None], dim=-2)[..., :y, :]
-    return torch.fft.ifft(filtered, dim=-1)[..., :x]
+    made: Tensor = torch.fft.ifft(filtered, dim=-1)[..., :x]
+    return made
