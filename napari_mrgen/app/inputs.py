@@ -10,13 +10,15 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split, split_subjects
 from napari_mrgen.engine.family import Family, Input, TrainConfig
 from napari_mrgen.errors import MrgenError, unknown
-from napari_mrgen.io.find import Reference, find
+from napari_mrgen.io.find import Reference, find, find_series
 from napari_mrgen.io.names import set_of
 from napari_mrgen.io.paired import find_contrast, find_pairs, masks_in
 
 Paths = Mapping[str, Sequence[Path]]
 References = dict[str, tuple[Reference, ...]]
 
+_SERIES = ("undersampled", "truth")
+"""Roles that HDF5 files may hold, many series in one."""
 _PAIRS, _CONTRASTS = "pairs", ("t1", "t2")
 """The role whose folders hold scans of several other roles, and those of them that it needs."""
 
@@ -30,6 +32,9 @@ def gather(
     """
     references = find_all(family.train_inputs, paths)
     subjects = {scan.subject for scans in references.values() for scan in scans}
+    if not subjects:
+        roles = ", ".join(asked.role for asked in family.train_inputs)
+        raise MrgenError(f"There is nothing to train on; give one of the inputs {roles}.")
     if split_file is None:
         own = own_split(scan for scans in references.values() for scan in scans)
         return Inputs(references, own or _drawn_split(references, config))
@@ -76,6 +81,8 @@ def _find(asked: Input, path: Path, *, by_subject: bool) -> Sequence[Reference]:
         return masks_in(path)
     if asked.role in _CONTRASTS:
         return find_contrast(path, asked.role, asked.axes)
+    if asked.role in _SERIES and (found := find_series(path)):
+        return found
     return find(path, asked.axes)
 
 

@@ -195,7 +195,7 @@ def _conclude(job: Job, trainee: Trainee) -> Iterator[Event]:
 
 def _score(job: Job, trainee: Trainee) -> Generator[Event, None, Scoreboard | None]:
     """Score subject by subject; None if a stop was asked for."""
-    subjects = {scan.subject for scan in job.inputs.test(job.family.train_inputs[0].role)}
+    subjects = {scan.subject for role in job.inputs.references for scan in job.inputs.test(role)}
     source = job.family.score(trainee.average.networks, job.config, job.inputs)
     scores: list[Score] = []
     seen: set[str] = set()

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import acdc, kspace, nifti, oasis, png
+from napari_mrgen.io import acdc, kspace, nifti, oasis, png, series
 from napari_mrgen.io.names import (
     image_stem,
     is_label_folder,
     is_label_name,
     plain_subject,
+    set_of,
     stem,
     subject_of,
     suffix_of,
@@ -57,13 +58,15 @@ class Reference:
 
     def peek(self) -> nifti.Peek:
         """Tell axes, shape and geometry of the image without reading it."""
-        if kspace.is_kspace(self.path):
+        if series.is_series(self.path) or kspace.is_kspace(self.path):
             image = self.read()
             return nifti.Peek(image.axes, image.array.shape, image.affine, image.times)
         return png.peek(self._files) if self.is_png else nifti.peek(self.path)
 
     def read(self) -> Volume:
         """Read the image; what ACDC's ``Info.cfg`` says is added to its covariates."""
+        if series.is_series(self.path):
+            return replace(series.read(self.path), subject=self.subject)
         if kspace.is_kspace(self.path):
             return replace(kspace.read_image(self.path), subject=self.subject)
         volume = png.read(self._files) if self.is_png else nifti.read(self.path)
@@ -127,6 +130,15 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
         raise MrgenError(_nothing_found(path, axes, _scans(files)))
     found = sorted(references, key=lambda reference: (reference.subject, reference.path))
     return tuple(_with_covariates(found))
+
+
+def find_series(path: Path) -> tuple[Reference, ...]:
+    """List the series in HDF5 files, in their order; none where there is no such file.
+
+    Whose they are is not known: each is a subject, named by its set and its place in the file.
+    """
+    found = series.find(Path(path))
+    return tuple(Reference(place, f"{set_of(place) or 'series'} {place.name}") for place in found)
 
 
 def reference_to(path: Path) -> Reference:

@@ -22,6 +22,7 @@ _SUBJECT = re.compile(
 )
 
 _SET = re.compile(r"(?:^|_)(train|test|val)(?:id(?:ate|ation))?[AB]?$", re.IGNORECASE)
+_HDF5 = re.compile(r"\.(h5|hdf5|mat)$", re.IGNORECASE)
 _T1, _T2 = {"t1", "t1w", "mprage"}, {"t2", "t2w"}
 _OTHER_CONTRAST = {"flair", "t2flair", "star", "ce", "gd", "gad", "map"}
 """Beside T1 or T2 these words name another contrast, such as T2 FLAIR."""
@@ -132,8 +133,11 @@ def is_brain_mask_name(path: Path) -> bool:
 
 
 def set_of(path: Path) -> str:
-    """Return train, test or val, by the nearest folder that says so; '' where none does."""
-    folders = (_SET.search(folder.name) for folder in path.absolute().parents)
+    """Return train, test or val, by the nearest folder that says so; '' where none does.
+
+    An HDF5 file counts as the folder of the series in it.
+    """
+    folders = (_SET.search(_HDF5.sub("", folder.name)) for folder in path.absolute().parents)
     return next((found[1].lower() for found in folders if found), "")
 
 

@@ -1,0 +1,76 @@
+"""Pairs of series in HDF5: with artefacts under ``imagesRecon``, without under ``imagesTrue``.
+
+The layout of UNet-MRI-Reconstruction and of MATLAB v7.3 files: series, x, y, frames; or, as MATLAB
+writes it, the other way round. A series is addressed as a file in a folder would be:
+``train.h5/12`` is the thirteenth. One is read at a time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.geometry import picture_affine
+from napari_mrgen.io.hdf5 import opened
+from napari_mrgen.volume import Volume
+
+KEYS = ("imagesRecon", "imagesTrue")
+SUFFIXES = (".h5", ".hdf5", ".mat")
+
+
+def is_series(path: Path) -> bool:
+    """Whether a path names one series in an HDF5 file."""
+    return path.name.isdecimal() and path.parent.suffix.lower() in SUFFIXES
+
+
+def places(path: Path) -> tuple[Path, ...]:
+    """Return the paths of all series in a file; none where it holds no such images."""
+    with opened(path) as file:
+        stored = _dataset(file)
+        count = _count(path, stored)
+    return tuple(path / f"{index:06d}" for index in range(count))
+
+
+def find(path: Path) -> tuple[Path, ...]:
+    """Return the paths of all series in a file, or in the files of a folder in their order."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    chosen = [file for file in files if file.is_file() and file.suffix.lower() in SUFFIXES]
+    return tuple(place for file in chosen for place in places(file))
+
+
+def read(path: Path) -> Volume:
+    """Read one series as ``tzyx`` with one slice; lengths are in pixels, times are not known."""
+    file_path, index = path.parent, int(path.name)
+    with opened(file_path) as file:
+        stored = _dataset(file)
+        if stored is None or index >= _count(file_path, stored):
+            names = " or ".join(KEYS)
+            msg = f"{file_path.name} has no series {index} under {names}; check the file."
+            raise MrgenError(msg)
+        is_matlab = _is_matlab(file_path)
+        frames = stored[..., index] if is_matlab else stored[index].transpose(2, 1, 0)
+    return Volume(
+        array=np.ascontiguousarray(frames)[:, None],
+        axes="tzyx",
+        affine=picture_affine(),
+        name=f"{file_path.stem}-{index:06d}",
+        source={"path": str(path), "format": "hdf5", "spacing_known": False},
+    )
+
+
+def _dataset(file: Any) -> Any:
+    """Return the images, four axes; None without any."""
+    found = next((file[key] for key in KEYS if key in file), None)
+    return found if found is not None and found.ndim == 4 else None
+
+
+def _count(path: Path, stored: Any) -> int:
+    return 0 if stored is None else int(stored.shape[-1 if _is_matlab(path) else 0])
+
+
+def _is_matlab(path: Path) -> bool:
+    """Whether a file was written by MATLAB, which stores the last axis first."""
+    return path.suffix.lower() == ".mat"

@@ -1,0 +1,89 @@
+"""Training samples: drawn by the generator alone, of the shape that was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_mrgen.data.realtime import Protocol
+from napari_mrgen.data.undersampled import (
+    PairedSeries,
+    ScanSpec,
+    SimulatedScans,
+    case_of_magnitude,
+    pair_series,
+)
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.find import find, find_series
+
+h5py = pytest.importorskip("h5py")
+
+SPEC = ScanSpec(
+    frames=9, patch=24, protocol=Protocol(5), spread=2, coils=2, noise=0.01, shared=True,
+    physics=True, retime=0.5, varied=True,
+)  # fmt: skip
+
+
+def test_a_sample_follows_from_its_generator(hearts: Path) -> None:
+    data = SimulatedScans(find(hearts)[:1], (), SPEC)
+    one, two, other = (data.sample(0, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert {name: tuple(value.shape) for name, value in one.items()} == {
+        "inputs": (4, 9, 24, 24), "truth": (1, 9, 24, 24), "scale": (),
+        "maps": (2, 24, 24), "kernel": (9, 48, 48),
+    }  # fmt: skip
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name], rtol=0, atol=0)
+    assert not torch.equal(one["inputs"], other["inputs"])
+
+
+def test_held_out_series_stay_the_same(hearts: Path) -> None:
+    data, again = (SimulatedScans((), find(hearts)[:1], SPEC) for _ in range(2))
+    (one,), (two,) = list(data.held_out()), list(again.held_out())
+    torch.testing.assert_close(one["inputs"], two["inputs"], rtol=0, atol=0)
+
+
+def test_zero_filled_alone_is_magnitude() -> None:
+    case = case_of_magnitude(torch.rand(9, 16, 16), shared=False)
+    assert case.inputs.shape == (1, 9, 16, 16)
+    assert float(case.inputs.min()) >= 0
+    assert not case.physics
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    truth = rng.random((3, 20, 20, 9), np.float32)
+    for name, key, values in (("x", "imagesRecon", truth + 0.1), ("y", "imagesTrue", truth)):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file[key] = values
+    return tmp_path
+
+
+def test_pairs_are_read_one_at_a_time(pairs: Path) -> None:
+    made = pair_series(find_series(pairs / "x.h5"), find_series(pairs / "y.h5"))
+    assert [one.subject for one, _ in made] == [f"series {i:06d}" for i in range(3)]
+    spec = ScanSpec(9, 16, Protocol(5), 0, 1, 0.0, shared=True, physics=False)
+    sample = PairedSeries(made, made, spec).sample(1, torch.Generator().manual_seed(0))
+    assert sample["inputs"].shape == (4, 9, 16, 16)
+    assert float((sample["inputs"][0] - sample["truth"][0]).min()) > 0
+    with h5py.File(pairs / "y.h5") as file:
+        np.testing.assert_array_equal(
+            made[1][1].read().array[3, 0], file["imagesTrue"][1, :, :, 3].T
+        )
+
+
+def test_a_truth_that_is_missing_is_said(pairs: Path) -> None:
+    series = find_series(pairs / "x.h5")
+    with pytest.raises(MrgenError, match="3 series and 2 truths"):
+        pair_series(series, find_series(pairs / "y.h5")[:2])
+
+
+def test_a_file_that_names_its_set_tells_its_subjects_apart(pairs: Path) -> None:
+    names = {"train": "x_train.h5", "val": "x_validation.h5"}
+    for kind, name in names.items():
+        (pairs / name).hardlink_to(pairs / "x.h5")
+        found = {reference.subject for reference in find_series(pairs / name)}
+        assert found == {f"{kind} {i:06d}" for i in range(3)}
