@@ -67,7 +67,7 @@ class Gridded:
     """A scan as images: what a reconstruction without a model makes of it."""
 
     series: Tensor
-    """The zero-filled frames, complex, ``(t, y, x)``: near to real, as the maps have their phase."""
+    """The zero-filled frames, complex, ``(t, y, x)``; near to real, as maps have their phase."""
     maps: Tensor
     """Sensitivities of the coils times the image's smooth phase, complex, ``(c, y, x)``."""
 

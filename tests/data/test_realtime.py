@@ -1,0 +1,80 @@
+"""Simulated scans: right in place and scale, and honest about what they were made from."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_mrgen.data import realtime
+from napari_mrgen.data.realtime import Protocol
+from napari_mrgen.metrics.images import psnr
+from napari_mrgen.mri import coils, sharing, toeplitz
+
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def disc() -> torch.Tensor:
+    """Two frames of a smooth, lopsided blob on a darker one."""
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, SIZE),) * 2, indexing="ij")
+    blob = 0.4 * torch.exp(-4 * (y**2 + x**2)) + 0.5 * torch.exp(-30 * ((y - 0.3) ** 2 + x**2))
+    return torch.stack([blob, blob.flip(0)])
+
+
+def gridded(frames: torch.Tensor, protocol: Protocol, noise: float = 0.0) -> realtime.Gridded:
+    g = torch.Generator().manual_seed(0)
+    maps = realtime.draw_maps(3, (SIZE, SIZE), g)
+    return realtime.grid(realtime.scan(frames, protocol, maps, noise, g))
+
+
+def test_many_spokes_give_the_series_back_in_place_and_scale(disc: torch.Tensor) -> None:
+    made = gridded(disc[:1], Protocol(99)).series
+    assert float(psnr(made.real, disc[:1], dims=3)) > 34
+    assert float(made.imag.abs().mean()) < 0.1 * float(made.real.abs().mean())
+
+
+def test_refining_keeps_what_lies_on_both_grids(disc: torch.Tensor) -> None:
+    fine = realtime.refine(disc, (2 * SIZE, 2 * SIZE))
+    torch.testing.assert_close(fine[:, ::2, ::2], disc, atol=1e-5, rtol=0)
+
+
+def test_the_noise_is_that_of_a_fully_sampled_image() -> None:
+    silent = torch.zeros(4, SIZE, SIZE)
+    g = torch.Generator().manual_seed(0)
+    maps = realtime.draw_maps(2, (SIZE, SIZE), g)
+    full = realtime.scan(silent, Protocol(75), maps, 0.1, g)
+    images = sharing.zero_fill(full.samples, full.trajectory, full.weights, full.shape)
+    # Readouts are twice as dense as pixels ask for; spokes lie denser in the middle.
+    assert 0.05 < float(images.real.std()) < 0.15
+
+
+def test_channels_are_averages_of_the_first() -> None:
+    series = torch.rand(12, 4, 4)
+    made = realtime.channels(series)
+    assert made.shape == (4, 12, 4, 4)
+    torch.testing.assert_close(made[0], series)
+    torch.testing.assert_close(made[2, 6], series[2:11].mean(0))
+    torch.testing.assert_close(made[3, 0], series.mean(0))
+
+
+def test_a_short_series_has_all_channels() -> None:
+    assert realtime.channels(torch.rand(3, 4, 4)).shape == (4, 3, 4, 4)
+
+
+def test_a_scan_that_begins_later_goes_on_with_the_angles() -> None:
+    whole = Protocol(5).trajectory(4, 16)
+    later = Protocol(5, first=2).trajectory(2, 16)
+    torch.testing.assert_close(whole[2:], later, atol=1e-4, rtol=0)
+
+
+def test_the_kernel_is_that_of_the_trajectory() -> None:
+    protocol = Protocol(4, first=3)
+    places, weights = protocol.trajectory(2, 16), protocol.weights(2, 16)
+    expected = toeplitz.kernel(places, weights, (16, 16))
+    torch.testing.assert_close(protocol.kernel(2, (16, 16)), expected)
+
+
+def test_maps_have_unit_size() -> None:
+    maps = realtime.draw_maps(3, (16, 20), torch.Generator().manual_seed(0))
+    size = coils.root_sum_of_squares(maps)
+    torch.testing.assert_close(size, torch.ones_like(size))
