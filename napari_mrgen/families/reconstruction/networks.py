@@ -156,7 +156,8 @@ class Unrolled(nn.Module):
         """
         x = inputs[:, self.base : self.base + 1]
         for corrector in self.correctors:
-            missing = inputs[:, :1] - resampled(x.float(), maps, kernel)
+            # Without a gradient: what the corrector makes of a look teaches the one before enough.
+            missing = inputs[:, :1] - resampled(x.detach().float(), maps, kernel)
             x = x + corrector(torch.cat([inputs, x, missing], 1))
         return x
 
