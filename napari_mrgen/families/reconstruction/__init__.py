@@ -15,12 +15,14 @@ _UNDERSAMPLED_HELP = (
 )
 _TRUTH_HELP = "The same series without artefacts, in the same order, as HDF5 (imagesTrue) or NIfTI."
 _TRY_HELP = "A fully sampled series to try the model on: its real-time scan is simulated."
+_ARTEFACTS_HELP = "A series with artefacts, for a model that was trained on such images."
+_KSPACE_HELP = "A file of radial k-space (ISMRMRD, BART), or the image that was read from it."
 _SERIES = ("tzyx",)
 
 FAMILY = Family(
     name="reconstruction",
     title="Real-time cine reconstruction",
-    summary="Learn to remove the artefacts of undersampled radial series, true to what was measured.",
+    summary="Learn to remove the artefacts of undersampled series, true to what was measured.",
     paper=(
         "After G. Archie, UNet-MRI-Reconstruction (2020), "
         "https://github.com/g2archie/UNet-MRI-Reconstruction, and Hauptmann et al., Magn Reson Med "
@@ -37,7 +39,8 @@ FAMILY = Family(
     ),
     generate_inputs=(
         Input("cine", "Cine series", _SERIES, help=_TRY_HELP, optional=True),
-        Input("undersampled", "Undersampled", _SERIES, optional=True),
+        Input("undersampled", "Undersampled", _SERIES, help=_ARTEFACTS_HELP, optional=True),
+        Input("kspace", "k-space", _SERIES, help=_KSPACE_HELP, optional=True),
     ),
     train_config=ReconstructionConfig,
     generate_config=ReconstructionGenerateConfig,

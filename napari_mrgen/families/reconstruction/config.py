@@ -113,7 +113,7 @@ TINY = ReconstructionConfig(
 )
 """Seconds on a CPU: to try that everything works."""
 
-QUICK = ReconstructionConfig(preview_every=250)
+QUICK = ReconstructionConfig(steps=2000, frames=12, preview_every=250)
 """Minutes on a CPU, and already better than view sharing."""
 
 BASE = ReconstructionConfig(
@@ -149,9 +149,9 @@ SEED = ReconstructionConfig(
     preview_every=500,
     ema_decay=0.0,
 )
-"""UNet-MRI-Reconstruction (G. Archie, 2020) made again: its best of three networks by its best loss,
-UNet3D of 5 levels and 22.6 million parameters with the SSIM loss, batch 1, Adam 1e-4, early stopping
-on SSIM with patience 2 and min_delta 0.01, on zero-filled magnitude alone.
+"""UNet-MRI-Reconstruction (G. Archie, 2020) made again: its best network by its best loss, UNet3D
+of 5 levels and 22.6 million parameters with the SSIM loss, batch 1, Adam 1e-4, early stopping on
+SSIM with patience 2 and min_delta 0.01, on zero-filled magnitude alone.
 
 Mended: the residual may take away as well as add; images of any size are padded; patients are split
 before series are cut; early stopping needs no metric that the loss already is. An epoch became 500

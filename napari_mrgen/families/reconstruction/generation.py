@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from napari_mrgen.data.measured import case_of_samples, measured_of
 from napari_mrgen.data.realtime import BASE
 from napari_mrgen.data.scaling import Scaling, as_type
 from napari_mrgen.data.undersampled import Case, ScanSpec, case_of_magnitude, simulate
@@ -22,6 +24,8 @@ from napari_mrgen.families.reconstruction.networks import Unrolled
 from napari_mrgen.families.reconstruction.scoring import score
 from napari_mrgen.families.reconstruction.tasks import reconstruct
 from napari_mrgen.families.reconstruction.training import scan_spec
+from napari_mrgen.io.kspace import is_kspace
+from napari_mrgen.io.kspace import read as read_kspace
 from napari_mrgen.volume import Volume
 
 __all__ = ["generate", "score"]
@@ -45,23 +49,55 @@ def generate(
     network = networks["reconstructor"]
     role = choose_role(network, inputs)
     volume = inputs[role]
+    if role == "kspace":
+        yield from _from_samples(network, trained, config, volume)
+        return
     scaling = Scaling.fit(volume.array)
     frames = torch.from_numpy(scaling.apply(volume.array))
     spec = trial(trained, config)
+    if role == "cine":
+        cases = (simulate(cut.contiguous(), spec, generator) for cut in frames.unbind(1))
+    else:
+        cases = (case_of_magnitude(cut, shared=spec.shared) for cut in frames.unbind(1))
+    yield from _reconstruct(network, cases, config, volume, scaling)
+
+
+def _from_samples(
+    network: nn.Module,
+    trained: ReconstructionConfig,
+    config: ReconstructionGenerateConfig,
+    image: Volume,
+) -> Iterator[Volume]:
+    """Reconstruct from the samples in the file that an image of k-space was read from."""
+    path = Path(str((image.source or {}).get("path", "")))
+    if not is_kspace(path):
+        msg = f"{image.name or 'This image'} is of no file of k-space; name the file itself."
+        raise MrgenError(msg)
+    spec = scan_spec(trained)
+    measured = measured_of(read_kspace(path))
+    cases = (case_of_samples(one, shared=spec.shared, physics=spec.physics) for one in measured)
+    float_image = image.with_array(image.array.astype(np.float32), times=image.times)
+    yield from _reconstruct(network, cases, config, float_image, Scaling(0.0, 1.0))
+
+
+def _reconstruct(
+    network: nn.Module,
+    cases: Iterable[Case],
+    config: ReconstructionGenerateConfig,
+    volume: Volume,
+    scaling: Scaling,
+) -> Iterator[Volume]:
+    """Yield what is made of the slices of a volume, and if wanted what it was made from."""
     made, given = [], []
-    for z in range(frames.shape[1]):
-        if role == "cine":
-            case = simulate(frames[:, z], spec, generator)
-        else:
-            case = case_of_magnitude(frames[:, z], shared=spec.shared)
+    for case in cases:
         made.append(run_case(network, case))
-        given.append(case.inputs * case.scale)
+        given.append(case.inputs.clamp(min=0) * case.scale)
     name = volume.name or "series"
     yield _place(volume, scaling, made, f"{name} reconstructed")
     if config.beside:
         zero_filled = _place(volume, scaling, [one[0] for one in given], f"{name} zero-filled")
         yield replace(zero_filled, provenance={"part": "input"})
-        if spec.shared:
+        if len(given[0]) > BASE:
             yield _place(volume, scaling, [one[BASE] for one in given], f"{name} view-shared")
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-import torch
 from torch import Tensor, nn
 
 from napari_mrgen.data.cine import load

@@ -1,0 +1,111 @@
+"""Generation: a cine on trial, images with artefacts, k-space in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_mrgen.data import realtime
+from napari_mrgen.data.measured import measured_of, shares
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.families.reconstruction.config import (
+    ReconstructionConfig,
+    ReconstructionGenerateConfig,
+)
+from napari_mrgen.families.reconstruction.generation import generate
+from napari_mrgen.families.reconstruction.networks import networks
+from napari_mrgen.families.reconstruction.scoring import spread
+from napari_mrgen.io.geometry import picture_affine
+from napari_mrgen.io.phantoms import beating_heart
+from napari_mrgen.kspace import KSpace
+from napari_mrgen.mri import density
+from napari_mrgen.volume import Volume
+
+TRAINED = ReconstructionConfig(width=4, consistency_steps=1, coils=2, spokes=7)
+
+
+def run(
+    inputs: Mapping[str, Volume], trained: ReconstructionConfig = TRAINED, **values: object
+) -> list[Volume]:
+    torch.manual_seed(0)
+    config = ReconstructionGenerateConfig.parse(values)
+    built = networks(trained, ())
+    return list(generate(built, trained, config, inputs, torch.Generator().manual_seed(0), {}))
+
+
+@pytest.fixture(scope="module")
+def heart() -> Volume:
+    return beating_heart(0, frames=10, slices=2, size=40)[0]
+
+
+def test_a_cine_on_trial_comes_back_in_its_place_and_time(heart: Volume) -> None:
+    made, given, shared = run({"cine": heart}, beside=True)
+    for volume in (made, given, shared):
+        assert volume.array.shape == heart.array.shape
+        assert volume.array.dtype == heart.array.dtype
+        assert volume.times == heart.times
+        np.testing.assert_array_equal(volume.affine, heart.affine)
+    assert given.provenance == {"part": "input"}
+    # An untrained network gives the view-shared series.
+    np.testing.assert_array_equal(made.array, shared.array)
+
+
+def test_more_spokes_come_nearer(heart: Volume) -> None:
+    errors = []
+    for spokes in (7, 60):
+        made = run({"cine": heart}, spokes=spokes, noise=0.0, beside=True)[1]
+        errors.append(float(np.abs(made.array.astype(float) - heart.array).mean()))
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_images_with_artefacts_need_a_network_of_images(heart: Volume) -> None:
+    with pytest.raises(MrgenError, match="measured data"):
+        run({"undersampled": heart})
+    trained = TRAINED.with_values({"network": "unet2d1d", "depth": 2})
+    (made,) = run({"undersampled": heart}, trained)
+    assert made.array.shape == heart.array.shape
+
+
+def test_one_input_is_taken(heart: Volume) -> None:
+    with pytest.raises(MrgenError, match="one series"):
+        run({"cine": heart, "undersampled": heart})
+
+
+def radial(frames: int = 9, size: int = 32) -> KSpace:
+    g = torch.Generator().manual_seed(0)
+    images = torch.rand(frames, size, size, generator=g)
+    maps = realtime.draw_maps(2, (size, size), g)
+    scan = realtime.scan(images, realtime.Protocol(9), maps, 0.0, g)
+    return KSpace(
+        scan.samples.numpy()[:, None], scan.shape, picture_affine(), scan.trajectory.numpy()
+    )
+
+
+def test_radial_samples_are_weighed_as_spokes() -> None:
+    (measured,) = measured_of(radial())
+    torch.testing.assert_close(measured.weights, density.ramp(measured.trajectory))
+
+
+def test_other_trajectories_are_weighed_by_their_density() -> None:
+    places = (torch.rand(1, 60, 2, generator=torch.Generator().manual_seed(0)) - 0.5) * 6
+    torch.testing.assert_close(shares(places, (8, 8)), density.pipe(places, (8, 8)))
+
+
+def test_samples_on_a_grid_are_refused() -> None:
+    grid = KSpace(np.ones((1, 1, 1, 8, 8), np.complex64), (8, 8), picture_affine())
+    with pytest.raises(MrgenError, match="on a grid"):
+        list(measured_of(grid))
+
+
+def test_an_image_without_a_file_of_kspace_is_refused(heart: Volume) -> None:
+    with pytest.raises(MrgenError, match="no file of k-space"):
+        run({"kspace": heart.with_array(heart.array, source={"path": str(Path("none.h5"))})})
+
+
+@pytest.mark.parametrize(("count", "places"), [(1, [0]), (2, [0, 1]), (9, [1, 4, 7])])
+def test_scored_slices_are_spread(count: int, places: list[int]) -> None:
+    assert spread(count) == places
