@@ -11,10 +11,22 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from napari_mrgen import __version__
-from napari_mrgen.cli import demo, devices, evaluate, families, generate, info, run, runs, train
+from napari_mrgen.cli import (
+    demo,
+    devices,
+    evaluate,
+    export,
+    families,
+    generate,
+    info,
+    run,
+    runs,
+    serve,
+    train,
+)
 from napari_mrgen.errors import MrgenError
 
-GROUPS = (demo, families, devices, train, runs, run, generate, evaluate, info)
+GROUPS = (demo, families, devices, train, runs, run, generate, evaluate, export, serve, info)
 
 OK, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 

@@ -8,6 +8,7 @@ are called, so a form or ``--help`` can be made from a family without paying for
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_mrgen.data.preparing import Preparing
     from napari_mrgen.engine.device import Precision
+    from napari_mrgen.engine.exportable import Exportable
     from napari_mrgen.engine.task import Stage
     from napari_mrgen.metrics.image_set import Sets
     from napari_mrgen.metrics.scoreboard import Score
@@ -252,6 +254,15 @@ class Family:
         if not hasattr(module, "comparisons"):
             return None
         return module.comparisons(networks, trained, inputs)  # type: ignore[no-any-return]
+
+    def exports(self, networks: Networks, trained: TrainConfig) -> Iterator[Exportable]:
+        """Yield the networks that can be used without this program, each by itself.
+
+        A family that has such networks has a function ``exports`` in its ``export.py``.
+        """
+        if importlib.util.find_spec(f"{self.package}.export") is None:
+            return iter(())
+        return self._call("export", "exports", networks, trained)  # type: ignore[no-any-return]
 
     def _call(self, module: str, function: str, *arguments: Any) -> Any:
         return getattr(importlib.import_module(f"{self.package}.{module}"), function)(*arguments)

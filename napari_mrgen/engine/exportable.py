@@ -1,0 +1,71 @@
+"""What a family hands out to be used without this program: networks, and what goes into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Sizes = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Port:
+    """A tensor that goes into a network.
+
+    Attributes
+    ----------
+    shape
+        Sizes; a letter is one that is free, and the same wherever the letter stands.
+    kind
+        Of its values. Flags are true or false.
+    low, high
+        Between these lie the values with which the export is checked.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    kind: Literal["number", "index", "flag"] = "number"
+    low: float = 0.0
+    high: float = 1.0
+
+    def example(self, sizes: Sizes, generator: torch.Generator) -> Tensor:
+        """Draw values of these sizes."""
+        shape = [sizes[size] if isinstance(size, str) else size for size in self.shape]
+        drawn = self.low + (self.high - self.low) * torch.rand(shape, generator=generator)
+        if self.kind == "number":
+            return drawn
+        return drawn.long() if self.kind == "index" else drawn > (self.low + self.high) / 2
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A network that stands alone: tensors in, one tensor out, nothing drawn on the way.
+
+    Attributes
+    ----------
+    inputs
+        In the order of the module's arguments.
+    output
+        Name of what comes out.
+    sizes
+        Values of the free letters. The network is traced at the first, so there no two letters may
+        have the same value, and what pads must have something to pad; at all it is checked.
+    help
+        What goes in and what comes out, in a sentence.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[Port, ...]
+    output: str
+    sizes: tuple[Sizes, ...]
+    help: str
+
+    def example(self, sizes: Sizes, seed: int = 0) -> tuple[Tensor, ...]:
+        """Draw inputs of these sizes."""
+        generator = torch.Generator().manual_seed(seed)
+        return tuple(port.example(sizes, generator) for port in self.inputs)
