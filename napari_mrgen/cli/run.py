@@ -14,6 +14,7 @@ from napari_mrgen.cli.options import Commands, add_json, print_json
 from napari_mrgen.errors import MrgenError, unknown
 
 if TYPE_CHECKING:
+    from napari_mrgen.app.folders import Done
     from napari_mrgen.app.job_runs import Outcome, Report
     from napari_mrgen.app.jobs import Job, JobFile
 
@@ -123,14 +124,15 @@ def _print_lines(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
                     begun += 1
                     print(f"\n{job.name} ({job.task}), job {begun} of {count}", flush=True)
                     show = stack.enter_context(reporter(as_json=False))
-                case Told(said=Event() as event):
-                    show(event)
-                case Told(said=done):
-                    tell_done(done, as_json=False)
+                case Told(said=said):
+                    if isinstance(said, Event):
+                        show(said)
+                    else:
+                        tell_done(said, as_json=False)
                 case Outcome():
                     stack.close()
-                    said = f": {report.problem}" if report.problem else ""
-                    print(f"{report.job.name} {report.state}{said}", flush=True)
+                    why = f": {report.problem}" if report.problem else ""
+                    print(f"{report.job.name} {report.state}{why}", flush=True)
                     yield report
                 case _:
                     print("\n".join(describe(report)), flush=True)
@@ -146,16 +148,18 @@ def _print_records(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
         match report:
             case Began(job):
                 print_json({"event": "JobBegan", "job": job.name, "of": count})
-            case Told(job, Event() as event):
-                print_json({"job": job.name, **write_event(event)})
-            case Told(job, done):
-                paths = [str(path) for path in done.results]
-                print_json({"event": "ScanDone", "job": job.name, **vars(done), "results": paths})
+            case Told(job, said):
+                facts = write_event(said) if isinstance(said, Event) else _scan_facts(said)
+                print_json({"job": job.name, **facts})
             case Outcome():
                 print_json(_facts(report))
                 yield report
             case _:
                 print_json(write_event(report))
+
+
+def _scan_facts(done: Done) -> dict[str, Any]:
+    return {"event": "ScanDone", **vars(done), "results": [str(path) for path in done.results]}
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:
