@@ -19,11 +19,13 @@ from napari_mrgen.families.reconstruction.config import (
 from napari_mrgen.families.reconstruction.generation import generate
 from napari_mrgen.families.reconstruction.networks import networks
 from napari_mrgen.families.reconstruction.scoring import spread
+from napari_mrgen.io.find import find
 from napari_mrgen.io.geometry import picture_affine
 from napari_mrgen.io.phantoms import beating_heart
 from napari_mrgen.kspace import KSpace
 from napari_mrgen.mri import density
 from napari_mrgen.volume import Volume
+from tests.io.kspace_files import write_bart
 
 TRAINED = ReconstructionConfig(width=4, consistency_steps=1, coils=2, spokes=7)
 
@@ -104,6 +106,33 @@ def test_samples_on_a_grid_are_refused() -> None:
 def test_an_image_without_a_file_of_kspace_is_refused(heart: Volume) -> None:
     with pytest.raises(MrgenError, match="no file of k-space"):
         run({"kspace": heart.with_array(heart.array, source={"path": str(Path("none.h5"))})})
+
+
+def test_a_file_of_radial_kspace_becomes_a_cine(tmp_path: Path) -> None:
+    size, spokes, frames = 32, 9, 9
+    scan = radial(frames, size)
+    assert scan.trajectory is not None
+    samples = scan.samples[:, 0].reshape(frames, 2, spokes, 2 * size)
+    places = np.zeros((frames, 3, spokes, 2 * size))
+    waves = scan.trajectory * (0.9999 * size / (2 * np.pi))
+    places[:, :2] = waves[..., ::-1].transpose(0, 2, 1).reshape(frames, 2, spokes, -1)
+    idle = (1,) * 6
+    write_bart(
+        tmp_path / "scan.cfl",
+        samples.transpose(3, 2, 1, 0).reshape(1, 2 * size, spokes, 2, *idle, frames),
+    )
+    write_bart(
+        tmp_path / "scan_traj.cfl",
+        places.transpose(1, 3, 2, 0).reshape(3, 2 * size, spokes, 1, *idle, frames),
+    )
+    image = find(tmp_path / "scan.cfl")[0].read()
+    made, given = run({"kspace": image}, beside=True)[:2]
+    assert made.array.shape == (frames, 1, size, size)
+    assert made.name == "scan reconstructed"
+    np.testing.assert_array_equal(made.affine, image.affine)
+    # Zero-filled along its spokes it looks as the reader shows it, but for the scale.
+    likeness = np.corrcoef(given.array[0].ravel(), image.array[0].ravel())[0, 1]
+    assert likeness > 0.8
 
 
 @pytest.mark.parametrize(("count", "places"), [(1, [0]), (2, [0, 1]), (9, [1, 4, 7])])
