@@ -111,12 +111,14 @@ class FlowPredictor(nn.Module):
         deepest = features[-1].mean((2, 3))
         volume = deepest.view(-1, slices, deepest.shape[1]).mean(1)
         steering = self.mix(self.timing(timing_features(lead, cycle)) + self.volume(volume))
-        return self.decoder(features, steering.repeat_interleave(slices, 0)).float()  # type: ignore[no-any-return]
+        # Not repeat_interleave, which exporters take for one of a fixed number of slices.
+        steering = steering[:, None].expand(-1, slices, -1).flatten(0, 1)
+        return self.decoder(features, steering).float()  # type: ignore[no-any-return]
 
     def _flow(self, found: Tensor) -> Tensor:
         coarse = found[:, : 2 * self.count]
         flow = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")
-        return FLOW_UNIT * flow.reshape(len(flow), self.count, 2, *flow.shape[-2:])
+        return FLOW_UNIT * flow.unflatten(1, (self.count, 2))
 
 
 class Texture(nn.Module):
