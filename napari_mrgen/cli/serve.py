@@ -16,6 +16,11 @@ from napari_mrgen.errors import MrgenError
 if TYPE_CHECKING:
     from napari_mrgen.service.server import Service
 
+_EXPOSED = (
+    "Others can reach this service, and nothing is encrypted: put a TLS proxy or an SSH tunnel "
+    "between."
+)
+
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser(
@@ -87,15 +92,13 @@ def run(options: argparse.Namespace) -> int:
     )
     is_known = bool(options.token or os.environ.get(TOKEN))
     _log()
-    if not is_loopback(options.host):
-        print(
-            f"Others can reach {options.host}, and nothing is encrypted: put a TLS proxy or an SSH "
-            "tunnel between.",
-            file=sys.stderr,
-        )
-    ended = serve(
-        settings, lambda service, address: _tell(service, address, is_known, as_json=options.json)
-    )
+
+    def tell(service: Service, address: str) -> None:
+        if not is_loopback(options.host):
+            print(_EXPOSED, file=sys.stderr)
+        _tell(service, address, is_known, as_json=options.json)
+
+    ended = serve(settings, tell)
     print("The service has ended.", file=sys.stderr, flush=True)
     if not ended:
         # A network cannot be stopped within a step, and its thread must not keep the process.

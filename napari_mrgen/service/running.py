@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -46,15 +47,14 @@ def serve(settings: Settings, ready: Callable[[Service, str], None]) -> bool:
     ready
         Called with the service and its address once it answers.
     """
-    listening = _bind(settings.host, settings.port)
-    maker = Maker.load(settings.model, settings.device)
-    service = Service(
-        maker, settings.token, settings.limits, Turns(settings.at_once, settings.waiting)
-    )
-    address = _address(settings.host, listening.getsockname()[1])
-    server = _Server(service, settings.grace, lambda: ready(service, address))
-    server.run(sockets=[listening])
-    return not service.turns.is_working
+    with _bind(settings.host, settings.port) as listening:
+        maker = Maker.load(settings.model, settings.device)
+        turns = Turns(settings.at_once, settings.waiting)
+        service = Service(maker, settings.token, settings.limits, turns)
+        address = _address(settings.host, listening.getsockname()[1])
+        server = _Server(service, settings.grace, lambda: ready(service, address))
+        server.run(sockets=[listening])
+    return not turns.is_working
 
 
 def is_loopback(host: str) -> bool:
@@ -102,10 +102,12 @@ class _Server(uvicorn.Server):
 def _bind(host: str, port: int) -> socket.socket:
     """Take the address before anything large is loaded."""
     try:
-        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, socket.SOCK_STREAM)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(place)
+        with ExitStack() as stack:
+            family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            found = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(place)
+            stack.pop_all()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         msg = f"The address {host}:{port} cannot be used ({reason}); choose another port or host."
