@@ -154,10 +154,13 @@ def test_another_training_is_not_gone_on_with(
     assert said in outcome.problem
 
 
-def test_a_run_that_no_job_began_is_left_alone(trained: Path, hearts: Path) -> None:
-    job = train_job(trained.parent, hearts, trained.name)
-    outcome = do(trained.parent, [job]).outcomes[trained.name]
+def test_a_run_that_no_job_began_is_left_alone(hearts: Path, tmp_path: Path) -> None:
+    run = tmp_path / "first"
+    run.mkdir()
+    (run / "events.jsonl").touch()
+    outcome = do(tmp_path, [train_job(tmp_path, hearts)]).outcomes["first"]
     assert (outcome.state, "did not begin" in outcome.problem) == ("failed", True)
+    assert [path.name for path in run.iterdir()] == ["events.jsonl"]
 
 
 def test_a_stop_saves_and_the_rest_waits(work: Work, hearts: Path, tmp_path: Path) -> None:
