@@ -83,7 +83,7 @@ class SeriesUNet(nn.Module):
         for up, block, skip in reversed(levels):
             x = block(torch.cat([skip, up(x)], 1), generator)
         change = self.head(x)[..., : inputs.shape[-2], : inputs.shape[-1]]
-        return inputs[:, self.base : self.base + 1] + change
+        return inputs[:, self.base : self.base + 1] + change  # type: ignore[no-any-return]
 
 
 class DoubleConvolution(nn.Module):
@@ -114,8 +114,8 @@ class Widening(nn.Module):
 
     def __init__(self, inputs: int, width: int, kernel: int) -> None:
         super().__init__()
-        more = {"padding": 1, "output_padding": (0, 1, 1)} if kernel == 3 else {}
-        self.convolution = nn.ConvTranspose3d(inputs, width, kernel, (1, 2, 2), **more)
+        padding, more = (1, (0, 1, 1)) if kernel == 3 else (0, (0, 0, 0))
+        self.convolution = nn.ConvTranspose3d(inputs, width, kernel, (1, 2, 2), padding, more)
 
     def forward(self, x: Tensor) -> Tensor:
         # An even kernel makes one frame more.

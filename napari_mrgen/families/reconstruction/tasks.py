@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from napari_mrgen.volume import Volume
 Networks = Mapping[str, nn.Module]
 Data = SimulatedScans | PairedSeries
 
-OPTIMIZERS: Mapping[str, type[Optimizer]] = {
+OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "rmsprop": torch.optim.RMSprop,
@@ -37,7 +37,7 @@ class ReconstructionTask(Task):
         self, config: ReconstructionConfig, networks: dict[str, nn.Module], data: Data
     ) -> None:
         network = networks["reconstructor"]
-        optimizer = OPTIMIZERS[config.optimizer](network.parameters(), config.learning_rate)  # type: ignore[call-arg]
+        optimizer = OPTIMIZERS[config.optimizer](network.parameters(), lr=config.learning_rate)
         super().__init__(networks, {"reconstructor": optimizer}, ("reconstructor",))
         self.config, self.data = config, data
 

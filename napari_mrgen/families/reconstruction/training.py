@@ -30,8 +30,12 @@ def stages(config: ReconstructionConfig, inputs: Inputs) -> Iterator[Stage]:
     """Yield the one stage; its best model by ``monitor`` is the one that it ends with."""
     data = training_data(config, inputs)
     task = ReconstructionTask(config, networks(config, ()), data)
-    mode = "min" if config.monitor == "NRMSE" else "max"
-    patience = Patience(config.monitor, config.patience, config.min_delta, mode)
+    patience = Patience(
+        config.monitor,
+        config.patience,
+        config.min_delta,
+        mode="min" if config.monitor == "NRMSE" else "max",
+    )
     yield Stage("reconstruction", "Reconstruction", config.steps, data, task, patience)
 
 
