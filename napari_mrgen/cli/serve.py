@@ -16,6 +16,7 @@ from napari_mrgen.errors import MrgenError
 if TYPE_CHECKING:
     from napari_mrgen.service.server import Service
 
+_LAST_PORT = 65535
 _EXPOSED = (
     "Others can reach this service, and nothing is encrypted: put a TLS proxy or an SSH tunnel "
     "between."
@@ -113,6 +114,9 @@ def _check(options: argparse.Namespace) -> None:
         if value < least:
             msg = f"Expected --{name.replace('_', '-')} of {least} or more, got {value}."
             raise MrgenError(msg)
+    if not 0 <= options.port <= _LAST_PORT:
+        # The system would take the number modulo 65536, without a word.
+        raise MrgenError(f"Expected --port from 0 to {_LAST_PORT}, got {options.port}.")
 
 
 def _tell(service: Service, address: str, token_is_known: bool, *, as_json: bool) -> None:
