@@ -26,6 +26,8 @@ from napari_mrgen.widgets.train_panel import TrainPanel
 pytestmark = [pytest.mark.window, pytest.mark.timeout(600)]
 
 FRAMES, SAMPLES = 50, 5
+CHOSEN = {"t1", "cine"}
+"""What is generated from, also where it is one of several inputs of which none is needed."""
 PATIENCE_MS = 240_000
 Click = Callable[[QWidget, str], None]
 
@@ -42,6 +44,8 @@ def panel(window: Any, family: Family, tmp_path: Path) -> TrainPanel:
     _, made = window.window.add_plugin_dock_widget("napari-mrgen", "Train")
     made.setup.choose_family(family.name)
     made.setup.choose_preset("tiny")
+    if family.name == "reconstruction":
+        made.setup.inputs.pickers["cine"].choose_layer(window.layers[0])
     made.setup.choose_runs_folder(tmp_path / "runs")
     return made
 
@@ -65,7 +69,7 @@ def placed_like(layer: Layer, source: Layer) -> None:
 
 
 def starts_from_a_scan(family: Family) -> bool:
-    return any(not one.optional or one.role == "t1" for one in family.generate_inputs)
+    return any(not one.optional or one.role in CHOSEN for one in family.generate_inputs)
 
 
 def placed_by(family: Family, panel: TrainPanel) -> Callable[[Layer, Layer], None]:
@@ -165,8 +169,8 @@ def generate(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> Laye
     assert generating.form is not None
     if "frames" in type(generating.form.config()).model_fields:
         generating.form.editor("frames").set_value(FRAMES)
-    if "t1" in generating.inputs.pickers:
-        generating.inputs.pickers["t1"].choose_layer(window.layers[0])
+    for role in CHOSEN & generating.inputs.pickers.keys():
+        generating.inputs.pickers[role].choose_layer(window.layers[0])
     if not starts_from_a_scan(panel.setup.family):
         generating.form.editor("samples").set_value(SAMPLES)
     with qtbot.waitSignal(generating.generated, timeout=PATIENCE_MS) as caught:
