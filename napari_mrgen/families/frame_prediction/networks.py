@@ -118,7 +118,8 @@ class FlowPredictor(nn.Module):
     def _flow(self, found: Tensor) -> Tensor:
         coarse = found[:, : 2 * self.count]
         flow = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")
-        return FLOW_UNIT * flow.unflatten(1, (self.count, 2))
+        moved: Tensor = flow.unflatten(1, (self.count, 2))  # type: ignore[no-untyped-call]
+        return FLOW_UNIT * moved
 
 
 class Texture(nn.Module):
