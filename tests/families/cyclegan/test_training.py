@@ -18,13 +18,14 @@ from napari_mrgen.engine.checkpoint import load_weights
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import DataLook
 from napari_mrgen.engine.fit import fit, resume
+from napari_mrgen.engine.job import Trainee
 from napari_mrgen.engine.memory import measure_call, measure_step
 from napari_mrgen.engine.state import load_state, save_state
 from napari_mrgen.engine.task import Stage
 from napari_mrgen.families.cyclegan.config import QUICK, SEED, TINY, CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import networks
 from napari_mrgen.families.cyclegan.previews import TILE
-from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
+from napari_mrgen.families.cyclegan.tasks import Scene
 from napari_mrgen.families.cyclegan.training import cycle_task, look, plan, savings, stages
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
@@ -146,20 +147,22 @@ def test_previews_need_less_memory_than_training() -> None:
 
 @pytest.mark.parametrize("changes", [{"patch": 32}, {"patch": 0, "pool": 8}])
 def test_a_saved_state_fits_what_a_run_steps_down_to(
-    changes: dict[str, int], tmp_path: Path
+    changes: dict[str, int], inputs: Inputs, tmp_path: Path
 ) -> None:
     config = LARGE.with_values(changes)
-    save_state(tmp_path, 0, "translation", 3, *trainee(config))
+    save_state(tmp_path, trainee(config, inputs))
     kept = [(t, c) for t, c in savings(config) if not c.keys() & {"width", "levels"}]
     assert len(kept) > 2
     for title, saving in kept:
-        found = load_state(tmp_path, "translation", *trainee(config.with_values(dict(saving))))
+        found = load_state(tmp_path, trainee(config.with_values(dict(saving)), inputs))
         assert found == (3, []), title
 
 
-def trainee(config: CycleGanConfig) -> tuple[CycleTask, Average]:
-    task = cycle_task(config, Scene((config.patch or 40,) * 3, has_pairs=True))
-    return task, Average({name: task.networks[name] for name in task.shipped}, 0.9)
+def trainee(config: CycleGanConfig, inputs: Inputs) -> Trainee:
+    *_, stage = stages(config, inputs)
+    assert isinstance(stage, Stage)
+    shipped = {name: stage.task.networks[name] for name in stage.task.shipped}
+    return Trainee(0, stage, Average(shipped, 0.9), step=3)
 
 
 def test_savings_come_to_an_end() -> None:
