@@ -37,11 +37,8 @@ benchmark: setup
 	$(BIN)/python benchmarks/cyclegan_memory.py
 	$(BIN)/python benchmarks/cyclegan_memory.py --seed
 	$(BIN)/python benchmarks/cyclegan_translation.py
-<<<<<<< HEAD
-=======
 	$(BIN)/python benchmarks/nufft.py
 	$(BIN)/python benchmarks/reconstruction.py runs/reconstruction
->>>>>>> 5e87426 (Name two new families, jobs, export and service where a reader looks)
 
 screenshots: setup
 	$(BIN)/python docs/screenshots.py

@@ -53,7 +53,8 @@ def assert_alive(served: Served) -> None:
 
 def assert_law(one: Volume, other: Volume) -> None:
     """Served equals local: the arrays, the affines, and what is said of them."""
-    np.testing.assert_array_equal(one.array, other.array)
+    # Sums differ in the last digit where processes have other numbers of threads.
+    np.testing.assert_allclose(one.array, other.array, rtol=1e-5)
     assert one.array.dtype == other.array.dtype
     np.testing.assert_array_equal(one.affine, other.affine)
     for name in ("axes", "kind", "name", "subject", "times", "source"):

@@ -167,8 +167,10 @@ def generate(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> Laye
     generating = panel.open_generate()
     assert isinstance(generating, GeneratePanel)
     assert generating.form is not None
+    frames = len(window.layers[0].data)
     if "frames" in type(generating.form.config()).model_fields:
-        generating.form.editor("frames").set_value(FRAMES)
+        frames = FRAMES
+        generating.form.editor("frames").set_value(frames)
     for role in CHOSEN & generating.inputs.pickers.keys():
         generating.inputs.pickers[role].choose_layer(window.layers[0])
     if not starts_from_a_scan(panel.setup.family):
@@ -179,7 +181,7 @@ def generate(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> Laye
     made = results[0]
     assert "synthetic" in made.name
     if made.axis_labels[0] == "t":
-        assert made.data.shape[0] == FRAMES
+        assert made.data.shape[0] == frames
     if made.axis_labels[0] == "n":
         assert made.data.shape[0] == SAMPLES
     assert np.isfinite(made.data).all()
