@@ -39,6 +39,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/cyclegan_translation.py
 	$(BIN)/python benchmarks/nufft.py
 	$(BIN)/python benchmarks/reconstruction.py runs/reconstruction
+	$(BIN)/python benchmarks/reconstruction_table.py runs/reconstruction-table
 
 screenshots: setup
 	$(BIN)/python docs/screenshots.py

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import DATA, grid, machine, paced, train, write
+from common import DATA, HERE, grid, machine, paced, train, write
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,8 +38,8 @@ from napari_mrgen.metrics.images import psnr, radial_power, spectral_distance
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 
 FAMILY = families.get("frame_prediction")
-TEST_PLACES = (1, 4, 7, 11, 14, 17, 20, 23)
-"""Of the 26 patients in the order of their names: every third or fourth, of each group some."""
+SPLIT = HERE / "sunnybrook-split.json"
+"""8 of the 26 patients are held out: every third or fourth by name, of each group some."""
 CONTEXT = 5
 NEAR_WINDOWS, FAR_WINDOWS = 8, 3
 """Windows a patient up to horizon 10, and beyond: there a roll-out has 60 frames."""
@@ -74,10 +74,7 @@ def main() -> None:
 
 def sunnybrook(data: Path) -> Inputs:
     references = find(data / "sunnybrook-cine", ("tzyx",))
-    subjects = sorted(reference.subject for reference in references)
-    test = tuple(subjects[place] for place in TEST_PLACES)
-    train = tuple(subject for subject in subjects if subject not in test)
-    return Inputs({"cine": references}, Split(train, test))
+    return Inputs({"cine": references}, Split.load(SPLIT))
 
 
 # ---- training -----------------------------------------------------------------------------------
