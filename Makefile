@@ -3,8 +3,6 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# One thread pool a process is enough for small tests, and two would fight.
-export OMP_NUM_THREADS ?= 2
 
 .PHONY: demo test lint benchmark screenshots setup system clean
 .DEFAULT_GOAL := help
@@ -17,8 +15,10 @@ help:
 demo: setup
 	$(BIN)/napari-mrgen demo --out demo
 
+# As many processes as cores, each with one thread: several pools of threads would fight.
+test: export OMP_NUM_THREADS = 1
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
