@@ -16,7 +16,7 @@ from napari_mrgen.data.registration import field_of_view, is_same_grid, onto_gri
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.masks import mask_on_grid
-from napari_mrgen.io.names import is_brain_mask_name, scan_of
+from napari_mrgen.io.names import CONTRASTS, is_brain_mask_name, scan_of
 from napari_mrgen.volume import Volume
 
 Relation = Literal["same grid", "aligned in scanner coordinates", "not aligned", "unpaired"]
@@ -68,7 +68,7 @@ class PairCheck:
 
 def pairs_of(inputs: Inputs) -> tuple[Pair, ...]:
     """Pair up the scans of a training, of all subjects."""
-    roles = (inputs.references.get(role, ()) for role in ("t1", "t2", "mask"))
+    roles = (inputs.references.get(role, ()) for role in (*CONTRASTS, "mask"))
     return pair_up(*roles)
 
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_mrgen.data.prepared import DOMAINS, Prepared, PreparedPair
+from napari_mrgen.data.prepared import Prepared, PreparedPair
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.names import CONTRASTS
 
 Shape = tuple[int, int, int]
 
@@ -99,7 +100,7 @@ class VolumePairs:
         self.notes = prepared.notes
         self.patch, self.legal = patch or None, legal
         self.flip, self.zoom = flip, zoom
-        self._of = {d: [p for p in self.train_pairs if p.has(d)] for d in DOMAINS}
+        self._of = {d: [p for p in self.train_pairs if p.has(d)] for d in CONTRASTS}
         for domain, pairs in self._of.items():
             if not pairs:
                 msg = f"There is no {domain.upper()}w scan to train on; both contrasts are needed."
@@ -140,7 +141,7 @@ class VolumePairs:
     def describe(self) -> Mapping[str, Any]:
         """What goes into the model file: intensities of each contrast, voxel size, shape."""
         return {
-            "scaling": {domain: self._usual_scaling(domain) for domain in DOMAINS},
+            "scaling": {domain: self._usual_scaling(domain) for domain in CONTRASTS},
             "axes": "zyx",
             "shape": list(self.shape),
             "spacing_mm": np.median([_spacing(p) for p in self.train_pairs], axis=0).tolist(),
@@ -164,11 +165,11 @@ class VolumePairs:
         """Cut the same part from all volumes of a pair."""
         cut = self._cut(pair, generator, still=still)
         volumes = {
-            name: cut(name) for name in (*DOMAINS, "mask") if name == "mask" or pair.has(name)
+            name: cut(name) for name in (*CONTRASTS, "mask") if name == "mask" or pair.has(name)
         }
         empty = torch.zeros_like(volumes["mask"])
         return {
-            **{domain: volumes.get(domain, empty) for domain in DOMAINS},
+            **{domain: volumes.get(domain, empty) for domain in CONTRASTS},
             "mask": volumes["mask"],
             "paired": torch.tensor(float(pair.is_paired)),
         }
@@ -176,7 +177,7 @@ class VolumePairs:
     def _two(self, number: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Draw each contrast for itself: single scans in turn, of all where it has none of them."""
         sample: dict[str, Tensor] = {"paired": torch.tensor(0.0)}
-        for domain in DOMAINS:
+        for domain in CONTRASTS:
             singles = [pair for pair in self._of[domain] if not pair.is_paired]
             if singles and number < len(singles):
                 chosen = singles[number]

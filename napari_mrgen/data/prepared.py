@@ -53,8 +53,6 @@ _WAYS: Mapping[str, tuple[Way, ...]] = {
     "unpaired": ("as scanned", "apart"),
 }
 """What may have become of a pair, by what is done with scans that are not aligned."""
-DOMAINS = ("t1", "t2")
-
 _BELOW = 0.25
 """Negative values beyond this share of the range are meant."""
 
