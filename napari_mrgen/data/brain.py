@@ -178,15 +178,6 @@ def crop(volume: Volume, box: Box) -> Volume:
     return replace(volume, array=volume.array[(..., *box.slices)], affine=affine, source=None)
 
 
-def uncrop(volume: Volume, box: Box, shape: tuple[int, int, int]) -> Volume:
-    """Undo `crop`: put a volume back into a grid of this shape, with zeros around it."""
-    array = np.zeros((*volume.array.shape[:-3], *shape), volume.array.dtype)
-    array[(..., *box.slices)] = volume.array
-    affine = volume.affine.copy()
-    affine[:3, 3] -= volume.affine[:3, :3] @ np.array(box.start)
-    return replace(volume, array=array, affine=affine, source=None)
-
-
 # ---- shading ------------------------------------------------------------------------------------
 
 

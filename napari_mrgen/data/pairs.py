@@ -28,35 +28,12 @@ _HELD_OUT, _PATCHES = 4, 4
 # ---- legal shapes -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Padding:
-    """Voxels that were added around a volume: before and after along ``z``, ``y``, ``x``."""
-
-    before: Shape
-    after: Shape
-
-    def undo(self, padded: Tensor) -> Tensor:
-        """Return ``(..., z, y, x)`` without what was added."""
-        size = padded.shape[-3:]
-        z, y, x = (
-            slice(low, length - high)
-            for low, high, length in zip(self.before, self.after, size, strict=True)
-        )
-        return padded[..., z, y, x]
-
-
-def pad_to_legal(volume: Tensor, legal: int) -> tuple[Tensor, Padding]:
-    """Pad ``(..., z, y, x)`` with zeros on both sides, to multiples of ``legal``."""
-    z, y, x = (_legal(length, legal) for length in volume.shape[-3:])
-    return pad_to_shape(volume, (z, y, x))
-
-
-def pad_to_shape(volume: Tensor, shape: Shape) -> tuple[Tensor, Padding]:
+def pad_to_shape(volume: Tensor, shape: Shape) -> Tensor:
     """Pad ``(..., z, y, x)`` with zeros on both sides, up to a shape; longer sides stay."""
     missing = [max(0, want - have) for want, have in zip(shape, volume.shape[-3:], strict=True)]
     z, y, x = (length // 2 for length in missing)
     c, b, a = (length - length // 2 for length in missing)
-    return functional.pad(volume, (x, a, y, b, z, c)), Padding((z, y, x), (c, b, a))
+    return functional.pad(volume, (x, a, y, b, z, c))
 
 
 def _legal(length: int, legal: int) -> int:
@@ -228,7 +205,7 @@ class _Cut:
         values = torch.from_numpy(np.array(self.pair.array(name)[part], np.float32))
         if self.mirrored is not None:
             values = values.flip(self.mirrored)
-        values = pad_to_shape(values, self.size)[0][None]
+        values = pad_to_shape(values, self.size)[None]
         if self.size == self.shape:
             return values
         mode = "nearest" if name == "mask" else "trilinear"
