@@ -98,11 +98,6 @@ class InputPicker(QWidget):
     def choose_layer(self, layer: Layer) -> None:
         self._choose(Choice(layers=(layer,)))
 
-    def choose_all(self) -> None:
-        """Choose all fitting layers, where several may be."""
-        together = [choice for choice in self._choices if len(choice.layers) > 1]
-        self._choose(together[0] if together else None)
-
     def _choose(self, wish: Choice | None = None) -> None:
         self._is_chosen = True
         self._fill(wish)
