@@ -28,7 +28,7 @@ from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 
-_VERSION = 1
+_VERSION = 2
 """Of what is written here and how it is made; another one makes everything anew."""
 _RECORD, _DRAFT = "pair.json", ".part-"
 _KEPT_S, _DRAFT_S = 90 * 86400, 86400

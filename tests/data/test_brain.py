@@ -110,7 +110,7 @@ def test_what_holds_no_brain_is_refused() -> None:
 def test_the_threshold_parts_two_classes() -> None:
     generator = np.random.default_rng(0)
     values = np.concatenate([generator.normal(1, 0.2, 9000), generator.normal(4, 0.3, 1000)])
-    assert 1.6 < otsu(values) < 3.4
+    assert 1.6 < otsu(values.reshape(10, 20, 50)) < 3.4
 
 
 def test_the_shading_is_taken_out() -> None:
