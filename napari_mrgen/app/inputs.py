@@ -11,7 +11,7 @@ from napari_mrgen.data.split import Split, split_subjects
 from napari_mrgen.engine.family import Family, Input, TrainConfig
 from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io.find import Reference, find, find_series
-from napari_mrgen.io.names import set_of
+from napari_mrgen.io.names import CONTRASTS, set_of
 from napari_mrgen.io.paired import find_contrast, find_pairs, masks_in
 
 Paths = Mapping[str, Sequence[Path]]
@@ -19,8 +19,8 @@ References = dict[str, tuple[Reference, ...]]
 
 _SERIES = ("undersampled", "truth")
 """Roles that HDF5 files may hold, many series in one."""
-_PAIRS, _CONTRASTS = "pairs", ("t1", "t2")
-"""The role whose folders hold scans of several other roles, and those of them that it needs."""
+_PAIRS = "pairs"
+"""The role whose folders hold scans of several other roles, those of `CONTRASTS` at least."""
 
 
 def gather(
@@ -55,7 +55,7 @@ def find_all(wanted: Sequence[Input], paths: Paths) -> References:
     """
     check_roles(wanted, paths)
     found: dict[str, list[Reference]] = defaultdict(list)
-    by_subject = any(asked.role in _CONTRASTS for asked in wanted)
+    by_subject = any(asked.role in CONTRASTS for asked in wanted)
     for asked in wanted:
         given = paths.get(asked.role, ())
         if len(given) > 1 and not asked.many:
@@ -79,7 +79,7 @@ def _find(asked: Input, path: Path, *, by_subject: bool) -> Sequence[Reference]:
     """
     if by_subject and asked.kind == "labels":
         return masks_in(path)
-    if asked.role in _CONTRASTS:
+    if asked.role in CONTRASTS:
         return find_contrast(path, asked.role, asked.axes)
     if asked.role in _SERIES and (found := find_series(path)):
         return found
@@ -90,9 +90,7 @@ def _check_contrasts(wanted: Sequence[Input], found: Mapping[str, Sequence[Refer
     """Refuse a training on pairs that lacks one of the two contrasts."""
     if not any(asked.role == _PAIRS for asked in wanted):
         return
-    missing = [
-        asked.title for asked in wanted if asked.role in _CONTRASTS and not found[asked.role]
-    ]
+    missing = [asked.title for asked in wanted if asked.role in CONTRASTS and not found[asked.role]]
     if missing:
         msg = (
             f"There is no scan for {' and '.join(missing)}: give scans of both contrasts, or a "

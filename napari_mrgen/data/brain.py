@@ -110,15 +110,14 @@ def _closed(mask: Mask) -> Mask:
     return np.asarray(ndimage.binary_fill_holes((kept | room)[inner]))
 
 
-def otsu(values: npt.NDArray[Any], bins: int = 256) -> float:
-    """Return the threshold that parts values into two classes best (Otsu 1979)."""
-    counts, edges = np.histogram(values, bins)
-    centres = (edges[1:] + edges[:-1]) / 2
-    below = np.cumsum(counts)[:-1]
-    above = counts.sum() - below
-    sums = np.cumsum(counts * centres)
-    distance = sums[:-1] / below.clip(1) - (sums[-1] - sums[:-1]) / above.clip(1)
-    return float(edges[1 + int(np.argmax(below * above * distance**2))])
+def otsu(values: npt.NDArray[Any]) -> float:
+    """Return the threshold that parts the values ``zyx`` into two classes best (Otsu 1979)."""
+    import SimpleITK
+
+    method = SimpleITK.OtsuThresholdImageFilter()
+    method.SetNumberOfHistogramBins(256)
+    method.Execute(SimpleITK.GetImageFromArray(np.asarray(values, np.float32)))
+    return float(method.GetThreshold())
 
 
 def _largest(mask: Mask) -> Mask:
@@ -176,15 +175,6 @@ def crop(volume: Volume, box: Box) -> Volume:
     affine = volume.affine.copy()
     affine[:3, 3] += volume.affine[:3, :3] @ np.array(box.start)
     return replace(volume, array=volume.array[(..., *box.slices)], affine=affine, source=None)
-
-
-def uncrop(volume: Volume, box: Box, shape: tuple[int, int, int]) -> Volume:
-    """Undo `crop`: put a volume back into a grid of this shape, with zeros around it."""
-    array = np.zeros((*volume.array.shape[:-3], *shape), volume.array.dtype)
-    array[(..., *box.slices)] = volume.array
-    affine = volume.affine.copy()
-    affine[:3, 3] -= volume.affine[:3, :3] @ np.array(box.start)
-    return replace(volume, array=array, affine=affine, source=None)
 
 
 # ---- shading ------------------------------------------------------------------------------------

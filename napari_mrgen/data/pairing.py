@@ -16,7 +16,7 @@ from napari_mrgen.data.registration import field_of_view, is_same_grid, onto_gri
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.masks import mask_on_grid
-from napari_mrgen.io.names import is_brain_mask_name, scan_of
+from napari_mrgen.io.names import CONTRASTS, is_brain_mask_name, scan_of
 from napari_mrgen.volume import Volume
 
 Relation = Literal["same grid", "aligned in scanner coordinates", "not aligned", "unpaired"]
@@ -68,7 +68,7 @@ class PairCheck:
 
 def pairs_of(inputs: Inputs) -> tuple[Pair, ...]:
     """Pair up the scans of a training, of all subjects."""
-    roles = (inputs.references.get(role, ()) for role in ("t1", "t2", "mask"))
+    roles = (inputs.references.get(role, ()) for role in (*CONTRASTS, "mask"))
     return pair_up(*roles)
 
 
@@ -185,9 +185,8 @@ def check_pair(pair: Pair) -> PairCheck:
     """Read both scans of a pair and tell how they lie; nothing is changed."""
     if pair.t1 is None or pair.t2 is None:
         return unpaired(pair)
-    t1, t2 = pair.t1.read(), pair.t2.read()
-    outlines = brains({"t1": t1, "t2": t2}, pair.mask)
-    return check_volumes(pair, t1, onto_grid(t2, t1), brain_in(outlines, t1, t2), t2)
+    volumes = {"t1": pair.t1.read(), "t2": pair.t2.read()}
+    return check_volumes(pair, volumes, brains(volumes, pair.mask))
 
 
 def unpaired(pair: Pair) -> PairCheck:
@@ -197,16 +196,15 @@ def unpaired(pair: Pair) -> PairCheck:
     return PairCheck(pair.name or pair.subject, "unpaired", None, advice)
 
 
-def check_volumes(pair: Pair, t1: Volume, laid: Volume, mask: Mask, t2: Volume) -> PairCheck:
-    """Tell how two volumes lie: by their grids, and by what is in them.
+def check_volumes(
+    pair: Pair, volumes: Mapping[str, Volume], outlines: Mapping[str, Volume]
+) -> PairCheck:
+    """Tell how the scans of a pair lie: by their grids, and by what is in them.
 
-    Parameters
-    ----------
-    laid
-        ``t2`` on the voxels of ``t1``.
-    mask
-        The brain, on the same voxels.
+    Both are by contrast; ``outlines`` are masks of the brain, those of `brains`.
     """
+    t1, t2 = volumes["t1"], volumes["t2"]
+    laid, mask = onto_grid(t2, t1), brain_in(outlines, t1, t2)
     similarity = mutual_information(t1.array, laid.array, mask)
     name = pair.name or pair.subject
     if similarity < BORDER:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_mrgen.data.prepared import DOMAINS, Prepared, PreparedPair
+from napari_mrgen.data.prepared import Prepared, PreparedPair
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.names import CONTRASTS
 
 Shape = tuple[int, int, int]
 
@@ -27,35 +28,12 @@ _HELD_OUT, _PATCHES = 4, 4
 # ---- legal shapes -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Padding:
-    """Voxels that were added around a volume: before and after along ``z``, ``y``, ``x``."""
-
-    before: Shape
-    after: Shape
-
-    def undo(self, padded: Tensor) -> Tensor:
-        """Return ``(..., z, y, x)`` without what was added."""
-        size = padded.shape[-3:]
-        z, y, x = (
-            slice(low, length - high)
-            for low, high, length in zip(self.before, self.after, size, strict=True)
-        )
-        return padded[..., z, y, x]
-
-
-def pad_to_legal(volume: Tensor, legal: int) -> tuple[Tensor, Padding]:
-    """Pad ``(..., z, y, x)`` with zeros on both sides, to multiples of ``legal``."""
-    z, y, x = (_legal(length, legal) for length in volume.shape[-3:])
-    return pad_to_shape(volume, (z, y, x))
-
-
-def pad_to_shape(volume: Tensor, shape: Shape) -> tuple[Tensor, Padding]:
+def pad_to_shape(volume: Tensor, shape: Shape) -> Tensor:
     """Pad ``(..., z, y, x)`` with zeros on both sides, up to a shape; longer sides stay."""
     missing = [max(0, want - have) for want, have in zip(shape, volume.shape[-3:], strict=True)]
     z, y, x = (length // 2 for length in missing)
     c, b, a = (length - length // 2 for length in missing)
-    return functional.pad(volume, (x, a, y, b, z, c)), Padding((z, y, x), (c, b, a))
+    return functional.pad(volume, (x, a, y, b, z, c))
 
 
 def _legal(length: int, legal: int) -> int:
@@ -99,7 +77,7 @@ class VolumePairs:
         self.notes = prepared.notes
         self.patch, self.legal = patch or None, legal
         self.flip, self.zoom = flip, zoom
-        self._of = {d: [p for p in self.train_pairs if p.has(d)] for d in DOMAINS}
+        self._of = {d: [p for p in self.train_pairs if p.has(d)] for d in CONTRASTS}
         for domain, pairs in self._of.items():
             if not pairs:
                 msg = f"There is no {domain.upper()}w scan to train on; both contrasts are needed."
@@ -140,7 +118,7 @@ class VolumePairs:
     def describe(self) -> Mapping[str, Any]:
         """What goes into the model file: intensities of each contrast, voxel size, shape."""
         return {
-            "scaling": {domain: self._usual_scaling(domain) for domain in DOMAINS},
+            "scaling": {domain: self._usual_scaling(domain) for domain in CONTRASTS},
             "axes": "zyx",
             "shape": list(self.shape),
             "spacing_mm": np.median([_spacing(p) for p in self.train_pairs], axis=0).tolist(),
@@ -164,11 +142,11 @@ class VolumePairs:
         """Cut the same part from all volumes of a pair."""
         cut = self._cut(pair, generator, still=still)
         volumes = {
-            name: cut(name) for name in (*DOMAINS, "mask") if name == "mask" or pair.has(name)
+            name: cut(name) for name in (*CONTRASTS, "mask") if name == "mask" or pair.has(name)
         }
         empty = torch.zeros_like(volumes["mask"])
         return {
-            **{domain: volumes.get(domain, empty) for domain in DOMAINS},
+            **{domain: volumes.get(domain, empty) for domain in CONTRASTS},
             "mask": volumes["mask"],
             "paired": torch.tensor(float(pair.is_paired)),
         }
@@ -176,7 +154,7 @@ class VolumePairs:
     def _two(self, number: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Draw each contrast for itself: single scans in turn, of all where it has none of them."""
         sample: dict[str, Tensor] = {"paired": torch.tensor(0.0)}
-        for domain in DOMAINS:
+        for domain in CONTRASTS:
             singles = [pair for pair in self._of[domain] if not pair.is_paired]
             if singles and number < len(singles):
                 chosen = singles[number]
@@ -227,7 +205,7 @@ class _Cut:
         values = torch.from_numpy(np.array(self.pair.array(name)[part], np.float32))
         if self.mirrored is not None:
             values = values.flip(self.mirrored)
-        values = pad_to_shape(values, self.size)[0][None]
+        values = pad_to_shape(values, self.size)[None]
         if self.size == self.shape:
             return values
         mode = "nearest" if name == "mask" else "trilinear"

@@ -53,8 +53,6 @@ _WAYS: Mapping[str, tuple[Way, ...]] = {
     "unpaired": ("as scanned", "apart"),
 }
 """What may have become of a pair, by what is done with scans that are not aligned."""
-DOMAINS = ("t1", "t2")
-
 _BELOW = 0.25
 """Negative values beyond this share of the range are meant."""
 
@@ -251,7 +249,7 @@ def _aligned(
 
     Return how it lay before, and a note if it was registered. What is no pair is refused.
     """
-    check = _check(pair, volumes, outlines)
+    check = check_volumes(pair, volumes, outlines)
     if check.is_pair:
         return check, ""
     if spec.unaligned != "register":
@@ -260,7 +258,7 @@ def _aligned(
     for found in (volumes, outlines):
         if "t2" in found:
             found["t2"] = moved(found["t2"], rigid)
-    after = _check(pair, volumes, outlines)
+    after = check_volumes(pair, volumes, outlines)
     if not after.is_pair:
         raise MrgenError(_no_head(after))
     note = (
@@ -268,11 +266,6 @@ def _aligned(
         f"(normalised mutual information {check.similarity:.3f}, now {after.similarity:.3f})."
     )
     return check, note
-
-
-def _check(pair: Pair, volumes: Mapping[str, Volume], outlines: Mapping[str, Volume]) -> PairCheck:
-    t1, t2 = volumes["t1"], volumes["t2"]
-    return check_volumes(pair, t1, onto_grid(t2, t1), brain_in(outlines, t1, t2), t2)
 
 
 def _registering(volumes: Mapping[str, Volume]) -> Making[Affine]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -57,23 +57,6 @@ def field_of_view(moving: Volume, like: Volume) -> Mask:
         place = sum((row[i] * axes[i] for i in range(3)), row[3])
         seen &= (place > -0.5) & (place < size - 0.5)
     return seen
-
-
-def register(
-    fixed: Volume, moving: Volume, progress: Callable[[float], None] | None = None
-) -> Volume:
-    """Turn and shift ``moving`` so that it lies on ``fixed``, and resample it on its voxels.
-
-    ``progress`` is told the share that is done; see `aligning` for the method.
-    """
-    steps = aligning(fixed, moving)
-    while True:
-        try:
-            share = next(steps)
-        except StopIteration as done:
-            return onto_grid(moved(moving, done.value), fixed)
-        if progress is not None:
-            progress(share)
 
 
 def moved(volume: Volume, rigid: Affine) -> Volume:

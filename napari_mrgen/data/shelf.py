@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -22,13 +21,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from platformdirs import user_cache_path
 
 from napari_mrgen.data.pairing import Pair, PairCheck
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 
-_VERSION = 1
+_VERSION = 2
 """Of what is written here and how it is made; another one makes everything anew."""
 _RECORD, _DRAFT = "pair.json", ".part-"
 _KEPT_S, _DRAFT_S = 90 * 86400, 86400
@@ -83,13 +83,7 @@ def default_cache() -> Path:
     """Return where prepared volumes are kept: ``MRGEN_CACHE``, or the user's cache folder."""
     if given := os.environ.get("MRGEN_CACHE"):
         return Path(given)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "napari-mrgen" / "prepared"
+    return user_cache_path("napari-mrgen", appauthor=False, opinion=False) / "prepared"
 
 
 def key_of(pair: Pair, settings: str) -> str:

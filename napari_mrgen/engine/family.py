@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -176,9 +176,8 @@ class Family:
         A family that has a choice has a function ``savings`` in its ``training.py``; a smaller
         batch is one for all others.
         """
-        module = importlib.import_module(f"{self.package}.training")
-        if hasattr(module, "savings"):
-            return module.savings(config)  # type: ignore[no-any-return]
+        if savings := self._optional("training", "savings"):
+            return savings(config)  # type: ignore[no-any-return]
         half = config.batch_size // 2
         return [(f"a batch of {half}", {"batch_size": half})] if half else []
 
@@ -188,9 +187,8 @@ class Family:
         Only a family to which it matters how scans lie to one another has that, as a function
         ``survey`` in its ``training.py``. Nothing is changed, registered or kept for it.
         """
-        module = importlib.import_module(f"{self.package}.training")
-        if hasattr(module, "survey"):
-            yield from module.survey(config, inputs)
+        if survey := self._optional("training", "survey"):
+            yield from survey(config, inputs)
 
     def look(self, config: TrainConfig, inputs: Inputs) -> Iterator[DataLook | Preparing]:
         """Show exactly what the networks will be fed, at the end.
@@ -237,10 +235,8 @@ class Family:
         Only a family that makes independent images has them, as a function ``sets`` in its
         ``generation.py``; they are what the figure of `evaluate` shows.
         """
-        module = importlib.import_module(f"{self.package}.generation")
-        if not hasattr(module, "sets"):
-            return None
-        return module.sets(networks, trained, inputs)  # type: ignore[no-any-return]
+        sets = self._optional("generation", "sets")
+        return sets(networks, trained, inputs) if sets else None
 
     def comparisons(
         self, networks: Networks, trained: TrainConfig, inputs: Inputs
@@ -250,19 +246,23 @@ class Family:
         Only a family that translates volumes has them, as a function ``comparisons`` in its
         ``generation.py``; they are what the figure of `evaluate` shows.
         """
-        module = importlib.import_module(f"{self.package}.generation")
-        if not hasattr(module, "comparisons"):
-            return None
-        return module.comparisons(networks, trained, inputs)  # type: ignore[no-any-return]
+        comparisons = self._optional("generation", "comparisons")
+        return comparisons(networks, trained, inputs) if comparisons else None
 
     def exports(self, networks: Networks, trained: TrainConfig) -> Iterator[Exportable]:
         """Yield the networks that can be used without this program, each by itself.
 
         A family that has such networks has a function ``exports`` in its ``export.py``.
         """
-        if importlib.util.find_spec(f"{self.package}.export") is None:
-            return iter(())
-        return self._call("export", "exports", networks, trained)  # type: ignore[no-any-return]
+        exports = self._optional("export", "exports")
+        return exports(networks, trained) if exports else iter(())
 
     def _call(self, module: str, function: str, *arguments: Any) -> Any:
         return getattr(importlib.import_module(f"{self.package}.{module}"), function)(*arguments)
+
+    def _optional(self, module: str, function: str) -> Callable[..., Any] | None:
+        """Return a function that not every family has; None where there is none."""
+        name = f"{self.package}.{module}"
+        if importlib.util.find_spec(name) is None:
+            return None
+        return getattr(importlib.import_module(name), function, None)

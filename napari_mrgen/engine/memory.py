@@ -1,7 +1,7 @@
 """What a training step or a call of a network will cost, found without computing it.
 
 It runs on fake tensors, which have a shape but no values: every operation's work is counted, and
-every tensor's life, so the peak is that of the real thing.
+every tensor's life, so the peak is near that of the real thing.
 """
 
 from __future__ import annotations

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from napari_mrgen.engine.device import Precision, choose_precision
+from napari_mrgen.engine.workspace import CHANNELS_LAST
 from napari_mrgen.errors import MrgenError
-
-_LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class Wish(enum.IntEnum):
@@ -125,7 +124,7 @@ class Team:
 def lay_out(network: nn.Module, precision: Precision) -> None:
     """Put channels last, and let the forward of a network run in the precision."""
     for parameter in network.parameters():
-        if (layout := _LAYOUTS.get(parameter.ndim)) is not None:
+        if (layout := CHANNELS_LAST.get(parameter.ndim)) is not None:
             parameter.data = parameter.data.contiguous(memory_format=layout)
     network.forward = in_precision(network.forward, precision)
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""The layout with the channels last, by the number of axes."""
 _aten = torch.ops.aten
-_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _LANES = 16
 """Channels that a register holds: to a multiple of it oneDNN pads in its own layouts."""
 _PLAIN = 3
@@ -93,7 +94,7 @@ def _unfolded(image: Tensor, weight: Tensor, output: Tensor) -> int:
 
 def _is_last(image: Tensor, weight: Tensor) -> bool:
     """Whether a convolution works with the channels last: where one of the two comes so."""
-    layout = _LAST.get(image.ndim)
+    layout = CHANNELS_LAST.get(image.ndim)
     return layout is not None and any(
         tensor.is_contiguous(memory_format=layout) and not tensor.is_contiguous()
         for tensor in (image, weight)
@@ -102,7 +103,7 @@ def _is_last(image: Tensor, weight: Tensor) -> bool:
 
 def _copied(tensor: Tensor, layout: torch.memory_format | None = None) -> int:
     """Bytes of a copy with the channels last, or in another layout; 0 where it lies so."""
-    layout = layout or _LAST.get(tensor.ndim, torch.contiguous_format)
+    layout = layout or CHANNELS_LAST.get(tensor.ndim, torch.contiguous_format)
     return 0 if tensor.is_contiguous(memory_format=layout) else _bytes(tensor)
 
 

@@ -36,6 +36,8 @@ _SAME_HEAD = {"brain", "mask", "masks", "brainmask", "bet"}
 _NO_SUBJECT = {"anat", "anatomical", "images", "image", "masks", "mask", "nifti", "nii"}
 
 Contrast = Literal["t1", "t2", ""]
+CONTRASTS = ("t1", "t2")
+"""Those of one head that are brought together, which are also the roles of their scans."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference, find, scans_in
 from napari_mrgen.io.names import (
+    CONTRASTS,
     contrast_of,
     is_brain_mask_name,
     named_subject,
@@ -80,13 +81,13 @@ def _domain_folders(folder: Path) -> list[Path]:
 
 
 def _of_domains(folders: Sequence[Path]) -> dict[str, list[Reference]]:
-    roles: dict[str, list[Reference]] = {"t1": [], "t2": []}
+    roles: dict[str, list[Reference]] = {role: [] for role in CONTRASTS}
     for folder in folders:
         role = _DOMAINS[folder.name[-1].lower()]
         scans = find(folder, ("zyx",)) if scans_in(folder) else ()
         roles[role] += [replace(scan, subject=scan_of(scan.path).subject) for scan in scans]
     for group in ("train", "test", "val"):
-        t1, t2 = ([s for s in roles[role] if set_of(s.path) == group] for role in ("t1", "t2"))
+        t1, t2 = ([s for s in roles[role] if set_of(s.path) == group] for role in CONTRASTS)
         if len(t1) == len(t2) and {s.subject for s in t1}.isdisjoint(s.subject for s in t2):
             roles["t2"] = [s for s in roles["t2"] if s not in t2] + _in_order(t1, t2)
     return roles
@@ -99,7 +100,7 @@ def _in_order(t1: list[Reference], t2: list[Reference]) -> list[Reference]:
 
 
 def _of_names(folder: Path) -> dict[str, list[Reference]]:
-    roles: dict[str, list[Reference]] = {"t1": [], "t2": []}
+    roles: dict[str, list[Reference]] = {role: [] for role in CONTRASTS}
     for scan in find(folder, ("zyx",)):
         if contrast := contrast_of(scan.path, folder):
             roles[contrast].append(replace(scan, subject=scan_of(scan.path).subject))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_mrgen.widgets.parts import Note, button, row
+from napari_mrgen.widgets.parts import Note, ShareBar, button, row
 from napari_mrgen.widgets.session import Phase, RunState
-
-RESOLUTION = 1000
 
 
 class ActionBar(QWidget):
@@ -27,9 +25,7 @@ class ActionBar(QWidget):
         self.headline.setObjectName("headline")
         self._next = Note()
         self._next.setObjectName("next_step")
-        self._bar = QProgressBar()
-        self._bar.setTextVisible(False)
-        self._bar.setFixedHeight(8)
+        self._bar = ShareBar()
         self._train = button("Train", self.train_requested.emit, "Start a new run")
         self._pause = button("Pause", self.pause_requested.emit, "Wait after this step")
         self._resume = button("Resume", self.resume_requested.emit, "Go on from where it stopped")
@@ -54,17 +50,11 @@ class ActionBar(QWidget):
         self._resume.setEnabled(state.can_resume)
         self._stop.setEnabled(state.can_stop)
         self._details.setVisible(bool(state.details))
-        self._show_progress(state)
+        self._bar.setVisible(state.is_busy)
+        self._bar.show_share(state.shown_fraction)
         self.headline.say(state.headline, warning=state.phase is Phase.FAILED)
         self._next.say(state.next_step)
 
     def complain(self, sentence: str) -> None:
         """Say what keeps a run from being started."""
         self.headline.say(sentence, warning=True)
-
-    def _show_progress(self, state: RunState) -> None:
-        self._bar.setVisible(state.is_busy)
-        share = state.shown_fraction
-        self._bar.setRange(0, 0 if share is None else RESOLUTION)
-        if share is not None:
-            self._bar.setValue(round(share * RESOLUTION))

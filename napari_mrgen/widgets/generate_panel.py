@@ -11,7 +11,7 @@ from napari.layers import Layer
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices, QShowEvent
-from qtpy.QtWidgets import QApplication, QFileDialog, QProgressBar, QVBoxLayout
+from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout
 
 from napari_mrgen import families
 from napari_mrgen.engine.control import Control
@@ -25,7 +25,7 @@ from napari_mrgen.widgets.device_picker import DevicePicker
 from napari_mrgen.widgets.form import Form
 from napari_mrgen.widgets.layer_inputs import InputPickers
 from napari_mrgen.widgets.model_picker import ModelPicker
-from napari_mrgen.widgets.parts import Note, Panel, button, group, row, scrolled
+from napari_mrgen.widgets.parts import Note, Panel, ShareBar, button, group, row, scrolled
 from napari_mrgen.widgets.result_layers import add_volume, go_to
 from napari_mrgen.widgets.session import RunState
 from napari_mrgen.widgets.wording import diagnostics
@@ -72,10 +72,7 @@ class GeneratePanel(Panel):
     def _lay_out(self) -> None:
         self._headline = Note()
         self._headline.setObjectName("headline")
-        self._bar = QProgressBar()
-        self._bar.setRange(0, 0)
-        self._bar.setTextVisible(False)
-        self._bar.setFixedHeight(8)
+        self._bar = ShareBar()
         self._generate = button("Generate", self.generate, "Run the model")
         self._fill = button(
             "Folder…", self._on_fill, "Run the model on every scan of the chosen folder, "
@@ -248,9 +245,7 @@ class GeneratePanel(Panel):
             self._show_result(result)
 
     def _show_progress(self, drawn: int) -> None:
-        self._bar.setRange(0, self._wanted)
-        self._bar.setValue(drawn)
-        self._activity.show("Drawing samples", drawn / self._wanted)
+        self._show_share("Drawing samples", drawn / self._wanted)
         self._headline.say(f"{drawn:,} of {self._wanted:,} samples are drawn…")
 
     def _show_result(self, volume: Volume) -> None:
@@ -262,9 +257,7 @@ class GeneratePanel(Panel):
 
     def _on_scan(self, done: Done) -> None:
         self._done.append(done)
-        self._bar.setRange(0, done.total)
-        self._bar.setValue(done.number)
-        self._activity.show("Generating", done.number / done.total)
+        self._show_share("Generating", done.number / done.total)
         self._headline.say(f"{done.number} of {done.total}: {done.scan.name}")
 
     def _on_filled(self, out: Path, error: BaseException | None) -> None:
@@ -292,9 +285,8 @@ class GeneratePanel(Panel):
 
     def _set_busy(self, text: str) -> None:
         self.is_busy = True
-        self._bar.setRange(0, 0)
         self._headline.say(text)
-        self._activity.show(text)
+        self._show_share(text, None)
         self._show_buttons()
 
     def _set_idle(self, text: str, error: BaseException | None = None) -> None:
@@ -307,6 +299,10 @@ class GeneratePanel(Panel):
             self._complain(f"{problem.message} {problem.advice}".strip())
         self._show_buttons()
         self._guard.let_go()
+
+    def _show_share(self, text: str, share: float | None) -> None:
+        self._bar.show_share(share)
+        self._activity.show(text, share)
 
     def _show_buttons(self) -> None:
         self._bar.setVisible(self.is_busy)

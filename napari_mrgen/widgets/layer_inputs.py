@@ -16,7 +16,7 @@ from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.layers import KEY, LayerData, from_layer
 from napari_mrgen.io.masks import mask_of_shapes, mask_on_grid
-from napari_mrgen.io.names import contrast_of
+from napari_mrgen.io.names import CONTRASTS, contrast_of
 from napari_mrgen.volume import Volume
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.parts import menu_button, row
@@ -24,9 +24,6 @@ from napari_mrgen.widgets.session import Sources
 
 TRANSIENT = "napari_mrgen_transient"
 """Metadata key of layers that only show something, such as previews: never an input."""
-
-CONTRASTS = ("t1", "t2")
-"""Roles that ask for scans of one contrast."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +97,6 @@ class InputPicker(QWidget):
 
     def choose_layer(self, layer: Layer) -> None:
         self._choose(Choice(layers=(layer,)))
-
-    def choose_all(self) -> None:
-        """Choose all fitting layers, where several may be."""
-        together = [choice for choice in self._choices if len(choice.layers) > 1]
-        self._choose(together[0] if together else None)
 
     def _choose(self, wish: Choice | None = None) -> None:
         self._is_chosen = True

@@ -7,17 +7,15 @@ from pathlib import Path
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import DataLook, Survey
 from napari_mrgen.widgets import jobs
-from napari_mrgen.widgets.parts import Note, button
+from napari_mrgen.widgets.parts import Note, ShareBar, button
 from napari_mrgen.widgets.session import TrainJob
 from napari_mrgen.widgets.worker import run_in_thread
-
-RESOLUTION = 1000
 
 
 class Looker(QObject):
@@ -84,9 +82,7 @@ class LookProgress(QWidget):
     def __init__(self, stop: Callable[[], object]) -> None:
         super().__init__()
         self._note = Note()
-        self._bar = QProgressBar()
-        self._bar.setTextVisible(False)
-        self._bar.setFixedHeight(8)
+        self._bar = ShareBar()
         self._stop = button("Stop looking", stop, "Give up; what has been found by now stays")
         beside = QHBoxLayout()
         beside.addWidget(self._bar, stretch=1)
@@ -101,7 +97,5 @@ class LookProgress(QWidget):
     def show_step(self, step: Preparing) -> None:
         part = f" ({step.done + 1} of {step.total})" if step.done < step.total else ""
         self._note.say(f"{step.title}{part}…")
-        self._bar.setRange(0, RESOLUTION if step.total else 0)
-        if step.share is not None:
-            self._bar.setValue(round(step.share * RESOLUTION))
+        self._bar.show_share(step.share)
         self.show()

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QMenu,
+    QProgressBar,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -22,6 +23,8 @@ from qtpy.QtWidgets import (
 
 PANEL_WIDTH = 340
 """Narrow enough to stand beside the images on a 1366-pixel screen."""
+_STEPS = 1000
+"""Of a bar from nothing to all."""
 
 
 class Panel(QWidget):
@@ -82,6 +85,20 @@ class Note(QLabel):
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Let long words, such as paths, not make the panel wider."""
         return QSize(0, super().minimumSizeHint().height())
+
+
+class ShareBar(QProgressBar):
+    """A thin bar that shows which share is done; where that is not known it only moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextVisible(False)
+        self.setFixedHeight(8)
+
+    def show_share(self, share: float | None) -> None:
+        self.setRange(0, 0 if share is None else _STEPS)
+        if share is not None:
+            self.setValue(round(share * _STEPS))
 
 
 def button(text: str, on_click: Callable[[], object], tip: str = "", name: str = "") -> QPushButton:

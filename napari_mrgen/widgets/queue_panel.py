@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QHeaderView,
-    QProgressBar,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -27,10 +26,9 @@ from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.events import Warned
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import queue_work
-from napari_mrgen.widgets.action_bar import RESOLUTION
 from napari_mrgen.widgets.closing import ClosingGuard
 from napari_mrgen.widgets.jobs import failed
-from napari_mrgen.widgets.parts import Note, Panel, button, row
+from napari_mrgen.widgets.parts import Note, Panel, ShareBar, button, row
 from napari_mrgen.widgets.queue import Entry, Queue
 from napari_mrgen.widgets.worker import run_in_thread
 
@@ -75,9 +73,7 @@ class QueuePanel(Panel):
         self._said.setObjectName("said")
         self._headline = Note()
         self._headline.setObjectName("headline")
-        self._bar = QProgressBar()
-        self._bar.setTextVisible(False)
-        self._bar.setFixedHeight(8)
+        self._bar = ShareBar()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(4)
@@ -257,7 +253,9 @@ class QueuePanel(Panel):
         self._stop.setEnabled(self.is_busy and not self._control.is_stopped)
         self._save.setEnabled(bool(entries))
         self._headline.say(self.queue.summary or EMPTY)
-        self._show_progress(self.queue.running)
+        running = self.queue.running
+        self._bar.setVisible(running is not None)
+        self._bar.show_share(running.share if running else None)
         self._show_chosen()
 
     def _fit_rows(self, count: int) -> None:
@@ -265,13 +263,6 @@ class QueuePanel(Panel):
             self.list.takeTopLevelItem(count)
         while self.list.topLevelItemCount() < count:
             self.list.addTopLevelItem(QTreeWidgetItem())
-
-    def _show_progress(self, running: Entry | None) -> None:
-        self._bar.setVisible(running is not None)
-        share = running.share if running else None
-        self._bar.setRange(0, 0 if share is None else RESOLUTION)
-        if share is not None:
-            self._bar.setValue(round(share * RESOLUTION))
 
     def _show_chosen(self) -> None:
         """Say all that is known of the job that is chosen, or else of the one that runs."""

@@ -273,7 +273,7 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("MRGEN_CACHE", str(tmp_path))
     assert default_cache() == tmp_path
     monkeypatch.delenv("MRGEN_CACHE")
-    assert default_cache().name == "prepared"
+    assert default_cache().parts[-2:] == ("napari-mrgen", "prepared")
 
 
 # ---- what comes in ------------------------------------------------------------------------------

@@ -248,4 +248,5 @@ def test_ten_thousand_slices_are_found_unopened_and_quickly(tmp_path: Path) -> N
 def test_no_warning_where_all_cases_are_open(cases: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        read_layers(str(cases))
+        image, labels = read_layers(str(cases))
+    assert len(image[0]) == len(labels[0]) == 3

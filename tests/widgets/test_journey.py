@@ -100,7 +100,9 @@ def test_from_sample_to_saved_file(
     made = generate(window, panel, qtbot, click)
     placed_by(family, panel)(made, source)
     play(window, made, qtbot)
-    save_and_reopen(window, made, qtbot, tmp_path)
+    reopened = save_and_reopen(window, made, qtbot, tmp_path)
+    assert np.array_equal(reopened.data, made.data)
+    placed_like(reopened, made)
 
 
 def look_at_the_data(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> None:
@@ -203,14 +205,13 @@ def play(window: Any, layer: Layer, qtbot: QtBot) -> None:
     qtbot.mouseClick(shown[-1], Qt.MouseButton.LeftButton)
 
 
-def save_and_reopen(window: Any, made: Layer, qtbot: QtBot, tmp_path: Path) -> None:
+def save_and_reopen(window: Any, made: Layer, qtbot: QtBot, tmp_path: Path) -> Layer:
     _, generating = window.window.add_plugin_dock_widget("napari-mrgen", "Generate")
     path = tmp_path / "generated.nii.gz"
     generating.save(path)
     qtbot.waitUntil(lambda: not generating.is_busy, timeout=PATIENCE_MS)
     (reopened,) = window.open(path, plugin="napari-mrgen")
-    np.testing.assert_array_equal(reopened.data, made.data)
-    placed_like(reopened, made)
+    return reopened
 
 
 def test_closing_the_window_saves_the_run(

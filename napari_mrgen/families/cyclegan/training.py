@@ -28,9 +28,9 @@ from napari_mrgen.families.cyclegan.networks import judges, networks
 from napari_mrgen.families.cyclegan.surveying import survey_pairs
 from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
 from napari_mrgen.io.find import Reference
+from napari_mrgen.io.names import CONTRASTS
 from napari_mrgen.volume import Volume
 
-ROLES = ("t1", "t2")
 ZOOM = 1.0
 """How much parts of heads are enlarged at most, at the usual strength of variation: to twice."""
 _MEASURED = 8
@@ -76,7 +76,7 @@ def plan(config: CycleGanConfig, inputs: Inputs, precision: Precision = "32-true
 
     def build() -> tuple[Task, Batch]:
         size = (config.batch_size, 1, *scene.shape)
-        volumes = {name: torch.zeros(size) for name in ("t1", "t2", "mask")}
+        volumes = {name: torch.zeros(size) for name in (*CONTRASTS, "mask")}
         return cycle_task(config, scene), {**volumes, "paired": torch.ones(config.batch_size)}
 
     cost = measure_step(build, precision)
@@ -128,8 +128,8 @@ def _look(config: CycleGanConfig, inputs: Inputs, prepared: Prepared) -> DataLoo
     draws = Draws((config.seed, "look"))
     samples = [data.sample(index % len(data), draws(index)) for index in range(_SHOWN)]
     middle = data.shape[0] // 2
-    sides = [torch.cat([s[role][0, middle] for role in ROLES], -1) for s in samples]
-    references = [(*inputs.train(role), *inputs.test(role)) for role in ROLES]
+    sides = [torch.cat([s[role][0, middle] for role in CONTRASTS], -1) for s in samples]
+    references = [(*inputs.train(role), *inputs.test(role)) for role in CONTRASTS]
     return DataLook(
         _montage(torch.stack(sides), data.describe()["spacing_mm"]),
         inputs.split.train,
