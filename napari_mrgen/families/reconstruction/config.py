@@ -113,7 +113,7 @@ TINY = ReconstructionConfig(
 )
 """Seconds on a CPU: to try that everything works."""
 
-QUICK = ReconstructionConfig(steps=2000, frames=12, preview_every=250)
+QUICK = ReconstructionConfig(frames=12, preview_every=250)
 """Minutes on a CPU, and already better than view sharing."""
 
 BASE = ReconstructionConfig(
