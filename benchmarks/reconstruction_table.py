@@ -28,6 +28,7 @@ REGULARIZERS = (
     "none", "l1", "l2", "l1_l2", "batch_norm", "instance_norm", "dropout", "dropblock",
 )  # fmt: skip
 BEST_LOSS = "ssim"
+"""The published system's; whether it is the best here, the table says."""
 FIGURES = ("PSNR", "SSIM")
 BESIDE = ("view sharing 9", "zero-filled")
 _COLOURS = ("#1a73b8", "#d9730d", "#2e8b57")

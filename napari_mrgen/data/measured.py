@@ -14,7 +14,7 @@ from napari_mrgen.kspace import KSpace
 from napari_mrgen.mri import density, toeplitz
 
 _ALIKE, _MOST = 0.05, 0.9
-"""Along spokes nearly all steps from sample to sample are of about the same length."""
+"""Along spokes nearly all steps from sample to sample are alike, and lead straight on."""
 
 
 def measured_of(kspace: KSpace) -> Iterator[Measured]:
@@ -23,7 +23,7 @@ def measured_of(kspace: KSpace) -> Iterator[Measured]:
     Raises
     ------
     MrgenError
-        If the samples lie on a grid.
+        If the samples lie on a grid, or along anything but spokes.
     """
     if kspace.trajectory is None:
         msg = (
@@ -32,18 +32,26 @@ def measured_of(kspace: KSpace) -> Iterator[Measured]:
         )
         raise MrgenError(msg)
     trajectory = torch.from_numpy(kspace.trajectory)
-    weights = shares(trajectory, kspace.shape)
+    if not is_radial(trajectory):
+        msg = (
+            f"The samples of {kspace.name or 'this file'} do not lie along spokes; the model was "
+            "trained on spokes: give a radial scan."
+        )
+        raise MrgenError(msg)
+    weights = density.ramp(trajectory)
     for place in range(kspace.slices):
         samples = torch.from_numpy(kspace.samples[:, place])
         yield Measured(samples, trajectory, weights, kspace.shape)
 
 
-def shares(trajectory: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return what share of k-space each sample stands for: along spokes, or wherever they lie."""
-    steps = (trajectory[:, 1:] - trajectory[:, :-1]).norm(dim=-1)
-    usual = steps.median()
-    is_radial = ((steps / usual - 1).abs() < _ALIKE).float().mean() > _MOST
-    return density.ramp(trajectory) if is_radial else density.pipe(trajectory, shape)
+def is_radial(trajectory: Tensor) -> bool:
+    """Whether samples ``(t, k, 2)`` lie along spokes: evenly, and straight through the centre."""
+    steps = trajectory[:, 1:] - trajectory[:, :-1]
+    lengths, here = steps.norm(dim=-1), trajectory[:, 1:]
+    aside = (here[..., 0] * steps[..., 1] - here[..., 1] * steps[..., 0]).abs()
+    is_straight = aside <= _ALIKE * (here.norm(dim=-1) * lengths + 1e-6)
+    is_even = (lengths / lengths.median() - 1).abs() < _ALIKE
+    return bool((is_straight & is_even).float().mean() > _MOST)
 
 
 def case_of_samples(measured: Measured, *, shared: bool, physics: bool) -> Case:

@@ -6,7 +6,7 @@ from knowing how the samples were made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -22,7 +22,10 @@ SHARED = (1, 5, 9)
 BASE = 2
 """The channel that a network corrects: the one of 9 frames."""
 _FINER = 1.5
-_MOST_KERNELS = 512
+_DENSER = 2
+"""Samples along a spoke for each pixel."""
+_MOST_KERNELS, _LARGEST_KEPT = 256, 256
+"""How many kernels are kept, and of images of which size: a larger one takes long anyway."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,10 @@ class Protocol:
 
     def kernel(self, frames: int, shape: tuple[int, int]) -> Tensor:
         """Return what `toeplitz.normal` needs, ``(t, 2y, 2x)``."""
-        return torch.stack([_kernel(self, self.first + i, shape) for i in range(frames)])
+        # Angles follow from the frame, so scans that begin elsewhere share what is kept.
+        whole = replace(self, first=0)
+        make = _kernel if max(shape) <= _LARGEST_KEPT else _kernel.__wrapped__
+        return torch.stack([make(whole, self.first + i, shape) for i in range(frames)])
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,8 @@ def scan(
         What the coils see, smooth phase included: complex ``(c, y, x)`` on the fine grid, see
         `draw_maps`.
     noise
-        Standard deviation in real and imaginary part of an image that was fully sampled.
+        Standard deviation in real and imaginary part of an image of as many pixels that was sampled
+        fully, and as fast, on a grid. A spoke's samples are twice as dense, and so noisier.
     """
     count, *shape = frames.shape
     fine = refine(frames, (maps.shape[-2], maps.shape[-1]))
@@ -92,7 +99,7 @@ def scan(
     steps = torch.tensor([a / b for a, b in zip(shape, fine.shape[-2:], strict=True)])
     # Radians a fine pixel; a sum over fine pixels counts more of them.
     samples = nufft.forward(fine[:, None] * maps, trajectory * steps) * float(steps.prod())
-    samples = complex_noise(samples, noise * float(np.prod(shape)) ** 0.5, g)
+    samples = complex_noise(samples, noise * float(_DENSER * np.prod(shape)) ** 0.5, g)
     return Measured(samples, trajectory, protocol.weights(count, size), (shape[0], shape[1]))
 
 
@@ -175,7 +182,7 @@ def _places(protocol: Protocol, frame: int, size: int) -> Tensor:
     step = {"tiny golden": trajectories.golden_angle(7), "golden": trajectories.golden_angle()}
     turned = step[angle] if isinstance(angle, str) else angle
     offset = frame * protocol.spokes * turned
-    return trajectories.radial(1, protocol.spokes, 2 * size, angle=turned, offset=offset)[0]
+    return trajectories.radial(1, protocol.spokes, _DENSER * size, angle=turned, offset=offset)[0]
 
 
 def _shares(protocol: Protocol, frame: int, size: int) -> Tensor:

@@ -58,6 +58,8 @@ class Case:
     scale: float
     physics: Mapping[str, Tensor]
     """Of a network that needs them ``maps`` ``(coils, y, x)`` and ``kernel`` ``(t, 2y, 2x)``."""
+    magnitude: Tensor
+    """``(1, t, y, x)``: of the zero-filled frames, what the published networks were given."""
 
     def sample(self, truth: Tensor) -> dict[str, Tensor]:
         """Return a training sample; ``truth`` is ``(t, y, x)`` as it was scanned."""
@@ -82,12 +84,13 @@ def case_of(gridded: Gridded, kernel: Tensor | None, *, shared: bool) -> Case:
     """
     series = gridded.series.real
     scale = realtime.scale_of(series)
+    magnitude = gridded.series.abs()[None] / scale
     if shared:
-        inputs = realtime.channels(series)
+        inputs = realtime.channels(series) / scale
     else:
-        inputs = (series.abs() if kernel is None else series)[None]
+        inputs = magnitude if kernel is None else series[None] / scale
     physics = {} if kernel is None else {"maps": gridded.maps, "kernel": kernel}
-    return Case(inputs / scale, scale, physics)
+    return Case(inputs, scale, physics, magnitude)
 
 
 class SimulatedScans:

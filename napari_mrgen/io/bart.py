@@ -79,7 +79,10 @@ def _read_trajectory(path: Path, samples: Array) -> tuple[Array, tuple[int, int]
             f"{beside.name} with its .hdr."
         )
         raise MrgenError(msg)
-    places = _read_array(beside)[:, 0, 0].real
+    stored = _read_array(beside)[:, :, 0].real
+    places = stored[:, 0]
+    if np.abs(stored - places[:, None]).max() > 1e-3:
+        raise MrgenError(f"{beside.name} has other places for each slice; split the slices.")
     frames, spokes, read = samples.shape[0], *samples.shape[3:5]
     if places.shape[1:] != (spokes, read, 3) or len(places) not in (1, frames):
         msg = (
@@ -90,7 +93,8 @@ def _read_trajectory(path: Path, samples: Array) -> tuple[Array, tuple[int, int]
     places = np.broadcast_to(places.reshape(len(places), -1, 3), (frames, spokes * read, 3))
     if np.abs(places[..., 2]).max() > 1e-3:
         raise MrgenError(f"{beside.name} leaves the plane; only 2-D trajectories are read.")
-    size = 2 * int(np.ceil(np.abs(places).max()))
+    # Samples reach to the rim of the circle, give or take what single precision does.
+    size = 2 * int(np.ceil(np.linalg.norm(places[..., :2], axis=-1).max() - 1e-3))
     radians = places[..., 1::-1] * (2 * np.pi / size)
     return np.ascontiguousarray(radians, np.float32), (size, size)
 

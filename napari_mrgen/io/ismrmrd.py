@@ -142,7 +142,15 @@ def _on_spokes(path: Path, header: Header, records: Array) -> tuple[Samples, Arr
             for row in whole
         ]
     )
-    places = np.stack([np.concatenate([_places(records[i]) for i in row[0]]) for row in whole])
+    every = np.stack(
+        [
+            np.stack([np.concatenate([_places(records[i]) for i in group]) for group in row])
+            for row in whole
+        ]
+    )
+    places = every[:, 0]
+    if np.abs(every - places[:, None]).max() > 1e-3 * np.abs(places).max():
+        raise MrgenError(f"{path.name} has other places for each slice; split the slices.")
     return samples, _radians(header, places)
 
 

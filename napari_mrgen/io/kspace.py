@@ -102,7 +102,9 @@ def _coil_images(kspace: KSpace, frame: int, place: int) -> Samples:
 def _gridded(samples: Samples, places: np.ndarray, shape: tuple[int, int]) -> Samples:
     import finufft
 
-    weighted = np.ascontiguousarray(samples * np.linalg.norm(places, axis=-1))
+    step = np.linalg.norm(places[1] - places[0])
+    # The centre stands for some of k-space too; see `mri.density.ramp`.
+    weighted = np.ascontiguousarray(samples * np.maximum(np.linalg.norm(places, axis=-1), step / 6))
     y, x = np.ascontiguousarray(places.T)
     plan = finufft.Plan(1, shape, len(samples), eps=_TOLERANCE, isign=1, dtype="complex64")
     plan.setpts(y, x)

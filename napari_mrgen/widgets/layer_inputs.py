@@ -29,6 +29,7 @@ TRANSIENT = "napari_mrgen_transient"
 KSPACE = "kspace"
 """Role that asks for what was measured: only layers that were read from such a file have it."""
 
+
 @dataclass(frozen=True)
 class Choice:
     """An entry of the list: some layers, or a path."""

@@ -38,14 +38,16 @@ def test_refining_keeps_what_lies_on_both_grids(disc: torch.Tensor) -> None:
     torch.testing.assert_close(fine[:, ::2, ::2], disc, atol=1e-5, rtol=0)
 
 
-def test_the_noise_is_that_of_a_fully_sampled_image() -> None:
-    silent = torch.zeros(4, SIZE, SIZE)
+def test_samples_are_as_noisy_as_their_shares_of_an_image_say() -> None:
+    silent, spokes = torch.zeros(8, SIZE, SIZE), 75
     g = torch.Generator().manual_seed(0)
     maps = realtime.draw_maps(2, (SIZE, SIZE), g)
-    full = realtime.scan(silent, Protocol(75), maps, 0.1, g)
+    full = realtime.scan(silent, Protocol(spokes), maps, 0.1, g)
+    # Sampled on a grid, each of n samples would have a share of 1 / n: an image of that noise.
+    assert float(full.samples.real.std()) == pytest.approx(0.1 * (2 * SIZE**2) ** 0.5, rel=0.02)
     images = sharing.zero_fill(full.samples, full.trajectory, full.weights, full.shape)
-    # Readouts are twice as dense as pixels ask for; spokes lie denser in the middle.
-    assert 0.05 < float(images.real.std()) < 0.15
+    expected = 0.1 * (2 * SIZE**2) ** 0.5 * float(full.weights[0].norm())
+    assert float(images.real.std()) == pytest.approx(expected, rel=0.05)
 
 
 def test_channels_are_averages_of_the_first() -> None:

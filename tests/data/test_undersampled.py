@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mrgen.data.realtime import Protocol
+from napari_mrgen.data.realtime import Gridded, Protocol
 from napari_mrgen.data.undersampled import (
     PairedSeries,
     ScanSpec,
     SimulatedScans,
-    case_of_magnitude,
+    case_of,
     pair_series,
 )
 from napari_mrgen.errors import MrgenError
@@ -46,10 +46,15 @@ def test_held_out_series_stay_the_same(hearts: Path) -> None:
 
 
 def test_zero_filled_alone_is_magnitude() -> None:
-    case = case_of_magnitude(torch.rand(9, 16, 16), shared=False)
-    assert case.inputs.shape == (1, 9, 16, 16)
-    assert float(case.inputs.min()) >= 0
+    g = torch.Generator().manual_seed(0)
+    series = torch.randn(9, 16, 16, dtype=torch.complex64, generator=g) + 1
+    gridded = Gridded(series, torch.ones(1, 16, 16, dtype=torch.complex64))
+    case = case_of(gridded, None, shared=False)
+    torch.testing.assert_close(case.inputs[0] * case.scale, series.abs())
     assert not case.physics
+    shared = case_of(gridded, None, shared=True)
+    torch.testing.assert_close(shared.inputs[0] * shared.scale, series.real)
+    torch.testing.assert_close(shared.magnitude, case.inputs)
 
 
 @pytest.fixture

@@ -99,13 +99,15 @@ def test_bart_along_a_trajectory(tmp_path: Path) -> None:
     with pytest.raises(MrgenError, match=r"put their places beside it as scan_traj\.cfl"):
         kspace.read(path)
     places = np.zeros((3, 5, 3))
-    places[0], places[1] = np.linspace(-8, 8, 5)[:, None], 1
+    along = np.linspace(-8, 8, 5)[:, None]
+    places[0], places[1] = 0.6 * along, 0.8 * along
     write_bart(tmp_path / "scan_traj.cfl", places)
     found = kspace.read(path)
     assert found.shape == (16, 16)
     assert found.trajectory is not None
-    np.testing.assert_allclose(found.trajectory[0, :5, 1], np.linspace(-np.pi, np.pi, 5), rtol=1e-6)
-    np.testing.assert_allclose(found.trajectory[0, :, 0], np.pi / 8, rtol=1e-6)
+    radians = np.linspace(-np.pi, np.pi, 5)
+    np.testing.assert_allclose(found.trajectory[0, :5, 1], 0.6 * radians, rtol=1e-6)
+    np.testing.assert_allclose(found.trajectory[0, :5, 0], 0.8 * radians, rtol=1e-6)
     # The samples of a spoke stay side by side.
     np.testing.assert_array_equal(found.samples[0, 0, 1, :5], samples[0, :, 0, 1])
 

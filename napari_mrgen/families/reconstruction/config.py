@@ -45,6 +45,8 @@ class ReconstructionConfig(TrainConfig):
     """How the weights follow the gradients."""
     learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
     """Peak learning rate."""
+    weight_decay: float = setting(0.0, ge=0, le=1, level="advanced")
+    """What ``adamw`` takes off the weights at each step, as a share of the learning rate."""
     schedule: Literal["one_cycle", "constant"] = setting("one_cycle", level="advanced")
     """``one_cycle`` rises at first and then falls to nothing."""
     width: int = setting(32, ge=1, le=512, level="advanced")
@@ -52,7 +54,7 @@ class ReconstructionConfig(TrainConfig):
     depth: int = setting(5, ge=2, le=6, level="advanced")
     """Levels of the published U-Nets, each half as large as the one above it."""
     consistency_steps: int = setting(2, ge=1, le=8, level="advanced")
-    """How often the unrolled network compares its image with the measured data."""
+    """Small networks of ``unrolled``, each after a step towards the measured data."""
     regularizer: Regularizer = setting("none", level="advanced")
     """What keeps the network from learning by heart: a penalty on its weights, or a layer after
     each convolution of the published U-Nets."""
@@ -67,8 +69,8 @@ class ReconstructionConfig(TrainConfig):
     coils: int = setting(4, ge=1, le=64, level="advanced")
     """Receiver coils of the simulated scan."""
     noise: float = setting(0.01, ge=0, le=1, level="advanced")
-    """Noise of the simulated scan: that of a fully sampled image, as a share of the intensity
-    range. In training it is drawn, up to twice as much."""
+    """Noise of the simulated scan: that of an image sampled fully on a grid, as a share of the
+    intensity range. In training it is drawn, up to twice as much."""
     angle: Literal["tiny golden", "golden"] = setting("tiny golden", level="advanced")
     """By which each spoke is turned from the last: 23.6 or 111.2 degrees."""
     new_motion: float = setting(0.5, ge=0, le=1, level="advanced", title="New motion curves")

@@ -22,7 +22,7 @@ from napari_mrgen.families.reconstruction.config import (
 )
 from napari_mrgen.families.reconstruction.networks import Unrolled
 from napari_mrgen.families.reconstruction.scoring import score
-from napari_mrgen.families.reconstruction.tasks import reconstruct
+from napari_mrgen.families.reconstruction.tasks import run_case
 from napari_mrgen.families.reconstruction.training import scan_spec
 from napari_mrgen.io.kspace import is_kspace
 from napari_mrgen.io.kspace import read as read_kspace
@@ -129,16 +129,6 @@ def trial(trained: ReconstructionConfig, config: ReconstructionGenerateConfig) -
     spokes = spec.protocol.spokes if config.spokes is None else config.spokes
     noise = spec.noise if config.noise is None else config.noise
     return replace(spec, protocol=replace(spec.protocol, spokes=spokes), noise=noise)
-
-
-def run_case(network: nn.Module, case: Case) -> Tensor:
-    """Reconstruct one slice: ``(t, y, x)``, never negative, in the scale of what was scanned."""
-    device = next(network.parameters()).device
-    batch = {"inputs": case.inputs, **case.physics}
-    on_device = {name: value[None].to(device) for name, value in batch.items()}
-    with torch.no_grad():
-        made = reconstruct(network.eval(), on_device)
-    return made[0, 0].float().cpu().clamp(min=0) * case.scale
 
 
 def _place(volume: Volume, scaling: Scaling, slices: list[Tensor], name: str) -> Volume:

@@ -123,10 +123,11 @@ class Widening(nn.Module):
 
 
 class Unrolled(nn.Module):
-    """Small networks with a look at the measured data before each.
+    """Small networks, and steps towards the measured data before each and at the end.
 
-    A look is the residual ``A^H W (y - A x)``: where the image does not agree with the samples. The
-    series is real, its smooth phase a part of the maps.
+    A step goes along the residual ``A^H W (y - A x)``, where the image does not agree with the
+    samples, as far as it was learned; the networks see the residual too. The series is real, its
+    smooth phase a part of the maps.
 
     References
     ----------
@@ -141,6 +142,7 @@ class Unrolled(nn.Module):
         self.correctors = nn.ModuleList(
             Corrector(channels, config.width) for _ in range(config.consistency_steps)
         )
+        self.steps = nn.Parameter(torch.zeros(config.consistency_steps + 1))
 
     def forward(self, inputs: Tensor, maps: Tensor, kernel: Tensor) -> Tensor:
         """Reconstruct.
@@ -155,11 +157,17 @@ class Unrolled(nn.Module):
             Of `toeplitz.normal`, ``(b, t, 2y, 2x)``.
         """
         x = inputs[:, self.base : self.base + 1]
-        for corrector in self.correctors:
-            # Without a gradient: what the corrector makes of a look teaches the one before enough.
-            missing = inputs[:, :1] - resampled(x.detach().float(), maps, kernel)
-            x = x + corrector(torch.cat([inputs, x, missing], 1))
-        return x
+        *steps, last = self.steps
+
+        def missing(x: Tensor) -> Tensor:
+            # Without a gradient: what is made of a residual teaches the network before it enough.
+            return inputs[:, :1] - resampled(x.detach().float(), maps, kernel)
+
+        for step, corrector in zip(steps, self.correctors, strict=True):
+            residual = missing(x)
+            x = x + step * residual + corrector(torch.cat([inputs, x, residual], 1))
+        made: Tensor = x + last * missing(x)
+        return made
 
 
 class Corrector(nn.Module):

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
+import torch
 from torch import Tensor, nn
 
-from napari_mrgen.data.cine import load
+from napari_mrgen.data.cine import Cine, load
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.realtime import BASE
 from napari_mrgen.data.undersampled import (
@@ -21,12 +22,14 @@ from napari_mrgen.data.undersampled import (
 )
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
-from napari_mrgen.families.reconstruction.tasks import figures, reconstruct
+from napari_mrgen.families.reconstruction.tasks import figures, run_case
 from napari_mrgen.families.reconstruction.training import scan_spec
 from napari_mrgen.metrics.scoreboard import Score
 
 SLICES = 3
 """Of each subject, evenly spread."""
+EDGE = 4
+"""Frames at both ends of a series that are not scored: there an average of 9 lacks some."""
 MODEL = "model"
 TRIVIAL = {"view sharing 9": BASE, "view sharing 5": 1, "time average": -1, "zero-filled": 0}
 """Methods that gridding alone gives: channels of an input."""
@@ -38,18 +41,19 @@ Method = Callable[[Case], Tensor]
 def score(networks: Networks, trained: ReconstructionConfig, inputs: Inputs) -> Iterator[Score]:
     """Yield the figures of each held-out subject: the model's, then the trivial methods'."""
     network = networks["reconstructor"]
-    device = next(network.parameters()).device
-    shared = trained.inputs == "shared"
 
     def model(case: Case) -> Tensor:
-        inputs = case.inputs if shared else case.inputs[:1]
-        is_magnitude = not (shared or case.physics)
-        batch = {"inputs": inputs.abs() if is_magnitude else inputs, **case.physics}
-        on_device = {name: value[None].to(device) for name, value in batch.items()}
-        return reconstruct(network.eval(), on_device)[0, 0].float().cpu() * case.scale
+        return run_case(network, replace(case, inputs=inputs_of(case, trained)))
 
     for subject, slices in held_out(trained, inputs):
         yield from score_subject(subject, slices, {MODEL: model})
+
+
+def inputs_of(case: Case, trained: ReconstructionConfig) -> Tensor:
+    """Return what a network is given of a case that has all channels."""
+    if trained.inputs == "shared":
+        return case.inputs
+    return case.inputs[:1] if case.physics else case.magnitude
 
 
 def score_subject(
@@ -62,7 +66,7 @@ def score_subject(
 
     everything = {**methods, **{name: gridding(c) for name, c in TRIVIAL.items()}}
     for name, method in everything.items():
-        found = [figures(method(case).clamp(min=0), truth) for case, truth in slices]
+        found = [figures(inner(method(case).clamp(min=0)), inner(truth)) for case, truth in slices]
         yield Score(name, subject, {key: fmean(f[key] for f in found) for key in found[0]})
 
 
@@ -73,8 +77,7 @@ def held_out(
     spec = replace(scan_spec(trained), shared=True)
     if inputs.references.get("cine"):
         for reference in inputs.test("cine"):
-            cine = load(reference.read())
-            frames = cine.frames[: cine.cycle or None]
+            frames = played(load(reference.read()))
             yield reference.subject, scanned(reference.subject, frames, spec, trained.seed)
         return
     for pair in pair_series(inputs.test("undersampled"), inputs.test("truth")):
@@ -82,6 +85,18 @@ def held_out(
         chosen = spread(series.shape[1])
         cases = [(case_of_magnitude(series[:, z], shared=True), truth[:, z]) for z in chosen]
         yield pair[0].subject, cases
+
+
+def played(cine: Cine) -> Tensor:
+    """Return the frames ``(t, z, y, x)`` to scan: a beat, and `EDGE` more on both sides."""
+    if not cine.cycle:
+        return cine.frames
+    return cine.frames[torch.arange(-EDGE, cine.cycle + EDGE) % cine.cycle]
+
+
+def inner(series: Tensor) -> Tensor:
+    """Return the frames of ``(t, y, x)`` that are scored."""
+    return series[EDGE:-EDGE] if len(series) > 2 * EDGE else series
 
 
 def scanned(subject: str, frames: Tensor, spec: ScanSpec, seed: int) -> list[tuple[Case, Tensor]]:

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from napari_mrgen.data.cine import as_array
 from napari_mrgen.data.realtime import BASE
-from napari_mrgen.data.undersampled import PairedSeries, SimulatedScans
+from napari_mrgen.data.undersampled import Case, PairedSeries, SimulatedScans
 from napari_mrgen.engine.task import Batch, Draws, Task
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.losses import total_loss
@@ -37,7 +37,10 @@ class ReconstructionTask(Task):
         self, config: ReconstructionConfig, networks: dict[str, nn.Module], data: Data
     ) -> None:
         network = networks["reconstructor"]
-        optimizer = OPTIMIZERS[config.optimizer](network.parameters(), lr=config.learning_rate)
+        options = {"weight_decay": config.weight_decay} if config.optimizer == "adamw" else {}
+        optimizer = OPTIMIZERS[config.optimizer](
+            network.parameters(), lr=config.learning_rate, **options
+        )
         super().__init__(networks, {"reconstructor": optimizer}, ("reconstructor",))
         self.config, self.data = config, data
 
@@ -87,6 +90,16 @@ def reconstruct(
     else:
         made = network(batch["inputs"], generator)
     return made
+
+
+def run_case(network: nn.Module, case: Case) -> Tensor:
+    """Reconstruct one slice: ``(t, y, x)``, never negative, in the scale of what was scanned."""
+    device = next(network.parameters()).device
+    batch = {"inputs": case.inputs, **case.physics}
+    on_device = {name: value[None].to(device) for name, value in batch.items()}
+    with torch.no_grad():
+        made = reconstruct(network.eval(), on_device)
+    return made[0, 0].float().cpu().clamp(min=0) * case.scale
 
 
 def figures(predicted: Tensor, truth: Tensor) -> dict[str, float]:

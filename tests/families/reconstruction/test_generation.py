@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_mrgen.data import realtime
-from napari_mrgen.data.measured import measured_of, shares
+from napari_mrgen.data.measured import is_radial, measured_of
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.reconstruction.config import (
     ReconstructionConfig,
@@ -92,9 +92,13 @@ def test_radial_samples_are_weighed_as_spokes() -> None:
     torch.testing.assert_close(measured.weights, density.ramp(measured.trajectory))
 
 
-def test_other_trajectories_are_weighed_by_their_density() -> None:
-    places = (torch.rand(1, 60, 2, generator=torch.Generator().manual_seed(0)) - 0.5) * 6
-    torch.testing.assert_close(shares(places, (8, 8)), density.pipe(places, (8, 8)))
+def test_only_spokes_are_taken_for_spokes() -> None:
+    turn = torch.linspace(0, 60, 900)
+    even = turn.sqrt()  # A spiral of constant speed: steps of one length, but not straight.
+    spiral = torch.stack([even * even.sin(), even * even.cos()], -1)[None] / 8
+    assert is_radial(torch.from_numpy(radial().trajectory))
+    assert not is_radial(spiral)
+    assert not is_radial(torch.rand(2, 40, 2, generator=torch.Generator().manual_seed(0)))
 
 
 def test_samples_on_a_grid_are_refused() -> None:
@@ -114,7 +118,7 @@ def test_a_file_of_radial_kspace_becomes_a_cine(tmp_path: Path) -> None:
     assert scan.trajectory is not None
     samples = scan.samples[:, 0].reshape(frames, 2, spokes, 2 * size)
     places = np.zeros((frames, 3, spokes, 2 * size))
-    waves = scan.trajectory * (0.9999 * size / (2 * np.pi))
+    waves = scan.trajectory * (size / (2 * np.pi))
     places[:, :2] = waves[..., ::-1].transpose(0, 2, 1).reshape(frames, 2, spokes, -1)
     idle = (1,) * 6
     write_bart(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from napari_mrgen.data.realtime import Protocol
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.networks import folded, networks, resampled, unfolded
 from napari_mrgen.mri import coils, toeplitz
@@ -69,6 +70,22 @@ def test_an_untrained_unrolled_network_gives_the_view_shared_series() -> None:
     maps = coils.synthetic(2, (18, 22), g)[None]
     made = network(inputs, maps, torch.rand(1, 9, 36, 44, generator=g))
     torch.testing.assert_close(made, inputs[:, 2:3])
+
+
+def test_steps_go_to_what_was_measured() -> None:
+    """Of the true series nothing is missing; from another one, steps come nearer to the samples."""
+    network = build(width=4, consistency_steps=2)
+    g = torch.Generator().manual_seed(1)
+    true, maps = torch.rand(1, 1, 9, 16, 16, generator=g), coils.synthetic(2, (16, 16), g)[None]
+    kernel = Protocol(5).kernel(9, (16, 16))[None]
+    measured = resampled(true, maps, kernel)
+    inputs = torch.cat([measured, true, true, true], 1)
+    torch.nn.init.constant_(network.steps, 0.5)
+    torch.testing.assert_close(network(inputs, maps, kernel), true)
+    inputs[:, 2:3] = torch.zeros_like(true)
+    made = network(inputs, maps, kernel)
+    left = measured - resampled(made.detach(), maps, kernel)
+    assert float(left.norm()) < 0.7 * float(measured.norm())
 
 
 def test_resampling_is_the_normal_operator_seen_through_the_coils() -> None:
