@@ -167,7 +167,7 @@ class ResultFolder:
         if not same:
             msg = (
                 f"{self.path} holds results of another model or of other settings; choose another "
-                "folder, or allow to overwrite it."
+                "folder, remove this one, or allow to overwrite it."
             )
             raise MrgenError(msg)
 
