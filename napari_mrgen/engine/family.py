@@ -87,6 +87,8 @@ class Input:
     many: bool = False
     optional: bool = False
     kind: str = "image"
+    from_file: bool = False
+    """Whether generation reads its file again: a service takes no such files from elsewhere."""
 
 
 @dataclass(frozen=True)

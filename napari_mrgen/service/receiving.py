@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from napari_mrgen.volume import Volume
 
 SETTINGS, FACTS = "settings", "facts"
 """Fields of the form that hold JSON; each other one is a file, named by its role."""
+SUFFIXES = (".nii.gz", ".nii")
+"""Of files that are taken: a name that says more could have a file read as what it is not."""
 _FIELDS, _MOST_TEXT = 8, 8 << 20
 _SILENCE_S = 30.0
 """So long an upload may pause."""
@@ -99,10 +101,16 @@ def volumes_of(upload: Upload, wanted: Sequence[Input], limits: Limits) -> dict[
             )
             raise MrgenError(msg)
     sources = {
-        role: unpack(path, upload.facts[role]) if role in upload.facts else nifti.read(path)
+        role: unpack(path, upload.facts[role]) if role in upload.facts else _read(path)
         for role, path in upload.files.items()
     }
     return read_inputs(tuple(wanted), sources)
+
+
+def _read(path: Path) -> Volume:
+    """Read a file; that it was one here is nobody's business afterwards."""
+    volume = nifti.read(path)
+    return replace(volume, source={**(volume.source or {}), "path": ""})
 
 
 class _Counted:
@@ -142,7 +150,11 @@ async def _save(form: FormData, folder: Path, roles: Sequence[str]) -> dict[str,
             raise MrgenError(f"The input {role!r} must be a file, such as -F {role}=@scan.nii.gz.")
         if role in files:
             raise MrgenError(f"The input {role!r} takes one file.")
-        files[role] = folder / role / safe_name(value.filename or "")
+        name = safe_name(value.filename or "")
+        if not name.lower().endswith(SUFFIXES):
+            shown = " or ".join(SUFFIXES)
+            raise MrgenError(f"The input {role!r} must be a NIfTI file, {shown}; got {name!r}.")
+        files[role] = folder / role / name
         await asyncio.to_thread(_copy, value, files[role])
     return files
 

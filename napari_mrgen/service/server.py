@@ -33,7 +33,7 @@ from napari_mrgen.app.folders import explain
 from napari_mrgen.app.predict import Maker
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.failures import is_out_of_memory
-from napari_mrgen.engine.family import GenerateConfig
+from napari_mrgen.engine.family import GenerateConfig, Input
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.service import bundle
 from napari_mrgen.service.feed import Feed
@@ -58,6 +58,11 @@ class Service:
     turns: Turns
     feeds: set[Feed] = field(default_factory=set)
 
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What the model can be sent."""
+        return tuple(one for one in self.maker.family.generate_inputs if not one.from_file)
+
     def close(self) -> None:
         """Send away who waits; what is being made may still be finished."""
         self.turns.close()
@@ -80,7 +85,7 @@ class Service:
             "software": f"napari-mrgen {__version__}",
             "family": family.name,
             "model": {"name": self.maker.path.stem, "sha256": model.hash},
-            "inputs": [vars(one) for one in family.generate_inputs],
+            "inputs": [vars(one) for one in self.inputs],
             "settings": family.generate_config.model_json_schema(),
             "limits": vars(self.limits),
             "requests": self.turns.inside,
@@ -90,7 +95,7 @@ class Service:
         self, upload: Upload, config: GenerateConfig, control: Control
     ) -> Generator[bytes, None, None]:
         """Yield the tar of results piece by piece; once it has begun, a failure is part of it."""
-        inputs = volumes_of(upload, self.maker.family.generate_inputs, self.limits)
+        inputs = volumes_of(upload, self.inputs, self.limits)
         number = 0
         try:
             for number, volume in enumerate(self.maker.make(inputs, config, control), 1):
@@ -134,9 +139,8 @@ async def _generate(service: Service, request: Request) -> Response:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="napari-mrgen-", ignore_cleanup_errors=True)
         )
-        family = service.maker.family
-        upload = await receive(request, Path(folder), family.generate_inputs, service.limits)
-        config = family.generate_config.parse(dict(upload.settings))
+        upload = await receive(request, Path(folder), service.inputs, service.limits)
+        config = service.maker.family.generate_config.parse(dict(upload.settings))
         control = Control()
         stack.callback(control.stop)
         await unless_gone(request, service.turns.take())
