@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,18 +77,25 @@ async def receive(
     return Upload(files, facts, settings)
 
 
-async def drain(request: Request) -> None:
-    """Read on for a moment: who is still sending would meet a closed door and not the answer."""
-    count = 0
-    try:
-        async with asyncio.timeout(_DRAIN_S):
-            while count < _DRAIN:
-                message = await request.receive()
-                count += len(message.get("body", b""))
-                if not message.get("more_body"):
-                    return
-    except TimeoutError:
-        return
+class Incoming:
+    """An ASGI ``receive`` that knows whether all has come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._is_whole = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._is_whole = not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Read on for a moment: who is still sending would meet a closed door, not the answer."""
+        count = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                while count < _DRAIN and not self._is_whole:
+                    count += len((await self()).get("body", b""))
 
 
 def volumes_of(upload: Upload, wanted: Sequence[Input], limits: Limits) -> dict[str, Volume]:

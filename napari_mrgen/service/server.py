@@ -38,7 +38,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.service import bundle
 from napari_mrgen.service.feed import Feed
 from napari_mrgen.service.leaving import unless_gone
-from napari_mrgen.service.receiving import Limits, Upload, drain, receive, volumes_of
+from napari_mrgen.service.receiving import Incoming, Limits, Upload, receive, volumes_of
 from napari_mrgen.service.turns import Refusal, Turns, closing
 
 logger = logging.getLogger(__name__)
@@ -181,13 +181,14 @@ def _answering(
 
     async def answer(request: Request) -> Response:
         start = time.monotonic()
+        incoming = Incoming(request.receive)
         try:
-            response = await endpoint(request)
+            response = await endpoint(Request(request.scope, incoming))
         except ClientDisconnect:
             response = Response(status_code=_GONE)
         except Exception as error:  # noqa: BLE001 - said to the client, details to the log
             response = refused(refusal_for(error))
-            await drain(request)
+            await incoming.drain()
         logger.info(
             "%s %s %s %d %.2f s",
             request.client.host if request.client else "-",

@@ -19,7 +19,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.service.address import Address
 from napari_mrgen.service.client import ServiceMaker
-from napari_mrgen.service.receiving import Limits
+from napari_mrgen.service.receiving import Incoming, Limits
 from napari_mrgen.service.server import Service, app
 from napari_mrgen.service.turns import Turns
 from napari_mrgen.volume import Volume
@@ -93,6 +93,23 @@ def test_a_model_never_learns_where_a_file_lay(cine: Path) -> None:
     answer = asked(served, "POST", "/generate", files={"cine": (cine.name, cine.read_bytes())})
     assert answer.status_code == 200
     assert (echo.got[0]["cine"].source or {})["path"] == ""
+
+
+def test_who_has_sent_everything_has_the_answer_at_once() -> None:
+    """Nothing more comes then, so that reading on would wait in vain."""
+    pieces = iter([{"type": "http.request", "body": b"a", "more_body": more} for more in (1, 0)])
+
+    async def receive() -> Any:
+        return next(pieces)
+
+    async def drain() -> None:
+        incoming = Incoming(receive)
+        await incoming()
+        await incoming.drain()
+        await incoming.drain()
+
+    asyncio.run(drain())
+    assert not list(pieces)
 
 
 def test_a_client_refuses_kspace_before_it_reads_it(tmp_path: Path) -> None:
