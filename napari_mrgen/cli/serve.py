@@ -63,6 +63,13 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="of an uploaded file, frames counted (%(default)s)",
     )
+    parser.add_argument(
+        "--max-made",
+        type=int,
+        default=1 << 31,
+        metavar="N",
+        help="voxels of all results of a request (%(default)s)",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -87,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         options.host,
         options.port,
         options.device,
-        Limits(options.max_upload << 20, options.max_voxels),
+        Limits(options.max_upload << 20, options.max_voxels, options.max_made),
         options.at_once,
         options.waiting,
     )
@@ -109,7 +116,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name, least in (("at_once", 1), ("waiting", 0), ("max_upload", 1), ("max_voxels", 1)):
+    limits = ("at_once", 1), ("waiting", 0), ("max_upload", 1), ("max_voxels", 1), ("max_made", 1)
+    for name, least in limits:
         value = getattr(options, name)
         if value < least:
             msg = f"Expected --{name.replace('_', '-')} of {least} or more, got {value}."

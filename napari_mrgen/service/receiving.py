@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from napari_mrgen.app.making import read_inputs
-from napari_mrgen.engine.family import Input
+from napari_mrgen.engine.family import GenerateConfig, Input
 from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io import nifti
 from napari_mrgen.service.turns import Refusal
@@ -46,6 +46,17 @@ class Limits:
     """Of all files of a request together, as they are sent."""
     voxels: int = 1 << 28
     """Of one file, frames counted, after decompression."""
+    made: int = 1 << 31
+    """Voxels of all results of a request together."""
+
+    def check_made(self, voxels: int) -> None:
+        """Refuse to make more than is allowed."""
+        if voxels > self.made:
+            msg = (
+                f"This asks for {voxels:,} voxels or more; this service makes up to {self.made:,} "
+                "for a request: ask for fewer samples or frames."
+            )
+            raise MrgenError(msg)
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,12 @@ def volumes_of(upload: Upload, wanted: Sequence[Input], limits: Limits) -> dict[
         for role, path in upload.files.items()
     }
     return read_inputs(tuple(wanted), sources)
+
+
+def least_voxels(config: GenerateConfig, inputs: Mapping[str, Volume]) -> int:
+    """Return how many voxels the results will have at least, as far as settings tell."""
+    frame = min((math.prod(one.array.shape[-3:]) for one in inputs.values()), default=1)
+    return config.samples * int(getattr(config, "frames", 1)) * frame
 
 
 def _read(path: Path) -> Volume:

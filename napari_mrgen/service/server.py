@@ -11,12 +11,13 @@ it looks at its size, knows no full queue, and loads the model again in each of 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from napari_mrgen import __version__
 from napari_mrgen.app.folders import explain
@@ -38,7 +39,14 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.service import bundle
 from napari_mrgen.service.feed import Feed
 from napari_mrgen.service.leaving import unless_gone
-from napari_mrgen.service.receiving import Incoming, Limits, Upload, receive, volumes_of
+from napari_mrgen.service.receiving import (
+    Incoming,
+    Limits,
+    Upload,
+    least_voxels,
+    receive,
+    volumes_of,
+)
 from napari_mrgen.service.turns import Refusal, Turns, closing
 
 logger = logging.getLogger(__name__)
@@ -46,6 +54,8 @@ logger = logging.getLogger(__name__)
 _GONE = 499
 """Status, in the log alone, of a request whose client left."""
 _UNEXPECTED = 500
+_PAUSE_S, _PART = 60.0, 1 << 20
+"""So long a client may take to read so much: until then it holds a turn."""
 
 
 @dataclass
@@ -96,9 +106,13 @@ class Service:
     ) -> Generator[bytes, None, None]:
         """Yield the tar of results piece by piece; once it has begun, a failure is part of it."""
         inputs = volumes_of(upload, self.inputs, self.limits)
-        number = 0
+        self.limits.check_made(least_voxels(config, inputs))
+        number = made = 0
         try:
-            for number, volume in enumerate(self.maker.make(inputs, config, control), 1):
+            for volume in self.maker.make(inputs, config, control):
+                made += volume.array.size
+                self.limits.check_made(made)
+                number += 1
                 yield bundle.members(volume, number, inputs)
         except Exception as error:
             if not number:
@@ -161,17 +175,30 @@ class _Results(StreamingResponse):
         self._stack = stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_soon(message: Message) -> None:
+            await asyncio.wait_for(send(message), _PAUSE_S)
+
         async with self._stack:
-            await super().__call__(scope, receive, send)
+            try:
+                await super().__call__(scope, receive, send_soon)
+            except TimeoutError:
+                logger.info("A client that reads nothing was given up")
 
 
 async def _chained(first: bytes, feed: Feed) -> AsyncIterator[bytes]:
-    yield first
+    """Yield what is made in parts that a slow line, too, takes within `_PAUSE_S`."""
+    for part in _parts(first):
+        yield part
     try:
         async for piece in feed:
-            yield piece
+            for part in _parts(piece):
+                yield part
     except Refusal as refusal:
         yield bundle.problem(refusal.sentence) + bundle.END
+
+
+def _parts(piece: bytes) -> Iterator[bytes]:
+    return (piece[start : start + _PART] for start in range(0, len(piece), _PART))
 
 
 def _answering(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import io
+import json
+import tarfile
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,12 +19,14 @@ import pytest
 
 from napari_mrgen import families
 from napari_mrgen.app.predict import Maker
+from napari_mrgen.engine.control import Control
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.service.address import Address
 from napari_mrgen.service.client import ServiceMaker
+from napari_mrgen.service.feed import Feed
 from napari_mrgen.service.receiving import Incoming, Limits
-from napari_mrgen.service.server import Service, app
+from napari_mrgen.service.server import Service, _Results, app
 from napari_mrgen.service.turns import Turns
 from napari_mrgen.volume import Volume
 
@@ -35,9 +41,10 @@ class Echo:
         self.model = SimpleNamespace(hash="0")
         self.got: list[Mapping[str, Volume]] = []
 
-    def make(self, inputs: Mapping[str, Volume], *_: object) -> Iterator[Volume]:
+    def make(self, inputs: Mapping[str, Volume], config: object, *_: object) -> Iterator[Volume]:
         self.got.append(inputs)
-        yield from inputs.values()
+        for _ in range(getattr(config, "samples", 1)):
+            yield from inputs.values()
 
 
 def service(family: str, **limits: int) -> tuple[Service, Echo]:
@@ -110,6 +117,57 @@ def test_who_has_sent_everything_has_the_answer_at_once() -> None:
 
     asyncio.run(drain())
     assert not list(pieces)
+
+
+def post(served: Service, cine: Path, **settings: int) -> httpx.Response:
+    fields = {"cine": (cine.name, cine.read_bytes()), "settings": (None, json.dumps(settings))}
+    return asked(served, "POST", "/generate", files=fields)
+
+
+def test_too_much_is_refused_before_the_work_begins(cine: Path) -> None:
+    served, echo = service("frame_prediction", made=1000)
+    answer = post(served, cine, frames=2)
+    assert answer.status_code == 400
+    assert "asks for 4,096 voxels" in answer.json()["problem"]
+    assert not echo.got
+
+
+def test_too_much_that_nobody_could_know_ends_the_answer(cine: Path) -> None:
+    served, _ = service("frame_prediction", made=20_000)
+    answer = post(served, cine, frames=1, samples=2)
+    assert answer.status_code == 200
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
+        *names, last = tar.getnames()
+    assert len(names) == 2
+    assert last == "problem.txt"
+
+
+async def never(*_: object) -> Any:
+    await asyncio.Event().wait()
+
+
+def endless() -> Generator[bytes, None, None]:
+    while True:
+        yield bytes(3 << 20)
+
+
+def test_who_does_not_read_is_given_up(cine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_mrgen.service.server._PAUSE_S", 0.05)
+    served, _ = service("frame_prediction")
+
+    async def ask() -> None:
+        feed = Feed(endless, control := Control(), served.turns.give)
+        stack = AsyncExitStack()
+        stack.enter_context(served.turns.let_in())
+        stack.callback(control.stop)
+        await served.turns.take()
+        feed.start()
+        await _Results(await anext(feed), feed, stack)({"type": "http"}, never, never)
+        while served.turns.is_working:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(ask(), 20))
+    assert (served.turns.inside, served.turns.is_working) == (0, False)
 
 
 def test_a_client_refuses_kspace_before_it_reads_it(tmp_path: Path) -> None:
