@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from napari_mrgen.cli.options import Commands, add_device, add_json, print_json
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.service.address import TOKEN
 
 if TYPE_CHECKING:
     from napari_mrgen.service.server import Service
@@ -83,7 +84,6 @@ def run(options: argparse.Namespace) -> int:
     read_header(options.model)
     _check(options)
 
-    from napari_mrgen.service.address import TOKEN
     from napari_mrgen.service.receiving import Limits
     from napari_mrgen.service.running import Settings, is_loopback, serve
 
@@ -134,12 +134,14 @@ def _tell(service: Service, address: str, token_is_known: bool, *, as_json: bool
         print_json({"address": with_token, "family": service.maker.family.name})
         return
     model = service.maker.path
-    roles = [one.role for one in service.maker.family.generate_inputs]
+    roles = [one.role for one in service.inputs]
     inputs = "".join(f" --input {role}=FILE" for role in roles[:1])
     print(f"{model} is served at {with_token}")
+    # In the environment, as others on a machine see the command lines of its programs.
+    shown = "…" if token_is_known else service.token
     print(
-        f"Use it with: napari-mrgen generate {model}{inputs} --out FILE.nii.gz "
-        f"--device '{with_token}'"
+        f"Use it with: {TOKEN}={shown} napari-mrgen generate {model}{inputs} --out FILE.nii.gz "
+        f"--device {address}"
     )
     print("Ctrl-C ends it.", flush=True)
 
