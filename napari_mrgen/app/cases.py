@@ -12,7 +12,7 @@ from napari_mrgen.data.pairing import pair_up
 from napari_mrgen.data.prepared import DOMAINS as CONTRASTS
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import nifti
+from napari_mrgen.io import nifti, series
 from napari_mrgen.io.find import Reference, scans_in
 from napari_mrgen.io.names import contrast_of, is_label_name, stem
 
@@ -33,7 +33,7 @@ class Case:
 
     @property
     def scan_name(self) -> str:
-        return stem(self.scan)
+        return _name_of(self.scan)
 
 
 def folder_role(wanted: Sequence[Input], paths: Mapping[str, Path]) -> str | None:
@@ -71,7 +71,7 @@ def find_cases(wanted: Sequence[Input], paths: Mapping[str, Path], out: Path) ->
 def cases_of(role: str, scans: Sequence[Reference]) -> tuple[Case, ...]:
     """Return scans that were found before, such as those that a training held out."""
     cases = (
-        Case(scan.path, Path(), scan.subject if scan.slices else stem(scan.path), {role: scan})
+        Case(scan.path, Path(), scan.subject if scan.slices else _name_of(scan.path), {role: scan})
         for scan in scans
     )
     return tuple(_told_apart(tuple(cases)))
@@ -116,6 +116,11 @@ def _told_apart(cases: Sequence[Case]) -> Iterator[Case]:
         count = seen[case.folder, case.name]
         name = f"{case.name}-{count}" if count > 1 else case.name
         yield Case(case.scan, case.folder, name, case.inputs, case.problem)
+
+
+def _name_of(scan: Path) -> str:
+    """Return what a scan is called; of a series in an HDF5 file also that of the file."""
+    return series.name_of(scan) if series.is_series(scan) else stem(scan)
 
 
 def _is_folder(path: Path | None) -> bool:

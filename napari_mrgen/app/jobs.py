@@ -228,6 +228,10 @@ def check_settings(job: Job) -> None:
     if job.stage is not None:
         config.check_stage(job.stage, has_start=job.start_from is not None)
     family.generate_config.parse(dict(job.predict.settings))
+    # A family of which some networks cannot be exported says so in its settings.
+    if job.export and (why := getattr(config, "why_no_onnx", "")):
+        msg = f"{why} Leave `export` out."
+        raise MrgenError(msg)
 
 
 def write_jobs(jobs: Sequence[Job], path: Path, notices: Notices | None = None) -> None:

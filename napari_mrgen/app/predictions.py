@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from napari_mrgen.app.cases import Case, cases_of, find_cases, folder_role
 from napari_mrgen.app.folders import SUFFIX, Done, ResultFolder, generate_folder
@@ -46,7 +47,7 @@ def predict(job: Job, control: Control) -> Iterator[Event | Done]:
     """
     yield events.Progressed("Loading the model")
     maker = Maker.load(job.out if job.trains else _model(job), job.device)
-    config = maker.family.generate_config.parse(dict(job.prediction.settings))
+    config = _settings(job, maker)
     folder = job.out / FOLDER
     cases = _cases(job, maker, folder)
     if not cases:
@@ -74,6 +75,13 @@ def predict(job: Job, control: Control) -> Iterator[Event | Done]:
 def _write(folder: Path, cases: Iterator[tuple[str, Mapping[str, Volume]]]) -> None:
     write_results(folder / RESULTS, cases)
     draw_results(folder / RESULTS, folder.parent / "figures" / "predictions.png")
+
+
+def _settings(job: Job, maker: Maker) -> GenerateConfig:
+    """Return the job's settings of generation; a model that can tell what it was given does."""
+    kind = maker.family.generate_config
+    told = {"beside": True} if "beside" in kind.model_fields else {}
+    return kind.parse({**told, **job.prediction.settings})
 
 
 def _model(job: Job) -> Path:
@@ -190,25 +198,30 @@ def _parts(
     case: Case, paths: Sequence[Path], known: _Truths, config: GenerateConfig
 ) -> dict[str, Volume]:
     """Bring together what belongs to a case; a truth on other voxels is left out."""
-    parts = {_part(path): path for path in reversed(paths)}  # Of several results the first.
+    records = {path: _record(path) for path in paths}
+    parts = {str(records[p].get("part", "result")): p for p in reversed(paths)}  # The first ones.
     found = {name: nifti.read(path) for name, path in parts.items()}
     result = found["result"]
-    if "input" not in found:
-        given = next(iter(case.inputs.values()))
-        found["input"] = given.read() if isinstance(given, Reference) else nifti.read(given)
+    given = next(iter(case.inputs.values()))
+    source = given.read() if isinstance(given, Reference) else nifti.read(given)
+    found.setdefault("input", source)
     if "truth" not in found:
         reference = known.of(case)
-        truth = reference.read() if reference else _frames_after(found["input"], config, result)
+        if reference is not None:
+            truth: Volume | None = reference.read()
+        elif any(record.get("source_is") == TRUTH for record in records.values()):
+            truth = source
+        else:
+            truth = _frames_after(source, config, result)
         if truth is not None and truth.array.shape == result.array.shape:
             found["truth"] = truth
     return {name: found[name] for name in ("input", "result", "truth") if name in found}
 
 
-def _part(path: Path) -> str:
-    """Return what a result is: ``result``, unless its family says that it is another part."""
+def _record(path: Path) -> Mapping[str, Any]:
+    """Return what a family says of a result, such as that it is not what came out but went in."""
     sidecar = path.with_name(f"{stem(path)}.json")
-    record = json.loads(sidecar.read_text("utf-8")) if sidecar.exists() else {}
-    return str(record.get("part", "result"))
+    return json.loads(sidecar.read_text("utf-8")) if sidecar.exists() else {}
 
 
 def _frames_after(source: Volume, config: GenerateConfig, result: Volume) -> Volume | None:

@@ -200,9 +200,7 @@ def _settings(
         f"a training is counted in steps: {epoch} of {network.batch_size} series are an epoch of "
         f"{series}, after each of which there is an evaluation and a checkpoint"
     )
-    said["network_type"] = (
-        "the residual may take away as well as add, and the weights that are kept are averaged"
-    )
+    said["network_type"] = "the residual may take away as well as add"
     settings: dict[str, Any] = {
         "network": _chosen("network", network.network_type, NETWORKS),
         "loss": _chosen("loss", network.loss.lower(), LOSSES),

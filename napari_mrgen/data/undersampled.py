@@ -195,12 +195,15 @@ def pair_series(
     series: Sequence[Reference], truths: Sequence[Reference]
 ) -> tuple[tuple[Reference, Reference], ...]:
     """Pair series with their truth: both lists must name the same subjects in the same order."""
-    if [one.subject for one in series] != [one.subject for one in truths]:
+    names, known = ([one.subject for one in scans] for scans in (series, truths))
+    if lonely := sorted(set(names) ^ set(known)):
         msg = (
-            f"Expected a truth for every undersampled series, with the same names in the same "
-            f"order, got {len(series)} series and {len(truths)} truths; check both."
+            f"Expected a truth of the same name for every undersampled series: {lonely[0]!r} is in "
+            f"one of both only, as are {len(lonely) - 1} others. Name the files of both alike."
         )
         raise MrgenError(msg)
+    if names != known:
+        raise MrgenError("The undersampled series and their truths are not in the same order.")
     return tuple(zip(series, truths, strict=True))
 
 

@@ -302,9 +302,17 @@ def _nothing_found(path: Path, axes: tuple[str, ...], scans: list[Path]) -> str:
     faults = [fault for scan in scans if (fault := _fault_of(scan))]
     if faults and len(faults) == len(scans):
         return f"There is no image to take in {path}: {faults[0]}"
+    if path.is_file() and axes and (found := _axes_of(path)):
+        return f"{path} holds {in_words(found)}; expected {' or '.join(map(in_words, axes))}."
     wanted = f"with axes {' or '.join(axes)}" if axes else "(NIfTI, Analyze, MGH or PNG)"
     rest = f"; {len(scans)} with other axes" if axes and scans else ""
     return f"There is no image {wanted} in {path}{rest}."
+
+
+def in_words(axes: str) -> str:
+    """Say what an image with such axes is."""
+    kinds = {"zyx": "a volume", "tzyx": "a series of volumes in time"}
+    return f"{kinds[axes]} (axes {axes})" if axes in kinds else f"the axes {axes}"
 
 
 def _mixed(path: Path, slice_: Path, volume: Path) -> str:

@@ -56,9 +56,14 @@ def read(path: Path) -> Volume:
         array=np.ascontiguousarray(frames)[:, None],
         axes="tzyx",
         affine=picture_affine(),
-        name=f"{file_path.stem}-{index:06d}",
+        name=name_of(path),
         source={"path": str(path), "format": "hdf5", "spacing_known": False},
     )
+
+
+def name_of(path: Path) -> str:
+    """Return the name of a series: that of its file, and its place in it."""
+    return f"{path.parent.stem}-{int(path.name):06d}"
 
 
 def _dataset(file: Any) -> Any:

@@ -46,4 +46,5 @@ class Address:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
+        """Without a token there is none to send, and the service says that it wants one."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}

@@ -23,7 +23,7 @@ from napari_mrgen.widgets.activity import Activity
 from napari_mrgen.widgets.closing import ClosingGuard
 from napari_mrgen.widgets.device_picker import DevicePicker
 from napari_mrgen.widgets.form import Form
-from napari_mrgen.widgets.layer_inputs import InputPickers
+from napari_mrgen.widgets.layer_inputs import InputPickers, needs_scan
 from napari_mrgen.widgets.model_picker import ModelPicker
 from napari_mrgen.widgets.parts import Note, Panel, button, group, row, scrolled
 from napari_mrgen.widgets.result_layers import add_volume, go_to
@@ -231,7 +231,8 @@ class GeneratePanel(Panel):
         self._family, self.form = family, None
         while self._form_place.count():
             self._form_place.takeAt(0).widget().deleteLater()
-        self.inputs.show_inputs(family.generate_inputs if family else ())
+        wanted, trained = (family.generate_inputs, family.train_inputs) if family else ((), ())
+        self.inputs.show_inputs(wanted, trained)
         self._input_group.setVisible(bool(family and family.generate_inputs))
         self._form_group.setVisible(family is not None)
         if family is not None:
@@ -326,6 +327,6 @@ def _first_word(family: Family | None) -> str:
     """Say what to do before Generate can be pressed."""
     if family is None:
         return "Train a model first, or choose one from the disk."
-    if all(wanted.optional for wanted in family.generate_inputs):
-        return "Press Generate."
-    return "Choose a scan to start from, then press Generate."
+    if needs_scan(family.generate_inputs, family.train_inputs):
+        return "Choose a scan to start from, then press Generate."
+    return "Press Generate."

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
 
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.kspace import is_kspace
 from napari_mrgen.io.layers import KEY, LayerData, from_layer
 from napari_mrgen.io.masks import mask_of_shapes, mask_on_grid
 from napari_mrgen.io.names import contrast_of
@@ -27,6 +28,9 @@ TRANSIENT = "napari_mrgen_transient"
 
 CONTRASTS = ("t1", "t2")
 """Roles that ask for scans of one contrast."""
+
+KSPACE = "kspace"
+"""Role that asks for what was measured: only layers that were read from such a file have it."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,14 @@ class InputPicker(QWidget):
     """One `Input` of a family: a list of the layers that fit, and a button for files."""
 
     changed = Signal()
+    taken = Signal()
+    """Something was chosen by the user."""
 
-    def __init__(self, wanted: Input, layers: LayerList) -> None:
+    def __init__(self, wanted: Input, layers: LayerList, *, leads: bool = False) -> None:
         super().__init__()
         self.wanted, self._layers = wanted, layers
+        self._leads = leads
+        """Whether a layer that fits is chosen though the input is optional."""
         self._paths: list[Path] = []
         self._choices: list[Choice] = []
         self._is_chosen = False
@@ -58,7 +66,8 @@ class InputPicker(QWidget):
         self._box = combo(f"input_{wanted.role}", wanted.help)
         self._box.currentIndexChanged.connect(lambda _index: self.changed.emit())
         self._box.activated.connect(lambda _index: self._choose())
-        title = QLabel(f"{wanted.title} (optional)" if wanted.optional else wanted.title)
+        is_needed = leads or not wanted.optional
+        title = QLabel(wanted.title if is_needed else f"{wanted.title} (optional)")
         title.setToolTip(wanted.help)
         disk = menu_button(
             "Disk",
@@ -109,6 +118,14 @@ class InputPicker(QWidget):
     def _choose(self, wish: Choice | None = None) -> None:
         self._is_chosen = True
         self._fill(wish)
+        if self._choice() not in (None, Choice()):
+            self.taken.emit()
+
+    def let_go(self) -> None:
+        """Leave the place to another input, unless the user has chosen something for this one."""
+        if self._leads and not self._is_chosen:
+            self._leads = False
+            self._fill(Choice())
 
     def forget_layers(self) -> None:
         """Stop watching the viewer."""
@@ -129,7 +146,7 @@ class InputPicker(QWidget):
         fitting = tuple(layer for layer in reversed(self._layers) if fits(layer, self.wanted))
         alike = tuple(layer for layer in fitting if not _says_another(layer, self.wanted))
         if wish is None:
-            wish = before if self._is_chosen else self._named(alike) or before
+            wish = before if self._is_chosen else self._named(alike) or self._led(before, alike)
         self._choices = [Choice(layers=(layer,)) for layer in fitting]
         if self.wanted.many and len(alike) > 1:
             self._choices.append(Choice(layers=alike))
@@ -152,6 +169,11 @@ class InputPicker(QWidget):
         if not named or not self.wanted.many:
             return None
         return Choice(layers=alike if named == alike else named[:1])
+
+    def _led(self, before: Choice | None, alike: tuple[Layer, ...]) -> Choice | None:
+        """Keep what is chosen; of an input that leads choose the newest layer if there is none."""
+        is_open = before is None or before == Choice() or not set(before.layers) <= set(alike)
+        return Choice(layers=alike[:1]) if self._leads and is_open else before
 
     def _text(self, choice: Choice) -> str:
         if choice.path is not None:
@@ -184,14 +206,23 @@ class InputPickers(QWidget):
         super().__init__()
         self._layers = layers
         self.pickers: dict[str, InputPicker] = {}
+        self._needs_one = False
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
 
-    def show_inputs(self, wanted: Sequence[Input]) -> None:
+    def show_inputs(self, wanted: Sequence[Input], trained: Sequence[Input] = ()) -> None:
+        """Make a picker for each input of a model; ``trained`` is what it is trained on.
+
+        That which most will want (see `lead_of`) takes a layer that fits, until the user chooses
+        something for another one.
+        """
         self.clear()
+        lead, self._needs_one = lead_of(wanted, trained), needs_scan(wanted, trained)
         for one in wanted:
-            picker = InputPicker(one, self._layers)
+            picker = InputPicker(one, self._layers, leads=one.optional and one.role == lead)
             picker.changed.connect(self.changed)
+            if lead is not None and one.kind == "image" and one.role != lead:
+                picker.taken.connect(lambda: self.pickers[lead].let_go())
             self._layout.addWidget(picker)
             self.pickers[one.role] = picker
 
@@ -199,6 +230,11 @@ class InputPickers(QWidget):
         """Read all choices; an optional one that is left open is left out.
 
         A mask belongs to the image that is asked for before it.
+
+        Raises
+        ------
+        MrgenError
+            If nothing is chosen and something is needed.
         """
         read: dict[str, tuple[Path | Volume, ...]] = {}
         image: Path | Volume | None = None
@@ -207,13 +243,40 @@ class InputPickers(QWidget):
             if given:
                 read[role] = given
                 image = given[0] if picker.wanted.kind == "image" else image
+        if self._needs_one and not read:
+            raise MrgenError(self._nothing_chosen())
         return read
+
+    def _nothing_chosen(self) -> str:
+        images = [one.wanted.title for one in self.pickers.values() if one.wanted.kind == "image"]
+        titles = " or ".join((", ".join(images[:-1]), images[-1]) if images[1:] else images)
+        return f"{titles}: nothing is chosen; open a scan or choose a folder."
 
     def clear(self) -> None:
         for picker in self.pickers.values():
             picker.forget_layers()
             picker.deleteLater()
         self.pickers = {}
+
+
+def needs_scan(wanted: Sequence[Input], trained: Sequence[Input]) -> bool:
+    """Whether a model needs one of its inputs, though each by itself may be optional.
+
+    It does where it takes what it was trained on; one that is trained on slices and may be given
+    an image draws without it.
+    """
+    roles = {one.role for one in trained}
+    return any(not one.optional or one.role in roles for one in wanted if one.kind == "image")
+
+
+def lead_of(wanted: Sequence[Input], trained: Sequence[Input]) -> str | None:
+    """Return the role that most will want, of several that take the place of each other.
+
+    Where the name of a layer says what it is for, as of contrasts, none is guessed.
+    """
+    images = [one for one in wanted if one.kind == "image"]
+    guessed = not any(one.role in CONTRASTS for one in images) and needs_scan(images, trained)
+    return images[0].role if guessed else None
 
 
 def fits(layer: Layer, wanted: Input) -> bool:
@@ -224,6 +287,8 @@ def fits(layer: Layer, wanted: Input) -> bool:
     if not isinstance(layer, kind) or layer.multiscale or TRANSIENT in layer.metadata:
         return False
     if isinstance(layer, Image) and layer.rgb:
+        return False
+    if wanted.role == KSPACE and not _is_of_kspace(layer):
         return False
     names = "".join(layer.axis_labels)
     if not set(names) <= set("ntzyx"):  # not named by us: the usual order is taken
@@ -241,8 +306,19 @@ def _contrast(layer: Layer) -> str:
 
 
 def _says_another(layer: Layer, wanted: Input) -> bool:
-    """Whether an input asks for a contrast, and the layer's name says another."""
-    return wanted.role in CONTRASTS and _contrast(layer) not in ("", wanted.role)
+    """Whether a layer says of itself that it is something else than an input asks for.
+
+    By its name, of contrasts; by its file, of k-space: its image has artefacts, so it is no cine.
+    """
+    if wanted.role in CONTRASTS:
+        return _contrast(layer) not in ("", wanted.role)
+    return wanted.role != KSPACE and _is_of_kspace(layer)
+
+
+def _is_of_kspace(layer: Layer) -> bool:
+    """Whether a layer is the image of a file of k-space."""
+    source = layer.metadata.get(KEY, {}).get("source") or {}
+    return "path" in source and is_kspace(Path(str(source["path"])))
 
 
 def _is_set_of_cases(layer: Layer) -> bool:

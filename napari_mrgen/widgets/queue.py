@@ -39,6 +39,14 @@ class Entry:
     def may_move(self) -> bool:
         return self.state != "running"
 
+    @property
+    def text(self) -> str:
+        """What the job is, for names alone do not tell two of a family apart."""
+        job = self.job
+        kind = f"{job.family}, {job.preset}" if job.trains else f"{job.model}"
+        settings = ", ".join(f"{name} {value}" for name, value in job.settings.items())
+        return f"{job.task.replace('_', ' ')}: {kind}" + (f"; {settings}" if settings else "")
+
 
 class Queue:
     """The list, from first to last."""

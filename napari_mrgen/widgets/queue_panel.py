@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 from napari import Viewer
@@ -281,7 +282,8 @@ class QueuePanel(Panel):
             one.setEnabled(entry is not None)
         self._remove.setEnabled(entry is not None and entry.may_move)
         shown = entry or self.queue.running
-        self._said.say(shown.said if shown else "", warning=bool(shown and shown.state == "failed"))
+        text = (shown.said or shown.text) if shown else ""
+        self._said.say(text, warning=bool(shown and shown.state == "failed"))
 
     def _try(self, act: Callable[[], object]) -> None:
         try:
@@ -298,6 +300,6 @@ def _write(item: QTreeWidgetItem, entry: Entry) -> None:
     share = "" if entry.share is None else f" {entry.share:.0%}"
     item.setText(0, entry.job.name)
     item.setText(1, f"{entry.state}{share}")
-    item.setToolTip(0, f"{entry.job.task}: {entry.job.out}")
+    item.setToolTip(0, f"<p>{escape(entry.text)}</p><p>{escape(str(entry.job.out))}</p>")
     item.setToolTip(1, entry.said)
     item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

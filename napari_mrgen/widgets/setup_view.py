@@ -210,7 +210,7 @@ class SetupView(QWidget):
         for name in family.presets:
             self._preset_box.addItem(name, name)
         self._preset_box.addItem(OWN, "")
-        self.inputs.show_inputs(family.train_inputs)
+        self.inputs.show_inputs(family.train_inputs, family.train_inputs)
         default = family.presets.get("quick") or next(iter(family.presets.values()))
         last = remember.load_settings(f"train_{family.name}", family.train_config)
         self._replace_form(Form(last or default))

@@ -95,6 +95,7 @@ def test_what_only_predicts_has_its_inputs_itself(tmp_path: Path) -> None:
         ("jobs: [{name: a, family: dcgan, inputs: {slice: x}}]", "did you mean 'slices'"),
         ("jobs: [{name: a, family: dcgan, stage: gna}]", "There is no stage 'gna'"),
         ("jobs: [{name: a, family: dcgan, weights: -1}]", "weights"),
+        ("jobs: [{name: a, family: reconstruction, export: onnx}]", "Leave `export` out."),
         (
             "jobs: [{name: a, family: dcgan, task: train_and_predict,"
             " predict: {settings: {sampels: 2}}}]",

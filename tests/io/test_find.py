@@ -126,6 +126,13 @@ def test_nothing_that_fits_is_a_sentence(
         find(tmp_path / "nowhere")
 
 
+def test_a_file_of_another_kind_is_said_to_be_that(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write(frame(HEART, 0), tmp_path / name)
+    with pytest.raises(MrgenError, match=r"a volume .*; expected a series of volumes in time"):
+        find(tmp_path / "a.nii.gz", ("tzyx",))
+
+
 class TestRealACDC:
     @pytest.fixture
     def acdc(self, mrgen_data: Path) -> Path:

@@ -27,12 +27,16 @@ DATA: dict[str, dict[str, Any]] = {
     "frame_prediction": {"shape": [2, 32, 32]},
     "dcgan": {"shape": [1, 64, 64], "plane": "axial", "spacing_mm": [4.0, 2.0, 2.0]},
     "vqvae": {"shape": [1, 32, 32], "plane": "axial", "spacing_mm": [4.0, 2.0, 2.0]},
+    "reconstruction": {"shape": [9, 1, 32, 32]},
     "cyclegan": {
         "shape": [16, 16, 16],
         "scaling": {name: {"offset": 0.0, "scale": 900.0} for name in ("t1", "t2")},
     },
 }
 """What the training data of each told of itself."""
+
+CHANGES: dict[str, dict[str, object]] = {"reconstruction": {"network": "unet2d1d", "depth": 3}}
+"""Of the preset, where its network is not what is wanted."""
 
 
 def write_model(name: str, path: Path, preset: str = "tiny", **changes: object) -> Path:
@@ -66,7 +70,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def model(name: str) -> Path:
         path = folder / f"{name}.safetensors"
-        return path if path.exists() else write_model(name, path)
+        return path if path.exists() else write_model(name, path, **CHANGES.get(name, {}))
 
     return model
 

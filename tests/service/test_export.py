@@ -6,22 +6,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 
 from napari_mrgen import families
+from napari_mrgen.app.job_runs import Outcome, run_jobs
+from napari_mrgen.app.jobs import Job
+from napari_mrgen.cli.run import export_model
 from napari_mrgen.engine.checkpoint import load_model
+from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.exportable import Exportable, Port
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.service import export as exporting
 from napari_mrgen.service.export import TIES, TOLERANCE, export, run
+from tests.service.conftest import write_model
 
 NETWORKS = {
     "frame_prediction": ["generator", "texture"],
     "dcgan": ["generator"],
     "vqvae": ["encoder", "decoder", "transformer"],
     "cyclegan": ["t1_to_t2", "t2_to_t1"],
+    "reconstruction": ["reconstructor"],
 }
 
 
@@ -47,6 +54,33 @@ def test_sizes_that_were_not_tried_work_too(models: Callable[[str], Path], tmp_p
     assert found is not None
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(found), network(volume), rtol=0, atol=TOLERANCE)
+
+
+def test_a_job_leaves_a_file_that_runs_without_this_program(hearts: Path, tmp_path: Path) -> None:
+    job = Job(
+        name="job", family="reconstruction", preset="tiny", inputs={"cine": hearts},
+        settings={"network": "unet2d1d", "depth": 3, "steps": 2}, device="cpu",
+        out=tmp_path / "job", export="onnx",
+    )  # fmt: skip
+    *_, outcome = run_jobs([job], Control(), export=export_model)
+    assert isinstance(outcome, Outcome)
+    assert outcome.state == "finished", outcome.problem
+    session = onnxruntime.InferenceSession(job.out / "export" / "model.onnx")
+    network = load_model(job.out, families.get).networks["reconstructor"].eval()
+    g = torch.Generator().manual_seed(0)
+    for frames, *sides in ((9, 64, 64), (20, 33, 47), (5, 96, 80)):
+        series = torch.rand(1, 4, frames, *sides, generator=g)
+        (made,) = session.run(None, {"inputs": series.numpy()})
+        with torch.no_grad():
+            wanted = network(series)
+        torch.testing.assert_close(torch.from_numpy(made), wanted, rtol=0, atol=TOLERANCE)
+
+
+def test_a_network_that_goes_back_to_the_samples_is_refused(tmp_path: Path) -> None:
+    model = write_model("reconstruction", tmp_path / "model.safetensors")
+    with pytest.raises(MrgenError, match="computes with complex numbers"):
+        next(export(model))
+    assert list(tmp_path.iterdir()) == [model]
 
 
 def test_a_file_says_what_it_is(models: Callable[[str], Path], tmp_path: Path) -> None:

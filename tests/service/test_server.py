@@ -157,9 +157,10 @@ def test_a_wrong_token_gets_nothing(served: Served, cine: Path, given: str) -> N
     assert_alive(served)
 
 
-def test_a_wrong_token_is_said_in_one_sentence(served: Served) -> None:
+@pytest.mark.parametrize("query", ["/?token=wrong", "/?token=", ""])
+def test_a_wrong_token_is_said_in_one_sentence(served: Served, query: str) -> None:
     with pytest.raises(MrgenError, match=r"wants a token.*MRGEN_TOKEN"):
-        maker_for(served.model, f"{served.url}/?token=wrong")
+        maker_for(served.model, f"{served.url}{query}")
 
 
 def test_uploads_that_are_too_large(served: Served, cine: Path, tmp_path: Path) -> None:

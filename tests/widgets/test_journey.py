@@ -18,6 +18,7 @@ from napari_mrgen import families
 from napari_mrgen.engine.family import Family
 from napari_mrgen.engine.runs import Run
 from napari_mrgen.widgets.generate_panel import GeneratePanel
+from napari_mrgen.widgets.layer_inputs import needs_scan
 from napari_mrgen.widgets.loss_plot import LOSSES
 from napari_mrgen.widgets.session import Phase
 from napari_mrgen.widgets.tables import SurveyDialog
@@ -26,8 +27,6 @@ from napari_mrgen.widgets.train_panel import TrainPanel
 pytestmark = [pytest.mark.window, pytest.mark.timeout(600)]
 
 FRAMES, SAMPLES = 50, 5
-CHOSEN = {"t1", "cine"}
-"""What is generated from, also where it is one of several inputs of which none is needed."""
 PATIENCE_MS = 240_000
 Click = Callable[[QWidget, str], None]
 
@@ -44,8 +43,6 @@ def panel(window: Any, family: Family, tmp_path: Path) -> TrainPanel:
     _, made = window.window.add_plugin_dock_widget("napari-mrgen", "Train")
     made.setup.choose_family(family.name)
     made.setup.choose_preset("tiny")
-    if family.name == "reconstruction":
-        made.setup.inputs.pickers["cine"].choose_layer(window.layers[0])
     made.setup.choose_runs_folder(tmp_path / "runs")
     return made
 
@@ -69,7 +66,7 @@ def placed_like(layer: Layer, source: Layer) -> None:
 
 
 def starts_from_a_scan(family: Family) -> bool:
-    return any(not one.optional or one.role in CHOSEN for one in family.generate_inputs)
+    return needs_scan(family.generate_inputs, family.train_inputs)
 
 
 def placed_by(family: Family, panel: TrainPanel) -> Callable[[Layer, Layer], None]:
@@ -171,8 +168,8 @@ def generate(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> Laye
     if "frames" in type(generating.form.config()).model_fields:
         frames = FRAMES
         generating.form.editor("frames").set_value(frames)
-    for role in CHOSEN & generating.inputs.pickers.keys():
-        generating.inputs.pickers[role].choose_layer(window.layers[0])
+    if "t1" in generating.inputs.pickers:
+        generating.inputs.pickers["t1"].choose_layer(window.layers[0])
     if not starts_from_a_scan(panel.setup.family):
         generating.form.editor("samples").set_value(SAMPLES)
     with qtbot.waitSignal(generating.generated, timeout=PATIENCE_MS) as caught:

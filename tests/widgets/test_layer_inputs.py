@@ -13,14 +13,25 @@ from pytestqt.qtbot import QtBot
 
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.find import find
 from napari_mrgen.io.layers import to_layer
 from napari_mrgen.volume import Volume
-from napari_mrgen.widgets.layer_inputs import TRANSIENT, InputPicker, InputPickers, fits
+from napari_mrgen.widgets.layer_inputs import (
+    TRANSIENT,
+    InputPicker,
+    InputPickers,
+    fits,
+    lead_of,
+    needs_scan,
+)
 
 CINE = Input("cine", "Cine series", ("tzyx",), many=True)
 SLICE = Input("slice", "Slice", ("zyx",), optional=True)
 T1 = Input("t1", "T1w", ("zyx",), optional=True, many=True)
 MASK = Input("mask", "Part to complete", ("zyx",), optional=True, kind="labels")
+TRY = replace(CINE, optional=True, many=False)
+ARTEFACTS = replace(TRY, role="undersampled", title="Undersampled")
+KSPACE = replace(TRY, role="kspace", title="k-space")
 SHAPE = (3, 2, 8, 8)
 SQUARE = [[1.0, 1.5, 1.5], [1, 1.5, 5.5], [1, 5.5, 5.5], [1, 5.5, 1.5]]
 
@@ -175,3 +186,66 @@ def test_for_a_training_a_layer_is_chosen_by_the_contrast_in_its_name(
     layers.append(Image(np.zeros((4, 8, 8)), name="third T1w"))
     (chosen,) = t1.sources()
     assert chosen.name == "head FLAIR"
+
+
+@pytest.fixture
+def alternatives(qtbot: QtBot, layers: LayerList) -> InputPickers:
+    """Inputs of which one is needed, and none in particular."""
+    made = InputPickers(layers)
+    qtbot.addWidget(made)
+    made.show_inputs((TRY, ARTEFACTS, KSPACE), trained=(TRY,))
+    return made
+
+
+def test_of_several_inputs_the_first_takes_the_cine(
+    alternatives: InputPickers, layers: LayerList
+) -> None:
+    with pytest.raises(MrgenError, match="Cine series, Undersampled or k-space: nothing is chosen"):
+        alternatives.sources()
+    layers.append(image())
+    assert list(alternatives.sources()) == ["cine"]
+    layers.append(image("another"))
+    (chosen,) = alternatives.sources()["cine"]
+    assert isinstance(chosen, Volume)
+    assert chosen.name == "heart"
+    del layers["heart"]
+    assert list(alternatives.sources()) == ["cine"]
+
+
+def test_it_lets_go_when_another_is_chosen(alternatives: InputPickers, layers: LayerList) -> None:
+    layers.append(image())
+    alternatives.pickers["undersampled"].choose_layer(layers[0])
+    assert list(alternatives.sources()) == ["undersampled"]
+    layers.append(image("another"))
+    assert list(alternatives.sources()) == ["undersampled"]
+    alternatives.pickers["cine"].choose_layer(layers[0])
+    assert list(alternatives.sources()) == ["cine", "undersampled"]
+
+
+def test_an_image_of_kspace_is_taken_for_no_cine(
+    alternatives: InputPickers, layers: LayerList, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "scan.npy", np.ones((3, 1, 2, 8, 8), np.complex64))
+    layers.append(Layer.create(*to_layer(find(tmp_path / "scan.npy")[0].read())))
+    with pytest.raises(MrgenError, match="nothing is chosen"):
+        alternatives.sources()
+    alternatives.pickers["kspace"].choose_layer(layers[0])
+    assert list(alternatives.sources()) == ["kspace"]
+    assert not fits(image(), KSPACE)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "trained", "needed", "lead"),
+    [
+        ((TRY, ARTEFACTS), (CINE,), True, "cine"),
+        ((CINE,), (CINE,), True, "cine"),
+        ((SLICE, MASK), (replace(SLICE, role="slices"),), False, None),
+        ((T1, replace(T1, role="t2"), MASK), (T1,), True, None),
+        ((), (SLICE,), False, None),
+    ],
+)
+def test_what_draws_without_a_scan_takes_none(
+    wanted: tuple[Input, ...], trained: tuple[Input, ...], needed: bool, lead: str | None
+) -> None:
+    assert needs_scan(wanted, trained) is needed
+    assert lead_of(wanted, trained) == lead

@@ -11,7 +11,7 @@ from napari_mrgen.app.job_runs import Began, Outcome, Told
 from napari_mrgen.app.jobs import Job
 from napari_mrgen.engine import events
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.widgets.queue import Queue
+from napari_mrgen.widgets.queue import Entry, Queue
 
 
 def job(name: str) -> Job:
@@ -113,3 +113,12 @@ def test_no_job_is_taken_twice() -> None:
     for worker in workers:
         worker.join()
     assert sorted(taken) == sorted(f"job {number}" for number in range(200))
+
+
+def test_jobs_of_one_family_are_told_apart_by_their_settings() -> None:
+    common = {"family": "reconstruction", "preset": "tiny", "out": Path("/out")}
+    wide = Job(name="w", task="train_and_predict", settings={"width": 16, "depth": 3}, **common)
+    text = "train and predict: reconstruction, tiny"
+    assert Entry(wide).text == f"{text}; width 16, depth 3"
+    assert Entry(wide.model_copy(update={"settings": {}})).text == text
+    assert Entry(job("a")).text == "predict: m"

@@ -88,10 +88,22 @@ class ReconstructionConfig(TrainConfig):
     def stages(self) -> tuple[str, ...]:
         return ("reconstruction",)
 
+    @property
+    def why_no_onnx(self) -> str:
+        """Why the network cannot be exported to ONNX; nothing where it can."""
+        if self.network != "unrolled":
+            return ""
+        return (
+            "The network 'unrolled' computes with complex numbers, which ONNX cannot: serve the "
+            "model instead, or train one of the U-Nets."
+        )
+
 
 class ReconstructionGenerateConfig(GenerateConfig):
     """Reconstruct a series."""
 
+    samples: int = setting(1, ge=1, le=100_000, level="advanced")
+    """Without effect: a scan has one reconstruction."""
     spokes: int | None = setting(None, ge=1, le=1024)
     """Spokes a frame of the scan that is simulated of a cine; empty as in training."""
     noise: float | None = setting(None, ge=0, le=1, level="advanced")

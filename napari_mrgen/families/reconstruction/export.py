@@ -24,12 +24,8 @@ def exports(
     MrgenError
         Of the unrolled network, which looks at complex samples.
     """
-    if trained.network == "unrolled":
-        msg = (
-            "The network 'unrolled' computes with complex numbers, which ONNX cannot: serve the "
-            "model instead, or train one of the U-Nets."
-        )
-        raise MrgenError(msg)
+    if trained.why_no_onnx:
+        raise MrgenError(trained.why_no_onnx)
     yield Exportable(
         name="reconstructor",
         module=networks["reconstructor"],

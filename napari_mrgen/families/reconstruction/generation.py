@@ -32,6 +32,11 @@ __all__ = ["generate", "score"]
 
 Networks = Mapping[str, nn.Module]
 
+INPUT = {"part": "input"}
+"""Provenance of what a network was given."""
+ON_TRIAL = {**INPUT, "source_is": "truth"}
+"""The same, where it was simulated of what should come out."""
+
 
 def generate(
     networks: Networks,
@@ -59,7 +64,8 @@ def generate(
         cases = (simulate(cut.contiguous(), spec, generator) for cut in frames.unbind(1))
     else:
         cases = (case_of_magnitude(cut, shared=spec.shared) for cut in frames.unbind(1))
-    yield from _reconstruct(network, cases, config, volume, scaling)
+    part = ON_TRIAL if role == "cine" else INPUT
+    yield from _reconstruct(network, cases, config, volume, scaling, part)
 
 
 def _from_samples(
@@ -86,6 +92,7 @@ def _reconstruct(
     config: ReconstructionGenerateConfig,
     volume: Volume,
     scaling: Scaling,
+    part: Mapping[str, str] = INPUT,
 ) -> Iterator[Volume]:
     """Yield what is made of the slices of a volume, and if wanted what it was made from."""
     made, given = [], []
@@ -96,7 +103,7 @@ def _reconstruct(
     yield _place(volume, scaling, made, f"{name} reconstructed")
     if config.beside:
         zero_filled = _place(volume, scaling, [one[0] for one in given], f"{name} zero-filled")
-        yield replace(zero_filled, provenance={"part": "input"})
+        yield replace(zero_filled, provenance=dict(part))
         if len(given[0]) > BASE:
             yield _place(volume, scaling, [one[BASE] for one in given], f"{name} view-shared")
 

@@ -24,6 +24,7 @@ from napari_mrgen.families.reconstruction.tasks import Data, ReconstructionTask
 from napari_mrgen.volume import Volume
 
 _SHOWN = 6
+_ONE_OR_OTHER = "Expected cine series, or undersampled series and their truth"
 
 
 def stages(config: ReconstructionConfig, inputs: Inputs) -> Iterator[Stage]:
@@ -42,7 +43,10 @@ def stages(config: ReconstructionConfig, inputs: Inputs) -> Iterator[Stage]:
 def training_data(config: ReconstructionConfig, inputs: Inputs) -> Data:
     """Return scans simulated of cines, or the pairs that are given in their place."""
     spec = scan_spec(config)
-    if inputs.references.get("cine"):
+    given = [role for role, scans in inputs.references.items() if scans]
+    if "cine" in given:
+        if given != ["cine"]:
+            raise MrgenError(f"{_ONE_OR_OTHER}, got {' and '.join(given)}; give one or the other.")
         return SimulatedScans(inputs.train("cine"), inputs.test("cine"), spec)
     check_pairs(config, inputs)
     train = pair_series(inputs.train("undersampled"), inputs.train("truth"))
@@ -53,8 +57,7 @@ def training_data(config: ReconstructionConfig, inputs: Inputs) -> Data:
 def check_pairs(config: ReconstructionConfig, inputs: Inputs) -> None:
     """Refuse pairs of which one half is missing, and a network that they cannot train."""
     if not (inputs.references.get("undersampled") and inputs.references.get("truth")):
-        msg = "Expected cine series, or undersampled series and their truth; give one or the other."
-        raise MrgenError(msg)
+        raise MrgenError(f"{_ONE_OR_OTHER}; give one or the other.")
     if config.network == "unrolled":
         msg = (
             "The unrolled network needs measured data, which images with artefacts do not hold; "
@@ -86,7 +89,7 @@ def plan(config: ReconstructionConfig, inputs: Inputs, precision: Precision = "3
         return ReconstructionTask(config, networks(config, ()), data), empty_batch(config)
 
     cost = measure_step(build, precision)
-    notes = ["Any image size and number of frames works."]
+    notes = ["Any image size and any number of frames will do."]
     if inputs.nothing_held_out:
         notes.append("There is one subject only: nothing is held out to test on.")
     return Plan(

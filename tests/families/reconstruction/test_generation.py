@@ -51,7 +51,7 @@ def test_a_cine_on_trial_comes_back_in_its_place_and_time(heart: Volume) -> None
         assert volume.array.dtype == heart.array.dtype
         assert volume.times == heart.times
         np.testing.assert_array_equal(volume.affine, heart.affine)
-    assert given.provenance == {"part": "input"}
+    assert given.provenance == {"part": "input", "source_is": "truth"}
     # An untrained network gives the view-shared series.
     np.testing.assert_array_equal(made.array, shared.array)
 
