@@ -209,7 +209,7 @@ def _refuse_secrets(values: Any) -> None:
             )
             raise MrgenError(msg)
     addresses = values.get("apprise") or ()
-    for address in [addresses] if isinstance(addresses, str) else addresses:
+    for address in addresses if isinstance(addresses, list | tuple) else [addresses]:
         if "://" in str(address):
             msg = (
                 "notify: an apprise address holds secrets and does not belong in a file; put it "

@@ -290,7 +290,7 @@ def _notices(folder: Path, said: dict[str, str]) -> Notices | None:
     if not path.exists():
         said["email_notification"] = f"there is no {MAIL_FILE} beside the file, so none are sent"
         return None
-    mail = parse_entry(SeedMail, yaml.safe_load(path.read_text(encoding="utf-8")), MAIL_FILE)
+    mail = parse_entry(SeedMail, _read_mail(path), MAIL_FILE)
     if mail.sender_email_password:
         said["sender_email_password"] = (
             f"it is not read; put it into the environment variable {PASSWORD}, or into the keyring "
@@ -306,3 +306,15 @@ def _notices(folder: Path, said: dict[str, str]) -> Notices | None:
             }
         }
     )
+
+
+def _read_mail(path: Path) -> Any:
+    """Read the file; nothing of its lines is said, as one of them holds a password."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f"; look at line {mark.line + 1}"
+        raise MrgenError(f"{path.name} is not a YAML file{where}.") from None
+    except (OSError, UnicodeDecodeError):
+        raise MrgenError(f"{path.name} cannot be read; is it a text file?") from None

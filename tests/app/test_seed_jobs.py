@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from napari_mrgen.app import seed_jobs
 from napari_mrgen.app.jobs import JobFile, Prediction
 from napari_mrgen.app.notify import PASSWORD
+from napari_mrgen.app.seed_jobs import MAIL_FILE
 from napari_mrgen.errors import MrgenError
 
 SERIES, BATCH = 7, 2
@@ -175,6 +177,22 @@ def test_notices_go_by_its_mail_file_without_the_password(root: Path) -> None:
     assert file.notify.email.to == ("you@example.org",)
     assert any(PASSWORD in line for line in file.translated)
     assert "never kept" not in repr(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"smtp_server: a\nsender_email_password: 'never kept: \n", "YAML file; look at line 3"),
+        (b"sender_email_password: never kept \xff\n", "cannot be read"),
+        (b"sender_email_password: never kept \0\n", "is not a YAML file."),
+        (b"never kept\n", MAIL_FILE),
+    ],
+)
+def test_nothing_of_a_damaged_mail_file_is_said(content: bytes, said: str, root: Path) -> None:
+    (root / "config" / MAIL_FILE).write_bytes(content)
+    with pytest.raises(MrgenError, match=said) as raised:
+        translate(root)
+    assert "never kept" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_without_a_mail_file_nothing_is_sent(root: Path) -> None:
