@@ -179,6 +179,14 @@ def test_notices_go_by_its_mail_file_without_the_password(root: Path) -> None:
     assert "never kept" not in repr(file)
 
 
+def test_without_validation_nothing_is_said_of_it(root: Path) -> None:
+    without = [(f"input_data_path.{key}", None) for key in ("x_val", "y_val")]
+    file = translate(root, *without)
+    assert len(file.jobs[0].inputs["undersampled"]) == 1
+    assert any(line.startswith("x_val") for line in translate(root).translated)
+    assert not any(line.startswith("x_val") for line in file.translated)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -212,6 +220,9 @@ def test_without_a_mail_file_nothing_is_sent(root: Path) -> None:
         ("network_settings.epoch", 3, "There is no key 'epoch'"),
         ("input_data_path.x_train", None, "x_train under input_data_path is empty"),
         ("input_data_path.x_train", "nowhere.h5", "nowhere.h5 cannot be opened"),
+        ("input_data_path.x_val", "data/val_in.h5", "val_in.h5 does not say"),
+        ("input_data_path.y_train", "data/y_trn.h5", "rename it, such as to y_trn_train.h5"),
+        ("input_data_path.y_val", None, "y_val under input_data_path is empty"),
         ("task_type", "test", "task_type"),
         ("input_data_path.saved_network_weights", "weights.h5", "are of Keras"),
     ],
