@@ -169,6 +169,9 @@ def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
     if job.trains:
         yield from _train(job, control)
         write_history(job.out)
+    if job.trains and job.export:
+        yield Told(job, events.Progressed("Exporting the model"))
+        _export(job, export)
     if job.predicts:
         from napari_mrgen.app.predictions import predict
 
@@ -176,9 +179,6 @@ def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
             yield Told(job, said)
         if control.is_stopped:
             raise _Ended("stopped")
-    if job.trains and job.export:
-        yield Told(job, events.Progressed("Exporting the model"))
-        _export(job, export)
 
 
 def _train(job: Job, control: Control) -> Iterator[Told]:

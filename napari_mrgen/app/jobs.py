@@ -20,6 +20,7 @@ Paths are relative to the file. Nothing here needs torch, so that a window can r
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -228,10 +229,20 @@ def check_settings(job: Job) -> None:
     if job.stage is not None:
         config.check_stage(job.stage, has_start=job.start_from is not None)
     family.generate_config.parse(dict(job.predict.settings))
-    # A family of which some networks cannot be exported says so in its settings.
-    if job.export and (why := getattr(config, "why_no_onnx", "")):
+    if job.export and (why := _why_no_export(family, config)):
         msg = f"{why} Leave `export` out."
         raise MrgenError(msg)
+
+
+def _why_no_export(family: Family, config: TrainConfig) -> str:
+    """Say what would fail after the training; nothing where it can be exported."""
+    if not family.has_exports:
+        return f"No network of the family {family.name!r} can be exported to ONNX."
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        if importlib.util.find_spec(module) is None:
+            return f"The export needs {module}: pip install 'napari-mrgen[export]' brings it."
+    # A family of which some networks cannot be exported says so in its settings.
+    return str(getattr(config, "why_no_onnx", ""))
 
 
 def write_jobs(jobs: Sequence[Job], path: Path, notices: Notices | None = None) -> None:

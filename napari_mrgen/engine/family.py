@@ -262,9 +262,13 @@ class Family:
 
         A family that has such networks has a function ``exports`` in its ``export.py``.
         """
-        if importlib.util.find_spec(f"{self.package}.export") is None:
+        if not self.has_exports:
             return iter(())
         return self._call("export", "exports", networks, trained)  # type: ignore[no-any-return]
+
+    @property
+    def has_exports(self) -> bool:
+        return importlib.util.find_spec(f"{self.package}.export") is not None
 
     def _call(self, module: str, function: str, *arguments: Any) -> Any:
         return getattr(importlib.import_module(f"{self.package}.{module}"), function)(*arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_mrgen.app.jobs import Job, Prediction, anchored, plain, read_jobs, write_jobs
+from napari_mrgen.app.jobs import (
+    Job,
+    Prediction,
+    anchored,
+    check_settings,
+    plain,
+    read_jobs,
+    write_jobs,
+)
 from napari_mrgen.errors import MrgenError
 
 TRAIN = {"name": "a", "family": "dcgan", "preset": "tiny", "inputs": {"slices": "brains"}}
@@ -169,3 +178,14 @@ def test_what_goes_without_saying_is_not_written(tmp_path: Path) -> None:
         "name": "a", "task": "train", "family": "dcgan", "preset": "tiny",
         "inputs": {"slices": [str(tmp_path / "brains")]}, "out": str(tmp_path / "a"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["onnx", "onnxscript", "onnxruntime"])
+def test_what_an_export_needs_is_missed_before_the_training(
+    module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = Job(name="a", family="dcgan", out=tmp_path, export="onnx")
+    check_settings(job)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MrgenError, match=rf"needs {module}: .*\[export\].*Leave `export` out"):
+        check_settings(job)
