@@ -57,7 +57,7 @@ class Outcome:
     """For a report, of what should not happen."""
     seconds: float = 0.0
     figures: Mapping[str, float] = field(default_factory=dict)
-    """Of the trained model, on held-out subjects."""
+    """Of a model that this job has trained, on held-out subjects."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ def _run_guarded(
 ) -> Generator[Told, None, Outcome]:
     """Yield what a job says; return its outcome, whatever happens."""
     began = time.monotonic()
-    outcome = Outcome(job, "finished")
     try:
         yield from _run(job, control, export)
+        outcome = Outcome(job, "finished", figures=read_figures(job))
     except _Ended as end:
         outcome = Outcome(job, end.state, end.problem, end.details)
     except MrgenError as error:
@@ -162,7 +162,7 @@ def _run_guarded(
         lines = str(error).strip().splitlines()
         problem = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
         outcome = Outcome(job, "failed", problem, traceback.format_exc())
-    return replace(outcome, seconds=time.monotonic() - began, figures=read_figures(job))
+    return replace(outcome, seconds=time.monotonic() - began)
 
 
 def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
@@ -272,5 +272,5 @@ def read_figures(job: Job) -> dict[str, float]:
     try:
         rows = json.loads((job.out / "scoreboard.json").read_text(encoding="utf-8"))["rows"]
         return {name: value for name, value in rows[0]["mean"].items() if value is not None}
-    except (OSError, ValueError, LookupError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}

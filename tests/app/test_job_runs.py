@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from napari_mrgen.app.job_results import spread
-from napari_mrgen.app.job_runs import Began, Outcome, Told, run_jobs
+from napari_mrgen.app.job_runs import Began, Outcome, Told, read_figures, run_jobs
 from napari_mrgen.app.jobs import Job, Prediction, write_jobs
 from napari_mrgen.app.notify import Notices
 from napari_mrgen.engine import events
@@ -152,6 +152,13 @@ def test_another_training_is_not_gone_on_with(
     outcome = do(work.folder, [train_job(work.folder, hearts, **changes)]).outcomes["first"]
     assert outcome.state == "failed"
     assert said in outcome.problem
+    assert not outcome.figures  # They are of the training that is there.
+
+
+@pytest.mark.parametrize("board", ["{", "[]", '{"rows": [3]}', '{"rows": [{"mean": []}]}'])
+def test_a_damaged_scoreboard_has_no_figures(board: str, tmp_path: Path) -> None:
+    (tmp_path / "scoreboard.json").write_text(board)
+    assert read_figures(Job(name="a", family="dcgan", out=tmp_path)) == {}
 
 
 def test_a_run_that_no_job_began_is_left_alone(hearts: Path, tmp_path: Path) -> None:
