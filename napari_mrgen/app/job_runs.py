@@ -36,6 +36,7 @@ Export = Callable[[Path, Path], Iterable[object]]
 
 RECORD = "job.json"
 MODEL = "model.safetensors"
+LOG = "failure.log"
 _EXPORTED = "exported.json"
 
 
@@ -160,9 +161,23 @@ def _run_guarded(
         outcome = Outcome(job, "failed", str(error))
     except Exception as error:  # noqa: BLE001 - told, and the next job has its turn
         lines = str(error).strip().splitlines()
-        problem = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        problem = f"{type(error).__name__}: {lines[0].rstrip('.')}." if lines else f"{type(error).__name__}."
         outcome = Outcome(job, "failed", problem, traceback.format_exc())
-    return replace(outcome, seconds=time.monotonic() - began)
+    return replace(_with_log(outcome), seconds=time.monotonic() - began)
+
+
+def _with_log(outcome: Outcome) -> Outcome:
+    """Keep the details in the job's folder, and say where they are."""
+    path = outcome.job.out / LOG
+    try:
+        if not outcome.details:
+            path.unlink(missing_ok=True)
+            return outcome
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(outcome.details, encoding="utf-8")
+    except OSError:
+        return outcome
+    return replace(outcome, problem=f"{outcome.problem} Details are in {path}.")
 
 
 def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
@@ -271,6 +286,7 @@ def read_figures(job: Job) -> dict[str, float]:
     """Return the model's row of its scoreboard; nothing where there is none."""
     try:
         rows = json.loads((job.out / "scoreboard.json").read_text(encoding="utf-8"))["rows"]
-        return {name: value for name, value in rows[0]["mean"].items() if value is not None}
+        means = rows[0]["mean"].items()
+        return {name: float(value) for name, value in means if value is not None}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}

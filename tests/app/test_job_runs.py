@@ -225,6 +225,20 @@ def test_whoever_waits_is_told_and_a_broken_server_harms_nothing(tmp_path: Path)
     assert all("e-mail by localhost" in message for message in warned)
 
 
+def test_what_nobody_expected_is_kept_for_a_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = Job(name="a", task="predict", model=tmp_path, out=tmp_path / "a")
+    log = job.out / "failure.log"
+    with monkeypatch.context() as broken:
+        broken.setattr("napari_mrgen.app.predictions.predict", lambda *_: 1 / 0)
+        problem = do(tmp_path, [job]).outcomes["a"].problem
+    assert problem == f"ZeroDivisionError: division by zero. Details are in {log}."
+    assert "Traceback" in log.read_text()
+    do(tmp_path, [job])  # What fails as it may needs no report.
+    assert not log.exists()
+
+
 def test_jobs_may_be_added_while_others_run(tmp_path: Path) -> None:
     waiting = [Job(name="a", task="predict", model=tmp_path, out=tmp_path / "a")]
     ended = []
