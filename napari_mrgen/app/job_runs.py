@@ -161,7 +161,11 @@ def _run_guarded(
         outcome = Outcome(job, "failed", str(error))
     except Exception as error:  # noqa: BLE001 - told, and the next job has its turn
         lines = str(error).strip().splitlines()
-        problem = f"{type(error).__name__}: {lines[0].rstrip('.')}." if lines else f"{type(error).__name__}."
+        problem = (
+            f"{type(error).__name__}: {lines[0].rstrip('.')}."
+            if lines
+            else f"{type(error).__name__}."
+        )
         outcome = Outcome(job, "failed", problem, traceback.format_exc())
     return replace(_with_log(outcome), seconds=time.monotonic() - began)
 
