@@ -37,6 +37,16 @@ def test_a_summary_closes_it(file: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert [row["state"] for row in rows] == ["failed", "failed"]
 
 
+def test_a_table_that_cannot_be_kept_is_printed_all_the_same(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file.parent / "results" / "summary.csv").mkdir(parents=True)
+    assert main(["run", str(file)]) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1].split()[:3] == ["two", "predict", "failed"]
+    assert "summary.csv cannot be written" in said.err.splitlines()[-1]
+
+
 def test_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(file), "--json", "--only", "two"]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
