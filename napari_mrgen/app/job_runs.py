@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.app.job_results import keep_weights, write_history
+from napari_mrgen.app.job_results import EXPORT, PREDICTIONS, WEIGHTS, keep_weights, write_history
 from napari_mrgen.app.jobs import Job, plain
 from napari_mrgen.app.notify import Notices, Occasion
 from napari_mrgen.app.outputs import check_folder
@@ -26,6 +26,7 @@ from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.runs import Run, holds_run, write_json
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.drafts import remove_drafts
 
 if TYPE_CHECKING:
     from napari_mrgen.app.folders import Done
@@ -185,6 +186,8 @@ def _with_log(outcome: Outcome) -> Outcome:
 
 
 def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
+    for name in (WEIGHTS, PREDICTIONS, EXPORT):
+        remove_drafts(job.out / name)
     if job.trains:
         yield from _train(job, control)
         write_history(job.out)
@@ -278,7 +281,7 @@ def check_same(job: Job, config: TrainConfig) -> None:
 def _export(job: Job, export: Export | None) -> None:
     if export is None:
         raise MrgenError("Models cannot be exported here; leave `export` out.")
-    folder = job.out / "export"
+    folder = job.out / EXPORT
     if (folder / _EXPORTED).exists():
         return
     folder.mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ from typing import Any
 from napari_mrgen.app.cases import Case, cases_of, find_cases, folder_role
 from napari_mrgen.app.folders import INPUTS, SUFFIX, Done, ResultFolder, generate_folder
 from napari_mrgen.app.inputs import find_all
+from napari_mrgen.app.job_results import PREDICTIONS
 from napari_mrgen.app.jobs import Job
 from napari_mrgen.app.outputs import slug
 from napari_mrgen.app.predict import Maker, collect
@@ -32,7 +33,7 @@ from napari_mrgen.io.find import Reference, find
 from napari_mrgen.io.names import stem, subject_of
 from napari_mrgen.volume import Volume
 
-FOLDER, RESULTS = "predictions", "result.h5"
+RESULTS = "result.h5"
 TRUTH = "truth"
 """Role of families that are trained on what should come out."""
 
@@ -49,7 +50,7 @@ def predict(job: Job, control: Control) -> Iterator[Event | Done]:
     model = job.model if job.model and not job.trains else job.out
     maker = Maker.load(model, job.device)
     config = _settings(job, maker)
-    folder = job.out / FOLDER
+    folder = job.out / PREDICTIONS
     cases = _cases(job, maker, folder)
     if not cases:
         yield from _draw_samples(maker, config, folder, control)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,18 +32,19 @@ def write_results(path: Path, cases: Iterable[tuple[str, Mapping[str, Volume]]])
     import h5py
 
     # Space that is freed within a file stays part of it: cases are gathered in another one.
-    with (
-        tempfile.TemporaryDirectory(dir=path.parent) as folder,
-        h5py.File(Path(folder) / "cases.h5", "w", track_order=True) as found,
-    ):
-        for name, parts in cases:
-            for part, volume in parts.items():
-                group = found.require_group(part) if part in found else _ordered(found, part)
-                dataset = group.create_dataset(name.replace("/", "-"), data=volume.array)
-                dataset.attrs["axes"] = list(volume.axes)
-        with drafted(path) as draft, h5py.File(draft, "w") as file:
-            for part in found:
-                _put(found[part], file, part)
+    gathered = path.with_name(".cases.part.h5")
+    try:
+        with h5py.File(gathered, "w", track_order=True) as found:
+            for name, parts in cases:
+                for part, volume in parts.items():
+                    group = found.require_group(part) if part in found else _ordered(found, part)
+                    dataset = group.create_dataset(name.replace("/", "-"), data=volume.array)
+                    dataset.attrs["axes"] = list(volume.axes)
+            with drafted(path) as draft, h5py.File(draft, "w") as file:
+                for part in found:
+                    _put(found[part], file, part)
+    finally:
+        gathered.unlink(missing_ok=True)
 
 
 def _ordered(file: h5py.File, name: str) -> h5py.Group:

@@ -239,6 +239,16 @@ def test_what_nobody_expected_is_kept_for_a_report(
     assert not log.exists()
 
 
+def test_what_a_killed_job_left_half_written_is_removed(tmp_path: Path) -> None:
+    job = Job(name="a", task="predict", model=tmp_path, out=tmp_path / "a")
+    names = ("predictions/.cases.part.h5", "export/.7.part.model.onnx", "weights/.7.part.gan-1")
+    for name in (*names, "predictions/heart.nii.gz"):
+        (job.out / name).parent.mkdir(parents=True, exist_ok=True)
+        (job.out / name).touch()
+    do(tmp_path, [job])
+    assert [p.name for p in job.out.rglob("*") if p.is_file()] == ["heart.nii.gz"]
+
+
 def test_jobs_may_be_added_while_others_run(tmp_path: Path) -> None:
     waiting = [Job(name="a", task="predict", model=tmp_path, out=tmp_path / "a")]
     ended = []
