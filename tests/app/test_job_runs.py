@@ -125,7 +125,7 @@ def test_a_prediction_alone(work: Work) -> None:
     with h5py.File(work.folder / "later" / "predictions" / "result.h5") as file:
         assert file["result"].shape == (1, 3, 2, 40, 40)
         assert "truth" not in file
-        assert list(file["result"].attrs["cases"]) == ["heart-2"]
+        assert list(file["result_cases"].asstr()[()]) == ["heart-2"]
 
 
 def test_done_again_nothing_is_made_again(work: Work, hearts: Path) -> None:
