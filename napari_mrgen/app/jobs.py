@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -38,22 +39,30 @@ from pydantic import (
 )
 
 from napari_mrgen import families
-from napari_mrgen.app.notify import Notices, foremost
+from napari_mrgen.app.notify import Notices, foremost, listed
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.errors import MrgenError, unknown
 
 Task = Literal["train", "train_and_predict", "predict"]
 
 _FOLDER = "results"
-_NAME = r"^[^/\\:*?\"<>|\s.][^/\\:*?\"<>|]{0,99}$"
-"""What a folder may be called everywhere."""
+_NO_NAME = '/\\:*?"<>|'
+_LONGEST = 100
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | Path) else value
+def _check_name(name: str) -> str:
+    """Refuse what a folder may not be called everywhere."""
+    is_plain = name.isprintable() and set(_NO_NAME).isdisjoint(name) and name == name.strip(" .")
+    if not (is_plain and 0 < len(name) <= _LONGEST):
+        msg = (
+            f"a folder gets this name, so up to {_LONGEST} letters, none of {' '.join(_NO_NAME)}, "
+            "and no dot or blank at either end"
+        )
+        raise ValueError(msg)
+    return name
 
 
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(listed)]
 
 
 class Entry(BaseModel):
@@ -74,7 +83,7 @@ class Prediction(Entry):
 class Job(Entry):
     """One line of the list."""
 
-    name: str = Field(pattern=_NAME)
+    name: Annotated[str, AfterValidator(_check_name)]
     task: Task = "train"
     family: str | None = None
     preset: str = "base"
@@ -188,7 +197,7 @@ def parse_jobs(values: Any, folder: Path) -> JobFile:
     for key in values:
         if key not in ("jobs", "out", "defaults", "notify"):
             raise unknown("key", str(key), ("jobs", "out", "defaults", "notify"))
-    out = folder / os.path.expanduser(str(values.get("out", _FOLDER)))
+    out = folder / os.path.expanduser(str(values.get("out") or _FOLDER))
     defaults = _mapping(values.get("defaults"), "defaults")
     jobs = tuple(
         _parse_job(_merged(defaults, _mapping(entry, f"job {number}")), number, folder, out)
@@ -278,7 +287,7 @@ def nearest_preset(family: Family, config: TrainConfig) -> tuple[str, dict[str, 
 def _parse_job(values: Mapping[str, Any], number: int, folder: Path, out: Path) -> Job:
     name = values.get("name")
     where = f"Job {name!r}" if isinstance(name, str) else f"Job {number}"
-    job = parse_entry(Job, {"out": out / str(name), **values}, where)
+    job = parse_entry(Job, {**values, "out": values.get("out") or out / str(name)}, where)
     return anchored(job, folder)
 
 

@@ -87,8 +87,16 @@ def test_what_only_predicts_has_its_inputs_itself(tmp_path: Path) -> None:
         ("{jobs: [], outt: x}", "did you mean 'out'"),
         ("jobs: [3]", "in job 1, got 3"),
         ("jobs: [{task: train}]", "Job 1: name: field required"),
-        ("jobs: [{name: a/b, family: dcgan}]", "Job 'a/b': name: string should match"),
-        ("jobs: [{name: .., family: dcgan}]", "name: string should match"),
+        (
+            "jobs: [{name: a/b, family: dcgan}]",
+            "Job 'a/b': name: a folder gets this name, so up to",
+        ),
+        ("jobs: [{name: .., family: dcgan}]", "name: a folder gets this name"),
+        ("jobs: [{name: 'a ', family: dcgan}]", "no dot or blank at either end, got 'a '"),
+        ("jobs: [{name: a., family: dcgan}]", "name: a folder gets this name"),
+        ('jobs: [{name: "a\\nb", family: dcgan}]', "name: a folder gets this name"),
+        ('jobs: [{name: "a\\eb", family: dcgan}]', "name: a folder gets this name"),
+        ("jobs: [{name: '', family: dcgan}]", "name: a folder gets this name"),
         ("jobs: [{name: a, famly: dcgan}]", "Job 'a': There is no key 'famly'; did you mean"),
         ("jobs: [{name: a, task: trian}]", "Job 'a': task: input should be 'train'"),
         ("jobs: [{name: a}]", "Job 'a': a training needs a family"),
@@ -142,6 +150,12 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(MrgenError, match="not a YAML file"):
         read(tmp_path, text)
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("out", ["out:\n", "out: ''\n", "defaults: {out: }\n"])
+def test_an_empty_folder_is_none(out: str, tmp_path: Path) -> None:
+    (job,) = read(tmp_path, f"{out}jobs: [{{name: a b, family: dcgan}}]")
+    assert job.out == tmp_path / "results" / "a b"
 
 
 FOLDERS = st.sampled_from(["/data/a", "/data/b c", "/data/ü"]).map(Path)
