@@ -23,8 +23,9 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
@@ -40,7 +41,8 @@ from pydantic import (
 
 from napari_mrgen import families
 from napari_mrgen.app.notify import Notices, foremost, listed
-from napari_mrgen.engine.family import Family, TrainConfig
+from napari_mrgen.engine.family import Family, Input, TrainConfig
+from napari_mrgen.engine.header import read_header
 from napari_mrgen.errors import MrgenError, unknown
 
 Task = Literal["train", "train_and_predict", "predict"]
@@ -217,27 +219,58 @@ def check(file: JobFile) -> JobFile:
         if twice:
             msg = f"Two jobs have the {what} {twice[0]!r}; give each its own."
             raise MrgenError(msg)
+    made: dict[Path, Family] = {}
     for job in file.jobs:
         try:
-            check_settings(job)
+            check_settings(job, made)
         except MrgenError as error:
             msg = f"Job {job.name!r}: {error}"
             raise MrgenError(msg) from None
+        if job.trains:
+            made[job.out] = job.train_family()
     return file
 
 
-def check_settings(job: Job) -> None:
-    """Refuse what is wrong whatever the data are."""
-    if not job.trains:
-        return
+def check_settings(job: Job, made: Mapping[Path, Family] = MappingProxyType({})) -> None:
+    """Refuse what is wrong whatever the data are.
+
+    Parameters
+    ----------
+    made
+        The families of the models that jobs before this one make, by their folders.
+    """
+    if job.trains:
+        _check_training(job)
+    family = job.train_family() if job.trains else _family_of(job, made)
+    prediction = job.prediction
+    _check_known(prediction.inputs, family.generate_inputs)
+    family.generate_config.parse(dict(prediction.settings))
+
+
+def _family_of(job: Job, made: Mapping[Path, Family]) -> Family:
+    """Return the family of the model that a job predicts with."""
+    model = job.model or job.out
+    before = next((made[path] for path in (model, *model.parents) if path in made), None)
+    if before is not None:
+        return before
+    if not model.exists():
+        msg = f"The model {model} is not there, and no job before this one makes it."
+        raise MrgenError(msg)
+    return families.get(read_header(model).family)
+
+
+def _check_known(roles: Iterable[str], inputs: Sequence[Input]) -> None:
+    known = [one.role for one in inputs]
+    for role in roles:
+        if role not in known:
+            raise unknown("input", role, known)
+
+
+def _check_training(job: Job) -> None:
     family, config = job.train_family(), job.train_config()
-    roles = [asked.role for asked in family.train_inputs]
-    for role in job.inputs:
-        if role not in roles:
-            raise unknown("input", role, roles)
+    _check_known(job.inputs, family.train_inputs)
     if job.stage is not None:
         config.check_stage(job.stage, has_start=job.start_from is not None)
-    family.generate_config.parse(dict(job.predict.settings))
     if job.export and (why := _why_no_export(family, config)):
         msg = f"{why} Leave `export` out."
         raise MrgenError(msg)

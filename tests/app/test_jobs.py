@@ -60,10 +60,11 @@ def test_common_values_are_those_of_every_job(tmp_path: Path) -> None:
 
 
 def test_what_only_predicts_has_its_inputs_itself(tmp_path: Path) -> None:
-    (job,) = read(
+    _, job = read(
         tmp_path,
         """
         jobs:
+          - {name: m, family: frame_prediction}
           - name: p
             task: predict
             model: results/m
@@ -101,6 +102,23 @@ def test_what_only_predicts_has_its_inputs_itself(tmp_path: Path) -> None:
         ("jobs: [{name: a, task: trian}]", "Job 'a': task: input should be 'train'"),
         ("jobs: [{name: a}]", "Job 'a': a training needs a family"),
         ("jobs: [{name: a, task: predict}]", "needs a model"),
+        ("jobs: [{name: a, task: predict, model: b}]", "b is not there, and no job before"),
+        ("jobs: [{name: a, task: predict, model: jobs.yaml}]", "jobs.yaml is no model"),
+        (
+            "jobs: [{name: m, family: vqvae},"
+            " {name: a, task: predict, model: results/m, inputs: {imgae: x}}]",
+            "Job 'a': There is no input 'imgae'; did you mean 'image'",
+        ),
+        (
+            "jobs: [{name: m, family: vqvae},"
+            " {name: a, task: predict, model: results/m, settings: {sampels: 2}}]",
+            "did you mean 'samples'",
+        ),
+        (
+            "jobs: [{name: m, family: vqvae},"
+            " {name: a, task: predict, model: results/m, inputs: {image: [x, y]}}]",
+            "takes one file or folder here, got 2",
+        ),
         (
             "jobs: [{name: a, family: dcgan, predict: {settings: {samples: 2}}}]",
             "no part `predict`",
