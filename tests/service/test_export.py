@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from napari_mrgen import families
 from napari_mrgen.app.job_runs import Outcome, run_jobs
 from napari_mrgen.app.jobs import Job
-from napari_mrgen.cli.run import export_model
 from napari_mrgen.engine.checkpoint import load_model
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.exportable import Exportable, Port
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.service import export as exporting
 from napari_mrgen.service.export import TIES, TOLERANCE, export, run
+from napari_mrgen.service.extras import export_model
 from tests.service.conftest import write_model
 
 NETWORKS = {
