@@ -48,6 +48,10 @@ CYCLE = {
     "judge_levels": 1, "judge_scales": 1, "full_every": 40, "identity_every": 1000, "steps": 400,
     "ema_decay": 0.97, "preview_every": 80, "save_every": 400,
 }  # fmt: skip
+REAL_TIME = {
+    "steps": 60, "patch": 64, "frames": 9, "width": 16, "consistency_steps": 1, "coils": 2,
+    "ema_decay": 0.9, "preview_every": 20, "save_every": 60,
+}  # fmt: skip
 
 
 class Tour:
@@ -212,6 +216,65 @@ class CodesTour(Tour):
         self.take_generated("codes-completed", panel, hole)
 
 
+class RealTimeTour(Tour):
+    """From a cine to the reconstruction of its real-time scan, and two trainings in the queue."""
+
+    family = "reconstruction"
+
+    def walk(self) -> None:
+        self.settle(lambda: "Looking" not in self.train.setup.device.text())
+        self.viewer.open_sample("napari-mrgen", "heart")
+        self.viewer.layers[-1].visible = False
+        self.settle(lambda: self.train.plan is not None)
+        self.take("real-time-loaded")
+        self.look()
+        self.queue()
+        self.train_with(REAL_TIME)
+        self.take_training("real-time-training", "reconstruction", 45)
+        self.take_scores("real-time-finished")
+        self.generate()
+
+    def look(self) -> None:
+        before = len(self.viewer.layers)
+        self.train.look_at_data()
+        self.settle(lambda: len(self.viewer.layers) > before)
+        self.take("real-time-look-at-the-data")
+
+    def queue(self) -> None:
+        """Put two trainings into the queue, and start it for a moment."""
+        add = self.viewer.window.add_plugin_dock_widget
+        dock, queue = add("napari-mrgen", "Queue", tabify=True)
+        self.train.setup.choose_runs_folder(self.runs)
+        for network in ("unet3d", "unet2d1d"):
+            changes = {"network": network, "width": 4, "depth": 3, "steps": 2000}
+            config = self.train.setup.family.preset("quick").with_values({**REAL_TIME, **changes})
+            self.train.setup.show_config(config)
+            queue.add()
+            self.settle(queue.findChild(QPushButton, "add").isEnabled)
+        dock.raise_()
+        queue.list.setCurrentItem(queue.list.topLevelItem(1))
+        queue.start()
+        self.settle(lambda: bool(queue.queue.running and "step" in queue.queue.running.said))
+        self.take("queue")
+        queue.stop()
+        self.settle(lambda: not queue.is_busy)
+        self.viewer.window.remove_dock_widget(dock)
+
+    def generate(self) -> None:
+        panel = self.train.open_generate()
+        panel.form.editor("beside").set_value(True)
+        self.viewer.dims.set_current_step(1, self.viewer.layers[0].data.shape[1] // 2)
+        self.take_generated("real-time-generated", panel)
+        self.viewer.canvas.grid.enabled = True
+        self.viewer.canvas.grid.shape = (1, 3)
+        self.viewer.layers.remove("Preview")  # The widest layer says how far apart all are.
+        for layer in self.viewer.layers:
+            layer.visible = layer in panel.results
+        self.viewer.reset_view()
+        self.settle(seconds=2)
+        self.take("real-time-beside")
+
+
 class CycleTour(Tour):
     """Real pairs compared, T1w and T2w learned from one another, and a head translated."""
 
@@ -263,7 +326,7 @@ class CycleTour(Tour):
         self.take_generated("t1-to-t2-generated", panel, scan)
 
 
-TOURS = {tour.family: tour for tour in (CineTour, GanTour, CodesTour, CycleTour)}
+TOURS = {tour.family: tour for tour in (CineTour, GanTour, CodesTour, CycleTour, RealTimeTour)}
 
 
 def main() -> None:

@@ -256,7 +256,9 @@ class GeneratePanel(Panel):
 
     def _show_result(self, volume: Volume) -> None:
         name = volume.name if "synthetic" in volume.name else f"{volume.name} (synthetic)"
-        layer = add_volume(self._viewer, volume, name=name)
+        layer, layers = add_volume(self._viewer, volume, name=name), self._viewer.layers
+        if self.results and self.results[-1] in layers:  # The first, which was asked for, on top.
+            layers.move(layers.index(layer), layers.index(self.results[-1]))
         self.results.append(layer)
         go_to(self._viewer, self.results[0])
         self._viewer.layers.selection.active = self.results[0]

@@ -73,7 +73,9 @@ def test_a_scan_is_reconstructed_where_it_lies(
 ) -> None:
     scan = window.layers["scan"]
     panel.inputs.pickers["image"].choose_layer(scan)
-    made, codes, *_ = generate(panel, qtbot, click)
+    results = generate(panel, qtbot, click)
+    assert list(window.layers)[-1 : -1 - len(results) : -1] == results  # The first one on top.
+    made, codes, *_ = results
     assert made.data.shape == scan.data.shape
     np.testing.assert_allclose(made.scale, scan.scale)
     np.testing.assert_allclose(made.translate, scan.translate)

@@ -10,6 +10,7 @@ import h5py
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -174,3 +175,23 @@ def test_a_file_that_is_wrong_is_said(panel: QueuePanel, click: Click, tmp_path:
     answer(tmp_path / "jobs.yaml")
     click(panel, "load")
     assert "There is no model family 'dcgn'" in panel._headline.text()
+
+
+@pytest.mark.parametrize("whole_window", [True, False])
+def test_closed_in_the_middle_it_saves_the_run(
+    panel: QueuePanel, train: TrainPanel, qtbot: QtBot, click: Click, whole_window: bool
+) -> None:
+    train.setup.show_config(SHORT.with_values({"autoencoder_steps": 5000}))
+    add(panel, click, qtbot)
+    add(panel, click, qtbot)
+    click(panel, "start")
+    out = panel.queue.entries[0].job.out
+    qtbot.waitUntil(lambda: "step" in panel.queue.entries[0].said, timeout=PATIENCE_MS)
+    if whole_window:
+        # What the window's own button sends; the fixture closes the viewer behind it.
+        QApplication.sendEvent(panel.window(), QCloseEvent())
+    else:
+        panel._viewer.window.remove_dock_widget(panel)
+    qtbot.waitUntil(lambda: not panel.is_busy, timeout=PATIENCE_MS)
+    assert Run(out).status == "stopped"
+    assert [entry.state for entry in panel.queue.entries] == ["stopped", "waiting"]

@@ -108,7 +108,7 @@ class ReconstructionGenerateConfig(GenerateConfig):
     """Spokes a frame of the scan that is simulated of a cine; empty as in training."""
     noise: float | None = setting(None, ge=0, le=1, level="advanced")
     """Noise of that scan, as a share of the intensity range; empty as in training."""
-    beside: bool = setting(False)
+    beside: bool = setting(False, title="Also what it started from")
     """Also give what the model started from: the zero-filled and the view-shared series."""
 
 
