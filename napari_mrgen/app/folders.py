@@ -24,6 +24,7 @@ from napari_mrgen.volume import Volume
 TABLE, SIDECAR = "scans.csv", "scans.json"
 COLUMNS = ("scan", "results", "problem")
 SUFFIX = ".nii.gz"
+INPUTS = "inputs"
 _BETWEEN = "; "
 """Stands between the names of a scan's results."""
 
@@ -102,14 +103,17 @@ class ResultFolder:
     Parameters
     ----------
     record
-        What is true of all results: the model and the settings.
+        What is true of all results: the model, the settings and, where all are known, the inputs.
     overwrite
         Make everything anew.
+    remedy
+        What to do about a folder that is refused.
     """
 
     path: Path
     record: Mapping[str, Any]
     overwrite: bool = False
+    remedy: str = "choose another folder, or allow to overwrite it"
     _rows: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -161,13 +165,14 @@ class ResultFolder:
         try:
             known = json.loads((self.path / SIDECAR).read_text(encoding="utf-8"))
             same = all(_what(known, key) == _what(self.record, key) for key in _COMPARED)
+            same &= known.get(INPUTS) in (None, self.record.get(INPUTS))
         except (OSError, ValueError, TypeError):
-            msg = f"{self.path} is not empty and was not made by this; choose another folder."
+            msg = f"{self.path} is not empty and was not made by this; {self.remedy}."
             raise MrgenError(msg) from None
         if not same:
             msg = (
-                f"{self.path} holds results of another model or of other settings; choose another "
-                "folder, remove this one, or allow to overwrite it."
+                f"{self.path} holds results of another model or of other settings or inputs; "
+                f"{self.remedy}."
             )
             raise MrgenError(msg)
 

@@ -15,7 +15,7 @@ from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.runs import Run
 from napari_mrgen.io.drafts import drafted
 
-WEIGHTS, HISTORY = "weights", "history.csv"
+WEIGHTS, EXPORT, PREDICTIONS, HISTORY = "weights", "export", "predictions", "history.csv"
 
 
 def keep_weights(job: Job, event: Event) -> None:

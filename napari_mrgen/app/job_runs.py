@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.app.job_results import keep_weights, write_history
+from napari_mrgen.app.job_results import EXPORT, PREDICTIONS, WEIGHTS, keep_weights, write_history
 from napari_mrgen.app.jobs import Job, plain
 from napari_mrgen.app.notify import Notices, Occasion
 from napari_mrgen.app.outputs import check_folder
@@ -26,6 +26,7 @@ from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.runs import Run, holds_run, write_json
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.drafts import remove_drafts
 
 if TYPE_CHECKING:
     from napari_mrgen.app.folders import Done
@@ -36,6 +37,7 @@ Export = Callable[[Path, Path], Iterable[object]]
 
 RECORD = "job.json"
 MODEL = "model.safetensors"
+LOG = "failure.log"
 _EXPORTED = "exported.json"
 
 
@@ -57,7 +59,7 @@ class Outcome:
     """For a report, of what should not happen."""
     seconds: float = 0.0
     figures: Mapping[str, float] = field(default_factory=dict)
-    """Of the trained model, on held-out subjects."""
+    """Of a model that this job has trained, on held-out subjects."""
 
 
 @dataclass(frozen=True)
@@ -151,24 +153,47 @@ def _run_guarded(
 ) -> Generator[Told, None, Outcome]:
     """Yield what a job says; return its outcome, whatever happens."""
     began = time.monotonic()
-    outcome = Outcome(job, "finished")
     try:
         yield from _run(job, control, export)
+        outcome = Outcome(job, "finished", figures=read_figures(job))
     except _Ended as end:
         outcome = Outcome(job, end.state, end.problem, end.details)
     except MrgenError as error:
         outcome = Outcome(job, "failed", str(error))
     except Exception as error:  # noqa: BLE001 - told, and the next job has its turn
         lines = str(error).strip().splitlines()
-        problem = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        problem = (
+            f"{type(error).__name__}: {lines[0].rstrip('.')}."
+            if lines
+            else f"{type(error).__name__}."
+        )
         outcome = Outcome(job, "failed", problem, traceback.format_exc())
-    return replace(outcome, seconds=time.monotonic() - began, figures=read_figures(job))
+    return replace(_with_log(outcome), seconds=time.monotonic() - began)
+
+
+def _with_log(outcome: Outcome) -> Outcome:
+    """Keep the details in the job's folder, and say where they are."""
+    path = outcome.job.out / LOG
+    try:
+        if not outcome.details:
+            path.unlink(missing_ok=True)
+            return outcome
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(outcome.details, encoding="utf-8")
+    except OSError:
+        return outcome
+    return replace(outcome, problem=f"{outcome.problem} Details are in {path}.")
 
 
 def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
+    for name in (WEIGHTS, PREDICTIONS, EXPORT):
+        remove_drafts(job.out / name)
     if job.trains:
         yield from _train(job, control)
         write_history(job.out)
+    if job.trains and job.export:
+        yield Told(job, events.Progressed("Exporting the model"))
+        _export(job, export)
     if job.predicts:
         from napari_mrgen.app.predictions import predict
 
@@ -176,9 +201,6 @@ def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
             yield Told(job, said)
         if control.is_stopped:
             raise _Ended("stopped")
-    if job.trains and job.export:
-        yield Told(job, events.Progressed("Exporting the model"))
-        _export(job, export)
 
 
 def _train(job: Job, control: Control) -> Iterator[Told]:
@@ -259,7 +281,7 @@ def check_same(job: Job, config: TrainConfig) -> None:
 def _export(job: Job, export: Export | None) -> None:
     if export is None:
         raise MrgenError("Models cannot be exported here; leave `export` out.")
-    folder = job.out / "export"
+    folder = job.out / EXPORT
     if (folder / _EXPORTED).exists():
         return
     folder.mkdir(exist_ok=True)
@@ -271,6 +293,7 @@ def read_figures(job: Job) -> dict[str, float]:
     """Return the model's row of its scoreboard; nothing where there is none."""
     try:
         rows = json.loads((job.out / "scoreboard.json").read_text(encoding="utf-8"))["rows"]
-        return {name: value for name, value in rows[0]["mean"].items() if value is not None}
-    except (OSError, ValueError, LookupError):
+        means = rows[0]["mean"].items()
+        return {name: float(value) for name, value in means if value is not None}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}

@@ -20,14 +20,17 @@ Paths are relative to the file. Nothing here needs torch, so that a window can r
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -37,22 +40,31 @@ from pydantic import (
 )
 
 from napari_mrgen import families
-from napari_mrgen.app.notify import Notices, foremost
-from napari_mrgen.engine.family import Family, TrainConfig
+from napari_mrgen.app.notify import Notices, foremost, listed
+from napari_mrgen.engine.family import Family, Input, TrainConfig
+from napari_mrgen.engine.header import read_header
 from napari_mrgen.errors import MrgenError, unknown
 
 Task = Literal["train", "train_and_predict", "predict"]
 
 _FOLDER = "results"
-_NAME = r"^[^/\\:*?\"<>|\s.][^/\\:*?\"<>|]{0,99}$"
-"""What a folder may be called everywhere."""
+_NO_NAME = '/\\:*?"<>|'
+_LONGEST = 100
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | Path) else value
+def _check_name(name: str) -> str:
+    """Refuse what a folder may not be called everywhere."""
+    is_plain = name.isprintable() and set(_NO_NAME).isdisjoint(name) and name == name.strip(" .")
+    if not (is_plain and 0 < len(name) <= _LONGEST):
+        msg = (
+            f"a folder gets this name, so up to {_LONGEST} letters, none of {' '.join(_NO_NAME)}, "
+            "and no dot or blank at either end"
+        )
+        raise ValueError(msg)
+    return name
 
 
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(listed)]
 
 
 class Entry(BaseModel):
@@ -73,7 +85,7 @@ class Prediction(Entry):
 class Job(Entry):
     """One line of the list."""
 
-    name: str = Field(pattern=_NAME)
+    name: Annotated[str, AfterValidator(_check_name)]
     task: Task = "train"
     family: str | None = None
     preset: str = "base"
@@ -187,7 +199,7 @@ def parse_jobs(values: Any, folder: Path) -> JobFile:
     for key in values:
         if key not in ("jobs", "out", "defaults", "notify"):
             raise unknown("key", str(key), ("jobs", "out", "defaults", "notify"))
-    out = folder / os.path.expanduser(str(values.get("out", _FOLDER)))
+    out = folder / os.path.expanduser(str(values.get("out") or _FOLDER))
     defaults = _mapping(values.get("defaults"), "defaults")
     jobs = tuple(
         _parse_job(_merged(defaults, _mapping(entry, f"job {number}")), number, folder, out)
@@ -207,31 +219,72 @@ def check(file: JobFile) -> JobFile:
         if twice:
             msg = f"Two jobs have the {what} {twice[0]!r}; give each its own."
             raise MrgenError(msg)
+    made: dict[Path, Family] = {}
     for job in file.jobs:
         try:
-            check_settings(job)
+            check_settings(job, made)
         except MrgenError as error:
             msg = f"Job {job.name!r}: {error}"
             raise MrgenError(msg) from None
+        if job.trains:
+            made[job.out] = job.train_family()
     return file
 
 
-def check_settings(job: Job) -> None:
-    """Refuse what is wrong whatever the data are."""
-    if not job.trains:
-        return
+def check_settings(job: Job, made: Mapping[Path, Family] = MappingProxyType({})) -> None:
+    """Refuse what is wrong whatever the data are.
+
+    Parameters
+    ----------
+    made
+        The families of the models that jobs before this one make, by their folders.
+    """
+    if job.trains:
+        _check_training(job)
+    family = job.train_family() if job.trains else _family_of(job, made)
+    prediction = job.prediction
+    _check_known(prediction.inputs, family.generate_inputs)
+    family.generate_config.parse(dict(prediction.settings))
+
+
+def _family_of(job: Job, made: Mapping[Path, Family]) -> Family:
+    """Return the family of the model that a job predicts with."""
+    model = job.model or job.out
+    before = next((made[path] for path in (model, *model.parents) if path in made), None)
+    if before is not None:
+        return before
+    if not model.exists():
+        msg = f"The model {model} is not there, and no job before this one makes it."
+        raise MrgenError(msg)
+    return families.get(read_header(model).family)
+
+
+def _check_known(roles: Iterable[str], inputs: Sequence[Input]) -> None:
+    known = [one.role for one in inputs]
+    for role in roles:
+        if role not in known:
+            raise unknown("input", role, known)
+
+
+def _check_training(job: Job) -> None:
     family, config = job.train_family(), job.train_config()
-    roles = [asked.role for asked in family.train_inputs]
-    for role in job.inputs:
-        if role not in roles:
-            raise unknown("input", role, roles)
+    _check_known(job.inputs, family.train_inputs)
     if job.stage is not None:
         config.check_stage(job.stage, has_start=job.start_from is not None)
-    family.generate_config.parse(dict(job.predict.settings))
-    # A family of which some networks cannot be exported says so in its settings.
-    if job.export and (why := getattr(config, "why_no_onnx", "")):
+    if job.export and (why := _why_no_export(family, config)):
         msg = f"{why} Leave `export` out."
         raise MrgenError(msg)
+
+
+def _why_no_export(family: Family, config: TrainConfig) -> str:
+    """Say what would fail after the training; nothing where it can be exported."""
+    if not family.has_exports:
+        return f"No network of the family {family.name!r} can be exported to ONNX."
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        if importlib.util.find_spec(module) is None:
+            return f"The export needs {module}: pip install 'napari-mrgen[export]' brings it."
+    # A family of which some networks cannot be exported says so in its settings.
+    return str(getattr(config, "why_no_onnx", ""))
 
 
 def write_jobs(jobs: Sequence[Job], path: Path, notices: Notices | None = None) -> None:
@@ -267,7 +320,7 @@ def nearest_preset(family: Family, config: TrainConfig) -> tuple[str, dict[str, 
 def _parse_job(values: Mapping[str, Any], number: int, folder: Path, out: Path) -> Job:
     name = values.get("name")
     where = f"Job {name!r}" if isinstance(name, str) else f"Job {number}"
-    job = parse_entry(Job, {"out": out / str(name), **values}, where)
+    job = parse_entry(Job, {**values, "out": values.get("out") or out / str(name)}, where)
     return anchored(job, folder)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -37,11 +38,12 @@ Occasion = Literal["start", "task", "failure", "end"]
 OCCASIONS: tuple[Occasion, ...] = ("start", "task", "failure", "end")
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+def listed(value: Any) -> Any:
+    """Return what may be given without a list as one."""
+    return [value] if isinstance(value, str | Path) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
 class Mail(BaseModel):
@@ -64,7 +66,7 @@ class Notices(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    on: Annotated[tuple[Occasion, ...], BeforeValidator(_listed)] = OCCASIONS
+    on: Annotated[tuple[Occasion, ...], BeforeValidator(listed)] = OCCASIONS
     email: Mail | None = None
     apprise: Names = ()
     """Names of environment variables, or of entries of the keyring, that hold an address."""
@@ -209,7 +211,7 @@ def _refuse_secrets(values: Any) -> None:
             )
             raise MrgenError(msg)
     addresses = values.get("apprise") or ()
-    for address in [addresses] if isinstance(addresses, str) else addresses:
+    for address in addresses if isinstance(addresses, list | tuple) else [addresses]:
         if "://" in str(address):
             msg = (
                 "notify: an apprise address holds secrets and does not belong in a file; put it "

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_mrgen.app.cases import Case, cases_of, find_cases, folder_role
-from napari_mrgen.app.folders import SUFFIX, Done, ResultFolder, generate_folder
+from napari_mrgen.app.folders import INPUTS, SUFFIX, Done, ResultFolder, generate_folder
 from napari_mrgen.app.inputs import find_all
+from napari_mrgen.app.job_results import PREDICTIONS
 from napari_mrgen.app.jobs import Job
 from napari_mrgen.app.outputs import slug
 from napari_mrgen.app.predict import Maker, collect
@@ -32,7 +33,7 @@ from napari_mrgen.io.find import Reference, find
 from napari_mrgen.io.names import stem, subject_of
 from napari_mrgen.volume import Volume
 
-FOLDER, RESULTS = "predictions", "result.h5"
+RESULTS = "result.h5"
 TRUTH = "truth"
 """Role of families that are trained on what should come out."""
 
@@ -46,16 +47,20 @@ def predict(job: Job, control: Control) -> Iterator[Event | Done]:
         If a scan has no result: after all others have theirs.
     """
     yield events.Progressed("Loading the model")
-    maker = Maker.load(job.out if job.trains else _model(job), job.device)
+    model = job.model if job.model and not job.trains else job.out
+    maker = Maker.load(model, job.device)
     config = _settings(job, maker)
-    folder = job.out / FOLDER
+    folder = job.out / PREDICTIONS
     cases = _cases(job, maker, folder)
     if not cases:
         yield from _draw_samples(maker, config, folder, control)
         return
     known = _truths(job, maker, is_alone=len(cases) == 1)
     found: list[Done] = []
-    results = ResultFolder(folder, maker.record(config))
+    inputs = {role: str(path) for role, path in job.prediction.inputs.items()}
+    results = ResultFolder(
+        folder, {**maker.record(config), INPUTS: inputs}, remedy="remove it, to make others"
+    )
     for done in generate_folder(maker, cases, config, results, control):
         found.append(done)
         yield done
@@ -82,12 +87,6 @@ def _settings(job: Job, maker: Maker) -> GenerateConfig:
     kind = maker.family.generate_config
     told = {"beside": True} if "beside" in kind.model_fields else {}
     return kind.parse({**told, **job.prediction.settings})
-
-
-def _model(job: Job) -> Path:
-    if job.model is None:
-        raise MrgenError("A job that only predicts needs a model.")
-    return job.model
 
 
 def _draw_samples(

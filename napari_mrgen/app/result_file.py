@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import h5py
 import numpy as np
 
 from napari_mrgen.io.drafts import drafted
 from napari_mrgen.io.hdf5 import opened
 from napari_mrgen.volume import Array, Volume
 
-if TYPE_CHECKING:
-    import h5py
-
 PARTS = ("input", "result", "truth")
+NAMES = "_cases"
+"""Ends the name of the dataset with the names of a part's cases."""
 _CASES_SHOWN = 5
 _INK = "#202124"
 
@@ -28,23 +27,23 @@ def write_results(path: Path, cases: Iterable[tuple[str, Mapping[str, Volume]]])
     ----------
     cases
         Names, and volumes under ``input``, ``result`` and ``truth``. Where all volumes of a part
-        have one shape they become one dataset ``(case, ...)``, else a group with one for each.
+        have one shape they become one dataset ``(case, ...)``, whose names are in another one, such
+        as ``result_cases``; else a group with one for each.
     """
-    import h5py
-
     # Space that is freed within a file stays part of it: cases are gathered in another one.
-    with (
-        tempfile.TemporaryDirectory(dir=path.parent) as folder,
-        h5py.File(Path(folder) / "cases.h5", "w", track_order=True) as found,
-    ):
-        for name, parts in cases:
-            for part, volume in parts.items():
-                group = found.require_group(part) if part in found else _ordered(found, part)
-                dataset = group.create_dataset(name.replace("/", "-"), data=volume.array)
-                dataset.attrs["axes"] = list(volume.axes)
-        with drafted(path) as draft, h5py.File(draft, "w") as file:
-            for part in found:
-                _put(found[part], file, part)
+    gathered = path.with_name(".cases.part.h5")
+    try:
+        with h5py.File(gathered, "w", track_order=True) as found:
+            for name, parts in cases:
+                for part, volume in parts.items():
+                    group = found.require_group(part) if part in found else _ordered(found, part)
+                    dataset = group.create_dataset(name.replace("/", "-"), data=volume.array)
+                    dataset.attrs["axes"] = list(volume.axes)
+            with drafted(path) as draft, h5py.File(draft, "w") as file:
+                for part in found:
+                    _put(found[part], file, part)
+    finally:
+        gathered.unlink(missing_ok=True)
 
 
 def _ordered(file: h5py.File, name: str) -> h5py.Group:
@@ -61,19 +60,25 @@ def _put(group: h5py.Group, file: h5py.File, part: str) -> None:
     for index, dataset in enumerate(datasets):
         stacked[index] = dataset[()]
     stacked.attrs["axes"] = ["case", *first.attrs["axes"]]
-    stacked.attrs["cases"] = list(group)
+    # No attribute: thousands of names are more than one can hold.
+    file.create_dataset(part + NAMES, data=list(group), dtype=h5py.string_dtype())
 
 
-def read_results(path: Path) -> dict[str, dict[str, Array]]:
-    """Return the arrays of such a file by part and case."""
+def read_results(path: Path, most: int | None = None) -> dict[str, dict[str, Array]]:
+    """Return the arrays of such a file by part and case; of the first ``most`` cases alone."""
     with opened(path) as file:
-        return {part: dict(_cases(file[part])) for part in PARTS if part in file}
+        chosen = set(_names(file, "result")[:most])
+        return {part: _cases(file, part, chosen) for part in PARTS if part in file}
 
 
-def _cases(part: Any) -> Iterable[tuple[str, Array]]:
-    if hasattr(part, "keys"):
-        return [(name, dataset[()]) for name, dataset in part.items()]
-    return list(zip(map(str, part.attrs["cases"]), part[()], strict=True))
+def _names(file: Any, part: str) -> list[str]:
+    return list(file[part + NAMES].asstr()[()] if part + NAMES in file else file[part])
+
+
+def _cases(file: Any, part: str, chosen: Collection[str]) -> dict[str, Array]:
+    places = {name: place for place, name in enumerate(_names(file, part)) if name in chosen}
+    is_stacked = part + NAMES in file
+    return {name: file[part][place if is_stacked else name][()] for name, place in places.items()}
 
 
 def draw_results(path: Path, picture: Path) -> None:
@@ -81,8 +86,8 @@ def draw_results(path: Path, picture: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    results = read_results(path)
-    names = list(results["result"])[:_CASES_SHOWN]
+    results = read_results(path, _CASES_SHOWN)
+    names = list(results["result"])
     parts = [part for part in PARTS if part in results]
     columns = [*parts, "difference"] if "truth" in parts else parts
     size = (2.2 * len(columns), 0.3 + 2.2 * len(names))

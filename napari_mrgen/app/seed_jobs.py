@@ -19,6 +19,7 @@ from napari_mrgen.app.jobs import Entry, Job, JobFile, Paths, Prediction, anchor
 from napari_mrgen.app.notify import PASSWORD, SERVICE, Notices
 from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io.hdf5 import opened
+from napari_mrgen.io.names import set_of
 
 FAMILY, PRESET = "reconstruction", "seed"
 MAIL_FILE = "email_config.yaml"
@@ -167,7 +168,7 @@ def _job(task: SeedTask, root: Path, said: dict[str, str]) -> Job:
         "family": FAMILY,
         "preset": PRESET,
         "settings": settings,
-        "inputs": _training(data, said),
+        "inputs": _training(data, root, said),
         "weights": "all",
         "export": "onnx",
     }
@@ -180,14 +181,24 @@ def _job(task: SeedTask, root: Path, said: dict[str, str]) -> Job:
     return parse_entry(Job, values, "")
 
 
-def _training(data: SeedData, said: dict[str, str]) -> dict[str, Paths]:
+def _training(data: SeedData, root: Path, said: dict[str, str]) -> dict[str, Paths]:
     """Return what is trained on and, in the same roles, what it is judged by on the way."""
+    x, y = _needed(data.x_train, "x_train"), _needed(data.y_train, "y_train")
+    if data.x_val is None and data.y_val is None:
+        return {"undersampled": (x,), "truth": (y,)}
     said["x_val"] = (
         "curves, early stopping and the scoreboard are of these series; x_test is only predicted"
     )
-    x = [_needed(data.x_train, "x_train"), *([data.x_val] if data.x_val else [])]
-    y = [_needed(data.y_train, "y_train"), *([data.y_val] if data.y_val else [])]
-    return {"undersampled": tuple(x), "truth": tuple(y)}
+    x_val, y_val = _needed(data.x_val, "x_val"), _needed(data.y_val, "y_val")
+    for path, wanted in ((x, "train"), (y, "train"), (x_val, "val"), (y_val, "val")):
+        # Without it the series of all files would be split at random, and most of x_val trained on.
+        if set_of(root / path / SERIES) != wanted:
+            msg = (
+                f"the name of {path.name} does not say that it is of the set {wanted!r}; rename "
+                f"it, such as to {path.stem}_{wanted}{path.suffix}, or leave x_val and y_val empty."
+            )
+            raise MrgenError(msg)
+    return {"undersampled": (x, x_val), "truth": (y, y_val)}
 
 
 def _settings(
@@ -290,7 +301,7 @@ def _notices(folder: Path, said: dict[str, str]) -> Notices | None:
     if not path.exists():
         said["email_notification"] = f"there is no {MAIL_FILE} beside the file, so none are sent"
         return None
-    mail = parse_entry(SeedMail, yaml.safe_load(path.read_text(encoding="utf-8")), MAIL_FILE)
+    mail = parse_entry(SeedMail, _read_mail(path), MAIL_FILE)
     if mail.sender_email_password:
         said["sender_email_password"] = (
             f"it is not read; put it into the environment variable {PASSWORD}, or into the keyring "
@@ -306,3 +317,15 @@ def _notices(folder: Path, said: dict[str, str]) -> Notices | None:
             }
         }
     )
+
+
+def _read_mail(path: Path) -> Any:
+    """Read the file; nothing of its lines is said, as one of them holds a password."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f"; look at line {mark.line + 1}"
+        raise MrgenError(f"{path.name} is not a YAML file{where}.") from None
+    except (OSError, UnicodeDecodeError):
+        raise MrgenError(f"{path.name} cannot be read; is it a text file?") from None

@@ -78,26 +78,23 @@ def _run(file: JobFile, jobs: tuple[Job, ...], options: argparse.Namespace) -> i
     from napari_mrgen.app.job_runs import run_jobs
     from napari_mrgen.app.job_summary import Summary, summary_file
     from napari_mrgen.cli.signals import steered
+    from napari_mrgen.service.extras import export_model
 
     with steered() as control:
         reports = run_jobs(jobs, control, notices=file.notify, export=export_model)
         show = _print_lines if not options.json else _print_records
         summary = Summary(jobs, tuple(show(reports, len(jobs))))
-    path = summary_file(file.jobs)
-    if path is not None and len(jobs) == len(file.jobs) and path.parent.is_dir():
-        summary.write(path)
     if options.json:
         print_json({"event": "Summary", "jobs": [_facts(outcome) for outcome in summary.outcomes]})
     else:
         _print_summary(summary)
+    path = summary_file(file.jobs)
+    if path is not None and len(jobs) == len(file.jobs) and path.parent.is_dir():
+        try:
+            summary.write(path)
+        except OSError as error:
+            print(f"napari-mrgen: {path} cannot be written: {error.strerror}.", file=sys.stderr)
     return control.exit_code or min(len(summary.failed), 1)
-
-
-def export_model(model: Path, out: Path) -> Iterator[object]:
-    """Write a model for use elsewhere; what that needs is imported here only."""
-    from napari_mrgen.service.export import export
-
-    return export(model, out, overwrite=True)
 
 
 def _print_summary(summary: Any) -> None:

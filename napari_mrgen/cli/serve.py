@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from napari_mrgen.cli.options import Commands, add_device, add_json, print_json
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.service.address import TOKEN
 
 if TYPE_CHECKING:
     from napari_mrgen.service.server import Service
@@ -63,6 +64,13 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="of an uploaded file, frames counted (%(default)s)",
     )
+    parser.add_argument(
+        "--max-made",
+        type=int,
+        default=1 << 31,
+        metavar="N",
+        help="voxels of all results of a request (%(default)s)",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -76,7 +84,6 @@ def run(options: argparse.Namespace) -> int:
     read_header(options.model)
     _check(options)
 
-    from napari_mrgen.service.address import TOKEN
     from napari_mrgen.service.receiving import Limits
     from napari_mrgen.service.running import Settings, is_loopback, serve
 
@@ -87,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         options.host,
         options.port,
         options.device,
-        Limits(options.max_upload << 20, options.max_voxels),
+        Limits(options.max_upload << 20, options.max_voxels, options.max_made),
         options.at_once,
         options.waiting,
     )
@@ -109,7 +116,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name, least in (("at_once", 1), ("waiting", 0), ("max_upload", 1), ("max_voxels", 1)):
+    limits = ("at_once", 1), ("waiting", 0), ("max_upload", 1), ("max_voxels", 1), ("max_made", 1)
+    for name, least in limits:
         value = getattr(options, name)
         if value < least:
             msg = f"Expected --{name.replace('_', '-')} of {least} or more, got {value}."
@@ -126,12 +134,14 @@ def _tell(service: Service, address: str, token_is_known: bool, *, as_json: bool
         print_json({"address": with_token, "family": service.maker.family.name})
         return
     model = service.maker.path
-    roles = [one.role for one in service.maker.family.generate_inputs]
+    roles = [one.role for one in service.inputs]
     inputs = "".join(f" --input {role}=FILE" for role in roles[:1])
     print(f"{model} is served at {with_token}")
+    # In the environment, as others on a machine see the command lines of its programs.
+    shown = "…" if token_is_known else service.token
     print(
-        f"Use it with: napari-mrgen generate {model}{inputs} --out FILE.nii.gz "
-        f"--device '{with_token}'"
+        f"Use it with: {TOKEN}={shown} napari-mrgen generate {model}{inputs} --out FILE.nii.gz "
+        f"--device {address}"
     )
     print("Ctrl-C ends it.", flush=True)
 

@@ -87,6 +87,8 @@ class Input:
     many: bool = False
     optional: bool = False
     kind: str = "image"
+    from_file: bool = False
+    """Whether generation reads its file again: a service takes no such files from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,10 @@ class Family:
         """
         exports = self._optional("export", "exports")
         return exports(networks, trained) if exports else iter(())
+
+    @property
+    def has_exports(self) -> bool:
+        return importlib.util.find_spec(f"{self.package}.export") is not None
 
     def _call(self, module: str, function: str, *arguments: Any) -> Any:
         return getattr(importlib.import_module(f"{self.package}.{module}"), function)(*arguments)

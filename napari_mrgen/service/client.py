@@ -37,8 +37,6 @@ def maker_for(model: Path | None, device: str = "auto") -> Makes:
     return Maker.load(model, device)
 
 
-_KSPACE = "kspace"
-"""Role of what is measured: its image, which is what is read, is not all that is needed."""
 _HERE = ("model", "service")
 """What of a record the service cannot know: where things are on this machine."""
 
@@ -80,6 +78,7 @@ class ServiceMaker:
         control: Control | None = None,
     ) -> Iterator[Volume]:
         """Yield what the service makes, result by result; see `Maker.make`."""
+        _check_roles(self.family, inputs)
         config = config or self.family.generate_config()
         control = control or Control()
         volumes = read_inputs(self.family.generate_inputs, inputs)
@@ -129,11 +128,20 @@ class ServiceMaker:
             raise MrgenError(msg)
 
 
+def _check_roles(family: Family, inputs: Mapping[str, Source]) -> None:
+    """Refuse what stays on its machine, before it is read."""
+    for one in family.generate_inputs:
+        if one.from_file and one.role in inputs:
+            msg = (
+                f"A service takes images, no {one.title}: generate on the machine where the file "
+                "is, with one of its own devices."
+            )
+            raise MrgenError(msg)
+
+
 def _packed(volumes: Mapping[str, Volume], folder: Path) -> tuple[dict[str, Path], dict[str, Any]]:
     """Write the inputs as NIfTI; return the files and their facts."""
     files, facts = {}, {}
-    if _KSPACE in volumes:
-        raise MrgenError("A service takes images, no k-space: choose a device of this machine.")
     for role, volume in volumes.items():
         files[role] = folder / f"{role}.nii.gz"
         _, told = pack(volume, files[role])

@@ -200,13 +200,13 @@ def _apart(found: Array, wanted: Array) -> tuple[float, float]:
 
 
 def run(path: Path, inputs: Mapping[str, Array]) -> Array | None:
-    """Run a file on the processor; None where it cannot take inputs of these sizes."""
+    """Run a file on the processor; None where it cannot, or not with inputs of these sizes."""
     runtime = need("onnxruntime", "export", "The export to ONNX")
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # What fails is said in one sentence by who asked.
     options.intra_op_num_threads = torch.get_num_threads()
-    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     try:
+        session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         (found,) = session.run(None, dict(inputs))
     except Exception:  # noqa: BLE001 - the runtime has a class for each of its codes
         return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 from napari_mrgen.errors import MrgenError
@@ -15,3 +17,10 @@ def need(module: str, extra: str, what: str) -> ModuleType:
     except ModuleNotFoundError as error:
         msg = f"{what} needs {error.name}; install it with: pip install 'napari-mrgen[{extra}]'"
         raise MrgenError(msg) from None
+
+
+def export_model(model: Path, out: Path) -> Iterator[object]:
+    """Write a model for use elsewhere, as jobs want it; what that needs is imported here only."""
+    from napari_mrgen.service.export import export
+
+    return export(model, out, overwrite=True)

@@ -7,7 +7,8 @@ import json
 import math
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from napari_mrgen.app.making import read_inputs
-from napari_mrgen.engine.family import Input
+from napari_mrgen.engine.family import GenerateConfig, Input
 from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io import nifti
 from napari_mrgen.service.turns import Refusal
@@ -25,6 +26,8 @@ from napari_mrgen.volume import Volume
 
 SETTINGS, FACTS = "settings", "facts"
 """Fields of the form that hold JSON; each other one is a file, named by its role."""
+SUFFIXES = (".nii.gz", ".nii")
+"""Of files that are taken: a name that says more could have a file read as what it is not."""
 _FIELDS, _MOST_TEXT = 8, 8 << 20
 _SILENCE_S = 30.0
 """So long an upload may pause."""
@@ -43,6 +46,17 @@ class Limits:
     """Of all files of a request together, as they are sent."""
     voxels: int = 1 << 28
     """Of one file, frames counted, after decompression."""
+    made: int = 1 << 31
+    """Voxels of all results of a request together."""
+
+    def check_made(self, voxels: int) -> None:
+        """Refuse to make more than is allowed."""
+        if voxels > self.made:
+            msg = (
+                f"This asks for {voxels:,} voxels or more; this service makes up to {self.made:,} "
+                "for a request: ask for fewer samples or frames."
+            )
+            raise MrgenError(msg)
 
 
 @dataclass(frozen=True)
@@ -74,18 +88,25 @@ async def receive(
     return Upload(files, facts, settings)
 
 
-async def drain(request: Request) -> None:
-    """Read on for a moment: who is still sending would meet a closed door and not the answer."""
-    count = 0
-    try:
-        async with asyncio.timeout(_DRAIN_S):
-            while count < _DRAIN:
-                message = await request.receive()
-                count += len(message.get("body", b""))
-                if not message.get("more_body"):
-                    return
-    except TimeoutError:
-        return
+class Incoming:
+    """An ASGI ``receive`` that knows whether all has come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._is_whole = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._is_whole = not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Read on for a moment: who is still sending would meet a closed door, not the answer."""
+        count = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                while count < _DRAIN and not self._is_whole:
+                    count += len((await self()).get("body", b""))
 
 
 def volumes_of(upload: Upload, wanted: Sequence[Input], limits: Limits) -> dict[str, Volume]:
@@ -99,10 +120,22 @@ def volumes_of(upload: Upload, wanted: Sequence[Input], limits: Limits) -> dict[
             )
             raise MrgenError(msg)
     sources = {
-        role: unpack(path, upload.facts[role]) if role in upload.facts else nifti.read(path)
+        role: unpack(path, upload.facts[role]) if role in upload.facts else _read(path)
         for role, path in upload.files.items()
     }
     return read_inputs(tuple(wanted), sources)
+
+
+def least_voxels(config: GenerateConfig, inputs: Mapping[str, Volume]) -> int:
+    """Return how many voxels the results will have at least, as far as settings tell."""
+    frame = min((math.prod(one.array.shape[-3:]) for one in inputs.values()), default=1)
+    return config.samples * int(getattr(config, "frames", 1)) * frame
+
+
+def _read(path: Path) -> Volume:
+    """Read a file; that it was one here is nobody's business afterwards."""
+    volume = nifti.read(path)
+    return replace(volume, source={**(volume.source or {}), "path": ""})
 
 
 class _Counted:
@@ -142,7 +175,11 @@ async def _save(form: FormData, folder: Path, roles: Sequence[str]) -> dict[str,
             raise MrgenError(f"The input {role!r} must be a file, such as -F {role}=@scan.nii.gz.")
         if role in files:
             raise MrgenError(f"The input {role!r} takes one file.")
-        files[role] = folder / role / safe_name(value.filename or "")
+        name = safe_name(value.filename or "")
+        if not name.lower().endswith(SUFFIXES):
+            shown = " or ".join(SUFFIXES)
+            raise MrgenError(f"The input {role!r} must be a NIfTI file, {shown}; got {name!r}.")
+        files[role] = folder / role / name
         await asyncio.to_thread(_copy, value, files[role])
     return files
 

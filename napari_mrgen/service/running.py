@@ -116,4 +116,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _address(host: str, port: int) -> str:
+    """Return what clients connect to; of a host that stands for all, this machine's name."""
+    if host in ("", "0.0.0.0", "::"):
+        host = socket.gethostname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -11,12 +11,13 @@ it looks at its size, knows no full queue, and loads the model again in each of 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,19 +27,26 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from napari_mrgen import __version__
 from napari_mrgen.app.folders import explain
 from napari_mrgen.app.predict import Maker
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.failures import is_out_of_memory
-from napari_mrgen.engine.family import GenerateConfig
+from napari_mrgen.engine.family import GenerateConfig, Input
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.service import bundle
 from napari_mrgen.service.feed import Feed
 from napari_mrgen.service.leaving import unless_gone
-from napari_mrgen.service.receiving import Limits, Upload, drain, receive, volumes_of
+from napari_mrgen.service.receiving import (
+    Incoming,
+    Limits,
+    Upload,
+    least_voxels,
+    receive,
+    volumes_of,
+)
 from napari_mrgen.service.turns import Refusal, Turns, closing
 
 logger = logging.getLogger(__name__)
@@ -46,6 +54,8 @@ logger = logging.getLogger(__name__)
 _GONE = 499
 """Status, in the log alone, of a request whose client left."""
 _UNEXPECTED = 500
+_PAUSE_S, _PART = 60.0, 1 << 20
+"""So long a client may take to read so much: until then it holds a turn."""
 
 
 @dataclass
@@ -57,6 +67,11 @@ class Service:
     limits: Limits
     turns: Turns
     feeds: set[Feed] = field(default_factory=set)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What the model can be sent."""
+        return tuple(one for one in self.maker.family.generate_inputs if not one.from_file)
 
     def close(self) -> None:
         """Send away who waits; what is being made may still be finished."""
@@ -80,7 +95,7 @@ class Service:
             "software": f"napari-mrgen {__version__}",
             "family": family.name,
             "model": {"name": self.maker.path.stem, "sha256": model.hash},
-            "inputs": [vars(one) for one in family.generate_inputs],
+            "inputs": [vars(one) for one in self.inputs],
             "settings": family.generate_config.model_json_schema(),
             "limits": vars(self.limits),
             "requests": self.turns.inside,
@@ -90,10 +105,14 @@ class Service:
         self, upload: Upload, config: GenerateConfig, control: Control
     ) -> Generator[bytes, None, None]:
         """Yield the tar of results piece by piece; once it has begun, a failure is part of it."""
-        inputs = volumes_of(upload, self.maker.family.generate_inputs, self.limits)
-        number = 0
+        inputs = volumes_of(upload, self.inputs, self.limits)
+        self.limits.check_made(least_voxels(config, inputs))
+        number = made = 0
         try:
-            for number, volume in enumerate(self.maker.make(inputs, config, control), 1):
+            for volume in self.maker.make(inputs, config, control):
+                made += volume.array.size
+                self.limits.check_made(made)
+                number += 1
                 yield bundle.members(volume, number, inputs)
         except Exception as error:
             if not number:
@@ -134,9 +153,8 @@ async def _generate(service: Service, request: Request) -> Response:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="napari-mrgen-", ignore_cleanup_errors=True)
         )
-        family = service.maker.family
-        upload = await receive(request, Path(folder), family.generate_inputs, service.limits)
-        config = family.generate_config.parse(dict(upload.settings))
+        upload = await receive(request, Path(folder), service.inputs, service.limits)
+        config = service.maker.family.generate_config.parse(dict(upload.settings))
         control = Control()
         stack.callback(control.stop)
         await unless_gone(request, service.turns.take())
@@ -157,17 +175,30 @@ class _Results(StreamingResponse):
         self._stack = stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_soon(message: Message) -> None:
+            await asyncio.wait_for(send(message), _PAUSE_S)
+
         async with self._stack:
-            await super().__call__(scope, receive, send)
+            try:
+                await super().__call__(scope, receive, send_soon)
+            except TimeoutError:
+                logger.info("A client that reads nothing was given up")
 
 
 async def _chained(first: bytes, feed: Feed) -> AsyncIterator[bytes]:
-    yield first
+    """Yield what is made in parts that a slow line, too, takes within `_PAUSE_S`."""
+    for part in _parts(first):
+        yield part
     try:
         async for piece in feed:
-            yield piece
+            for part in _parts(piece):
+                yield part
     except Refusal as refusal:
         yield bundle.problem(refusal.sentence) + bundle.END
+
+
+def _parts(piece: bytes) -> Iterator[bytes]:
+    return (piece[start : start + _PART] for start in range(0, len(piece), _PART))
 
 
 def _answering(
@@ -177,13 +208,14 @@ def _answering(
 
     async def answer(request: Request) -> Response:
         start = time.monotonic()
+        incoming = Incoming(request.receive)
         try:
-            response = await endpoint(request)
+            response = await endpoint(Request(request.scope, incoming))
         except ClientDisconnect:
             response = Response(status_code=_GONE)
         except Exception as error:  # noqa: BLE001 - said to the client, details to the log
             response = refused(refusal_for(error))
-            await drain(request)
+            await incoming.drain()
         logger.info(
             "%s %s %s %d %.2f s",
             request.client.host if request.client else "-",

@@ -72,7 +72,9 @@ class DevicePicker(QWidget):
         return str(self._box.currentData())
 
     def use_service(self, text: str) -> None:
-        """Choose a service by its address; its token is kept until napari is closed.
+        """Choose a service by its address.
+
+        Its token is kept until napari is closed, also where the address is given again without one.
 
         Raises
         ------
@@ -84,8 +86,9 @@ class DevicePicker(QWidget):
         index = self._box.findText(f"Service at {address.url}")
         if index < 0:
             index = self._box.findData(NEW_SERVICE)
-            self._box.insertItem(index, f"Service at {address.url}")
-        self._box.setItemData(index, text.strip())
+            self._box.insertItem(index, f"Service at {address.url}", text.strip())
+        elif "?" in text:
+            self._box.setItemData(index, text.strip())
         self._box.setCurrentIndex(index)
 
     def text(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -26,7 +27,7 @@ from napari_mrgen.app.notify import Notices
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.events import Warned
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.widgets import queue_work
+from napari_mrgen.widgets import queue_work, remember
 from napari_mrgen.widgets.closing import ClosingGuard
 from napari_mrgen.widgets.jobs import failed
 from napari_mrgen.widgets.parts import Note, Panel, ShareBar, button, row
@@ -37,6 +38,8 @@ EMPTY = "Set up a training in the Train panel, then press Add; or load a file of
 FILES = "Jobs (*.yaml *.yml)"
 _ADD = "Put the training that stands in the Train panel at the end of the queue"
 _REMOVE = "Take this job out of the queue; what it has written stays"
+
+_AGAIN = "Add the jobs that were not finished when napari was closed"
 
 _closed_while_busy: set[QueuePanel] = set()
 """Panels that were taken out of the window and live on until their run is saved."""
@@ -53,7 +56,10 @@ class QueuePanel(Panel):
         self._control = Control()
         self.is_busy = False
         self._guard = ClosingGuard(self, lambda: self.is_busy, self.stop)
+        self._file = remember.folder() / "queue.yaml"
+        self._kept: tuple[Job, ...] = ()
         self._lay_out()
+        self._again.setHidden(not self._file.exists())
         self._show()
 
     # ------------------------------------------------------------ layout
@@ -104,7 +110,9 @@ class QueuePanel(Panel):
         self._save = button("Save…", self._on_save, "Write these jobs to a file")
         both = QVBoxLayout()
         both.addLayout(row(self._start, self._stop))
+        self._again = button("Queue of last time", self._on_again, _AGAIN, "again")
         both.addLayout(row(self._load, self._save))
+        both.addLayout(row(self._again))
         return both
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
@@ -208,6 +216,9 @@ class QueuePanel(Panel):
         if name:
             self._try(lambda: self.load(Path(name)))
 
+    def _on_again(self) -> None:
+        self._try(lambda: self.load(self._file))
+
     def _on_save(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Save jobs", "jobs.yaml", FILES)
         if name:
@@ -258,6 +269,21 @@ class QueuePanel(Panel):
         self._bar.setVisible(running is not None)
         self._bar.show_share(running.share if running else None)
         self._show_chosen()
+        self._keep()
+
+    def _keep(self) -> None:
+        """Keep what is not finished for the next start of napari."""
+        left = tuple(entry.job for entry in self.queue.entries if entry.state != "finished")
+        if left == self._kept:
+            return
+        self._kept = left
+        self._again.hide()
+        with suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            if left:
+                write_jobs(left, self._file, self._notices)
+            else:
+                self._file.unlink(missing_ok=True)
 
     def _fit_rows(self, count: int) -> None:
         while self.list.topLevelItemCount() > count:

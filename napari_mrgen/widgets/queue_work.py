@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from napari_mrgen.app.job_runs import Report, Told, run_jobs
 from napari_mrgen.app.jobs import Job, nearest_preset
 from napari_mrgen.app.notify import Notices
 from napari_mrgen.engine import events
 from napari_mrgen.engine.control import Control
+from napari_mrgen.service.extras import export_model
 from napari_mrgen.widgets.saved_inputs import save_sources
 from napari_mrgen.widgets.session import TrainJob
 
@@ -38,7 +38,7 @@ def reports(
     """Yield what the jobs say that ``take`` hands out, one after the other."""
     try:
         frozen: set[type] = set()
-        for report in run_jobs(iter(take, None), control, notices=notices, export=_export):
+        for report in run_jobs(iter(take, None), control, notices=notices, export=export_model):
             kind = type(report.said) if isinstance(report, Told) else type(report)
             # The garbage collector stops the window for long once PyTorch is there: see `jobs`.
             if kind in (events.Started, events.Stepped) and kind not in frozen:
@@ -47,9 +47,3 @@ def reports(
             yield report
     finally:
         gc.unfreeze()
-
-
-def _export(model: Path, out: Path) -> Iterator[object]:
-    from napari_mrgen.service.export import export
-
-    return export(model, out, overwrite=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from napari_mrgen.app.job_results import spread
-from napari_mrgen.app.job_runs import Began, Outcome, Told, run_jobs
+from napari_mrgen.app.job_runs import Began, Outcome, Told, read_figures, run_jobs
 from napari_mrgen.app.jobs import Job, Prediction, write_jobs
 from napari_mrgen.app.notify import Notices
 from napari_mrgen.engine import events
@@ -125,7 +125,7 @@ def test_a_prediction_alone(work: Work) -> None:
     with h5py.File(work.folder / "later" / "predictions" / "result.h5") as file:
         assert file["result"].shape == (1, 3, 2, 40, 40)
         assert "truth" not in file
-        assert list(file["result"].attrs["cases"]) == ["heart-2"]
+        assert list(file["result_cases"].asstr()[()]) == ["heart-2"]
 
 
 def test_done_again_nothing_is_made_again(work: Work, hearts: Path) -> None:
@@ -152,6 +152,13 @@ def test_another_training_is_not_gone_on_with(
     outcome = do(work.folder, [train_job(work.folder, hearts, **changes)]).outcomes["first"]
     assert outcome.state == "failed"
     assert said in outcome.problem
+    assert not outcome.figures  # They are of the training that is there.
+
+
+@pytest.mark.parametrize("board", ["{", "[]", '{"rows": [3]}', '{"rows": [{"mean": []}]}'])
+def test_a_damaged_scoreboard_has_no_figures(board: str, tmp_path: Path) -> None:
+    (tmp_path / "scoreboard.json").write_text(board)
+    assert read_figures(Job(name="a", family="dcgan", out=tmp_path)) == {}
 
 
 def test_a_run_that_no_job_began_is_left_alone(hearts: Path, tmp_path: Path) -> None:
@@ -216,6 +223,30 @@ def test_whoever_waits_is_told_and_a_broken_server_harms_nothing(tmp_path: Path)
     warned = [r.message for r in work.reports if isinstance(r, events.Warned)]
     assert len(warned) == 3  # the start, the failure, the end
     assert all("e-mail by localhost" in message for message in warned)
+
+
+def test_what_nobody_expected_is_kept_for_a_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = Job(name="a", task="predict", model=tmp_path, out=tmp_path / "a")
+    log = job.out / "failure.log"
+    with monkeypatch.context() as broken:
+        broken.setattr("napari_mrgen.app.predictions.predict", lambda *_: 1 / 0)
+        problem = do(tmp_path, [job]).outcomes["a"].problem
+    assert problem == f"ZeroDivisionError: division by zero. Details are in {log}."
+    assert "Traceback" in log.read_text()
+    do(tmp_path, [job])  # What fails as it may needs no report.
+    assert not log.exists()
+
+
+def test_what_a_killed_job_left_half_written_is_removed(tmp_path: Path) -> None:
+    job = Job(name="a", task="predict", model=tmp_path, out=tmp_path / "a")
+    names = ("predictions/.cases.part.h5", "export/.7.part.model.onnx", "weights/.7.part.gan-1")
+    for name in (*names, "predictions/heart.nii.gz"):
+        (job.out / name).parent.mkdir(parents=True, exist_ok=True)
+        (job.out / name).touch()
+    do(tmp_path, [job])
+    assert [p.name for p in job.out.rglob("*") if p.is_file()] == ["heart.nii.gz"]
 
 
 def test_jobs_may_be_added_while_others_run(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_mrgen.app.jobs import Job, Prediction, anchored, plain, read_jobs, write_jobs
+from napari_mrgen.app.jobs import (
+    Job,
+    Prediction,
+    anchored,
+    check_settings,
+    plain,
+    read_jobs,
+    write_jobs,
+)
 from napari_mrgen.errors import MrgenError
 
 TRAIN = {"name": "a", "family": "dcgan", "preset": "tiny", "inputs": {"slices": "brains"}}
@@ -51,10 +60,11 @@ def test_common_values_are_those_of_every_job(tmp_path: Path) -> None:
 
 
 def test_what_only_predicts_has_its_inputs_itself(tmp_path: Path) -> None:
-    (job,) = read(
+    _, job = read(
         tmp_path,
         """
         jobs:
+          - {name: m, family: frame_prediction}
           - name: p
             task: predict
             model: results/m
@@ -78,12 +88,37 @@ def test_what_only_predicts_has_its_inputs_itself(tmp_path: Path) -> None:
         ("{jobs: [], outt: x}", "did you mean 'out'"),
         ("jobs: [3]", "in job 1, got 3"),
         ("jobs: [{task: train}]", "Job 1: name: field required"),
-        ("jobs: [{name: a/b, family: dcgan}]", "Job 'a/b': name: string should match"),
-        ("jobs: [{name: .., family: dcgan}]", "name: string should match"),
+        (
+            "jobs: [{name: a/b, family: dcgan}]",
+            "Job 'a/b': name: a folder gets this name, so up to",
+        ),
+        ("jobs: [{name: .., family: dcgan}]", "name: a folder gets this name"),
+        ("jobs: [{name: 'a ', family: dcgan}]", "no dot or blank at either end, got 'a '"),
+        ("jobs: [{name: a., family: dcgan}]", "name: a folder gets this name"),
+        ('jobs: [{name: "a\\nb", family: dcgan}]', "name: a folder gets this name"),
+        ('jobs: [{name: "a\\eb", family: dcgan}]', "name: a folder gets this name"),
+        ("jobs: [{name: '', family: dcgan}]", "name: a folder gets this name"),
         ("jobs: [{name: a, famly: dcgan}]", "Job 'a': There is no key 'famly'; did you mean"),
         ("jobs: [{name: a, task: trian}]", "Job 'a': task: input should be 'train'"),
         ("jobs: [{name: a}]", "Job 'a': a training needs a family"),
         ("jobs: [{name: a, task: predict}]", "needs a model"),
+        ("jobs: [{name: a, task: predict, model: b}]", "b is not there, and no job before"),
+        ("jobs: [{name: a, task: predict, model: jobs.yaml}]", "jobs.yaml is no model"),
+        (
+            "jobs: [{name: m, family: vqvae},"
+            " {name: a, task: predict, model: results/m, inputs: {imgae: x}}]",
+            "Job 'a': There is no input 'imgae'; did you mean 'image'",
+        ),
+        (
+            "jobs: [{name: m, family: vqvae},"
+            " {name: a, task: predict, model: results/m, settings: {sampels: 2}}]",
+            "did you mean 'samples'",
+        ),
+        (
+            "jobs: [{name: m, family: vqvae},"
+            " {name: a, task: predict, model: results/m, inputs: {image: [x, y]}}]",
+            "takes one file or folder here, got 2",
+        ),
         (
             "jobs: [{name: a, family: dcgan, predict: {settings: {samples: 2}}}]",
             "no part `predict`",
@@ -135,6 +170,12 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize("out", ["out:\n", "out: ''\n", "defaults: {out: }\n"])
+def test_an_empty_folder_is_none(out: str, tmp_path: Path) -> None:
+    (job,) = read(tmp_path, f"{out}jobs: [{{name: a b, family: dcgan}}]")
+    assert job.out == tmp_path / "results" / "a b"
+
+
 FOLDERS = st.sampled_from(["/data/a", "/data/b c", "/data/ü"]).map(Path)
 JOBS = st.fixed_dictionaries(
     {
@@ -169,3 +210,14 @@ def test_what_goes_without_saying_is_not_written(tmp_path: Path) -> None:
         "name": "a", "task": "train", "family": "dcgan", "preset": "tiny",
         "inputs": {"slices": [str(tmp_path / "brains")]}, "out": str(tmp_path / "a"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["onnx", "onnxscript", "onnxruntime"])
+def test_what_an_export_needs_is_missed_before_the_training(
+    module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = Job(name="a", family="dcgan", out=tmp_path, export="onnx")
+    check_settings(job)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MrgenError, match=rf"needs {module}: .*\[export\].*Leave `export` out"):
+        check_settings(job)

@@ -338,6 +338,8 @@ def test_a_broken_service_is_a_line(
         ({"email": {"sender_password": "x"}}, PASSWORD),
         ({"token": "x"}, "does not belong in a file"),
         ({"apprise": "slack://a/b/c"}, "holds secrets"),
+        ({"apprise": {"slack": "slack://a/b/c"}}, "holds secrets"),
+        ({"apprise": 3}, "notify: apprise: "),
         ({"apprise": ["LAB_CHAT", "mailto://u:p@example.org"]}, "holds secrets"),
         ({"mail": {}}, "did you mean 'email'"),
         ({"email": {"servr": "x"}}, "did you mean 'server'"),

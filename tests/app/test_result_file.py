@@ -48,7 +48,7 @@ def test_cases_of_one_shape_are_one_dataset(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "result.h5") as file:
         assert file["result"].shape == (2, 3, 2, 8, 9)
         assert list(file["result"].attrs["axes"]) == ["case", "t", "z", "y", "x"]
-        assert list(file["result"].attrs["cases"]) == ["a", "b-c"]
+        assert list(file["result_cases"].asstr()[()]) == ["a", "b-c"]
     write_results(tmp_path / "result.h5", cases(DIFFERENT).items())
     with h5py.File(tmp_path / "result.h5") as file:
         assert file["result"]["b-c"].shape == (4, 2, 8, 7)
@@ -63,3 +63,19 @@ def test_a_picture_shows_them(shapes: dict[str, tuple[int, ...]], tmp_path: Path
     picture = iio.imread(tmp_path / "figures" / "predictions.png")
     assert picture.shape[1] > picture.shape[0] > 100
     assert picture[..., :3].std() > 10
+
+
+@pytest.mark.parametrize("shapes", [SAME, DIFFERENT], ids=["same", "different"])
+def test_the_first_cases_are_read_alone(shapes: dict[str, tuple[int, ...]], tmp_path: Path) -> None:
+    write_results(tmp_path / "result.h5", cases(shapes).items())
+    read = read_results(tmp_path / "result.h5", 1)
+    assert {part: list(found) for part, found in read.items()} == {
+        "input": ["a"], "result": ["a"], "truth": ["a"]
+    }  # fmt: skip
+
+
+def test_thousands_of_cases_keep_their_names(tmp_path: Path) -> None:
+    one = Volume(np.zeros((1, 1, 1), np.float32), "zyx", np.eye(4))
+    names = [f"patient-{number:030d}" for number in range(2000)]
+    write_results(tmp_path / "result.h5", ((name, {"result": one}) for name in names))
+    assert list(read_results(tmp_path / "result.h5")["result"]) == names

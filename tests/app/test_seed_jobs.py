@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from napari_mrgen.app import seed_jobs
 from napari_mrgen.app.jobs import JobFile, Prediction
 from napari_mrgen.app.notify import PASSWORD
+from napari_mrgen.app.seed_jobs import MAIL_FILE
 from napari_mrgen.errors import MrgenError
 
 SERIES, BATCH = 7, 2
@@ -177,6 +179,30 @@ def test_notices_go_by_its_mail_file_without_the_password(root: Path) -> None:
     assert "never kept" not in repr(file)
 
 
+def test_without_validation_nothing_is_said_of_it(root: Path) -> None:
+    without = [(f"input_data_path.{key}", None) for key in ("x_val", "y_val")]
+    file = translate(root, *without)
+    assert len(file.jobs[0].inputs["undersampled"]) == 1
+    assert any(line.startswith("x_val") for line in translate(root).translated)
+    assert not any(line.startswith("x_val") for line in file.translated)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"smtp_server: a\nsender_email_password: 'never kept: \n", "YAML file; look at line 3"),
+        (b"sender_email_password: never kept \xff\n", "cannot be read"),
+        (b"sender_email_password: never kept \0\n", "is not a YAML file."),
+        (b"never kept\n", MAIL_FILE),
+    ],
+)
+def test_nothing_of_a_damaged_mail_file_is_said(content: bytes, said: str, root: Path) -> None:
+    (root / "config" / MAIL_FILE).write_bytes(content)
+    with pytest.raises(MrgenError, match=said) as raised:
+        translate(root)
+    assert "never kept" not in "".join(traceback.format_exception(raised.value))
+
+
 def test_without_a_mail_file_nothing_is_sent(root: Path) -> None:
     file = translate(root)
     assert file.notify is None
@@ -194,6 +220,9 @@ def test_without_a_mail_file_nothing_is_sent(root: Path) -> None:
         ("network_settings.epoch", 3, "There is no key 'epoch'"),
         ("input_data_path.x_train", None, "x_train under input_data_path is empty"),
         ("input_data_path.x_train", "nowhere.h5", "nowhere.h5 cannot be opened"),
+        ("input_data_path.x_val", "data/val_in.h5", "val_in.h5 does not say"),
+        ("input_data_path.y_train", "data/y_trn.h5", "rename it, such as to y_trn_train.h5"),
+        ("input_data_path.y_val", None, "y_val under input_data_path is empty"),
         ("task_type", "test", "task_type"),
         ("input_data_path.saved_network_weights", "weights.h5", "are of Keras"),
     ],

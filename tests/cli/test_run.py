@@ -12,8 +12,8 @@ from napari_mrgen.cli.main import MISTAKE, main
 
 JOBS = """
 jobs:
-  - {name: one, task: predict, model: nowhere}
-  - {name: two, task: predict, model: nowhere, inputs: {cine: gone.nii}}
+  - {name: one, family: dcgan, preset: tiny, inputs: {slices: nowhere}}
+  - {name: two, family: dcgan, preset: quick, inputs: {slices: nowhere}}
 """
 
 
@@ -28,13 +28,23 @@ def test_a_summary_closes_it(file: Path, capsys: pytest.CaptureFixture[str]) -> 
     (file.parent / "results").mkdir()
     assert main(["run", str(file)]) == 1
     said = capsys.readouterr()
-    assert "one (predict), job 1 of 2" in said.out
-    assert said.out.splitlines()[-2].split()[:3] == ["one", "predict", "failed"]
-    assert said.out.splitlines()[-1].split()[:3] == ["two", "predict", "failed"]
+    assert "one (train), job 1 of 2" in said.out
+    assert said.out.splitlines()[-2].split()[:3] == ["one", "train", "failed"]
+    assert said.out.splitlines()[-1].split()[:3] == ["two", "train", "failed"]
     assert "napari-mrgen: two: " in said.err
     with (file.parent / "results" / "summary.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
     assert [row["state"] for row in rows] == ["failed", "failed"]
+
+
+def test_a_table_that_cannot_be_kept_is_printed_all_the_same(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file.parent / "results" / "summary.csv").mkdir(parents=True)
+    assert main(["run", str(file)]) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1].split()[:3] == ["two", "train", "failed"]
+    assert "summary.csv cannot be written" in said.err.splitlines()[-1]
 
 
 def test_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +61,7 @@ def test_a_check_does_nothing(file: Path, capsys: pytest.CaptureFixture[str]) ->
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert main(["run", str(file), "--check", "--json"]) == 0
     job = json.loads(capsys.readouterr().out.splitlines()[1])
-    assert job["model"] == str(file.parent / "nowhere")
+    assert job["inputs"] == {"slices": [str(file.parent / "nowhere")]}
     assert list(file.parent.iterdir()) == [file]
 
 

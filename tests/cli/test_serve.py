@@ -5,10 +5,19 @@ from __future__ import annotations
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from napari_mrgen import families
+from napari_mrgen.app.predict import Maker
 from napari_mrgen.cli.main import MISTAKE, main
+from napari_mrgen.cli.serve import _tell
+from napari_mrgen.service.receiving import Limits
+from napari_mrgen.service.running import _address
+from napari_mrgen.service.server import Service
+from napari_mrgen.service.turns import Turns
 from tests.service.conftest import write_model
 
 
@@ -66,3 +75,18 @@ def test_a_missing_library_is_said_with_what_to_do(
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["serve", str(model)]) == MISTAKE
     assert "pip install 'napari-mrgen[serve]'" in complaint(capsys)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_the_printed_use_has_no_token_on_a_command_line(
+    is_known: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker = SimpleNamespace(path="RUN", family=families.get("frame_prediction"))
+    service = Service(cast("Maker", maker), "secret", Limits(), Turns(1, 1))
+    _tell(service, _address("0.0.0.0", 8501), is_known, as_json=False)
+    _, use, _ = capsys.readouterr().out.splitlines()
+    token = "…" if is_known else "secret"
+    assert use == (
+        f"Use it with: MRGEN_TOKEN={token} napari-mrgen generate RUN --input cine=FILE "
+        f"--out FILE.nii.gz --device http://{socket.gethostname()}:8501"
+    )

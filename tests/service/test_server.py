@@ -289,10 +289,11 @@ def test_a_stop_is_heard_while_nothing_comes(served: Served, cine: Path) -> None
     stopped: list[float] = []
 
     def stop() -> None:
+        wait_until(lambda: not is_idle(served))
         stopped.append(time.monotonic())
         control.stop()
 
-    threading.Timer(0.5, stop).start()
+    threading.Thread(target=stop).start()
     assert list(maker.make({"cine": cine}, long, control)) == []
     assert time.monotonic() - stopped[0] < 5
     wait_until(lambda: is_idle(served))

@@ -63,6 +63,8 @@ def test_one_service_is_one_entry(picker: DevicePicker) -> None:
     picker.use_service("http://127.0.0.1:8501/?token=new")
     assert picker._box.count() == count + 1
     assert picker.device().endswith("token=new")
+    picker.use_service("http://127.0.0.1:8501")  # As it is proposed the next time.
+    assert picker.device().endswith("token=new")
 
 
 def test_a_training_has_no_service(qtbot: QtBot) -> None:

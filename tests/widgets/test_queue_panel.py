@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import h5py
 import pytest
@@ -24,7 +25,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mrgen import families
-from napari_mrgen.app.jobs import read_jobs
+from napari_mrgen.app.job_runs import Outcome
+from napari_mrgen.app.jobs import Job, read_jobs
 from napari_mrgen.engine.runs import Run
 from napari_mrgen.widgets.queue_panel import QueuePanel
 from napari_mrgen.widgets.train_panel import TrainPanel
@@ -195,3 +197,25 @@ def test_closed_in_the_middle_it_saves_the_run(
     qtbot.waitUntil(lambda: not panel.is_busy, timeout=PATIENCE_MS)
     assert Run(out).status == "stopped"
     assert [entry.state for entry in panel.queue.entries] == ["stopped", "waiting"]
+
+
+def test_what_waits_is_offered_at_the_next_start(qtbot: QtBot, tmp_path: Path) -> None:
+    def start() -> tuple[QueuePanel, QPushButton]:
+        made = QueuePanel(Mock())
+        qtbot.addWidget(made)
+        return made, made.findChild(QPushButton, "again")
+
+    jobs = [Job(name=name, family="dcgan", out=tmp_path / name) for name in "ab"]
+    panel, again = start()
+    assert again.isHidden()
+    panel.queue.add(jobs)
+    panel._on_report(Outcome(jobs[0], "finished"))
+    panel, again = start()
+    assert shown(panel) == []
+    assert not again.isHidden()
+    again.click()
+    assert shown(panel) == [("b", "waiting")]
+    assert again.isHidden()
+    panel._on_report(Outcome(jobs[1], "finished"))
+    _, again = start()
+    assert again.isHidden()

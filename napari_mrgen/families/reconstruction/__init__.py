@@ -40,7 +40,9 @@ FAMILY = Family(
     generate_inputs=(
         Input("cine", "Cine series", _SERIES, help=_TRY_HELP, optional=True),
         Input("undersampled", "Undersampled", _SERIES, help=_ARTEFACTS_HELP, optional=True),
-        Input("kspace", "k-space", _SERIES, help=_KSPACE_HELP, optional=True),
+        Input(
+            "kspace", "k-space", _SERIES, help=_KSPACE_HELP, optional=True, from_file=True
+        ),
     ),
     train_config=ReconstructionConfig,
     generate_config=ReconstructionGenerateConfig,
