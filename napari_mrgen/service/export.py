@@ -109,7 +109,7 @@ def _export(network: Exportable, path: Path, model: Model) -> Exported:
 def _check_real(network: Exportable) -> None:
     """Refuse a network with complex weights, for which ONNX has no operations."""
     if any(tensor.is_complex() for tensor in network.module.state_dict().values()):
-        msg = f"The network {network.name!r} computes with complex numbers, which ONNX cannot."
+        msg = f"The network {network.name!r} computes with complex numbers, which ONNX does not."
         raise MrgenError(msg)
 
 

@@ -96,7 +96,7 @@ class ReconstructionConfig(TrainConfig):
         if self.network != "unrolled":
             return ""
         return (
-            "The network 'unrolled' computes with complex numbers, which ONNX cannot: serve the "
+            "The network 'unrolled' computes with complex numbers, which ONNX does not: serve the "
             "model instead, or train one of the U-Nets."
         )
 

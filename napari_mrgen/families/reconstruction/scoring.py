@@ -33,6 +33,8 @@ EDGE = 4
 MODEL = "model"
 TRIVIAL = {"view sharing 9": BASE, "view sharing 5": 1, "time average": -1, "zero-filled": 0}
 """Methods that gridding alone gives: channels of an input."""
+OF_IMAGES = {"average of 9 frames": BASE, "average of 5 frames": 1, "time average": -1, "given": 0}
+"""The same of series of magnitude, whose artefacts do not cancel as those of samples do."""
 
 Networks = Mapping[str, nn.Module]
 Method = Callable[[Case], Tensor]
@@ -45,8 +47,9 @@ def score(networks: Networks, trained: ReconstructionConfig, inputs: Inputs) -> 
     def model(case: Case) -> Tensor:
         return run_case(network, replace(case, inputs=inputs_of(case, trained)))
 
+    trivial = TRIVIAL if inputs.references.get("cine") else OF_IMAGES
     for subject, slices in held_out(trained, inputs):
-        yield from score_subject(subject, slices, {MODEL: model})
+        yield from score_subject(subject, slices, {MODEL: model}, trivial)
 
 
 def inputs_of(case: Case, trained: ReconstructionConfig) -> Tensor:
@@ -57,14 +60,17 @@ def inputs_of(case: Case, trained: ReconstructionConfig) -> Tensor:
 
 
 def score_subject(
-    subject: str, slices: Sequence[tuple[Case, Tensor]], methods: Mapping[str, Method]
+    subject: str,
+    slices: Sequence[tuple[Case, Tensor]],
+    methods: Mapping[str, Method],
+    trivial: Mapping[str, int] = TRIVIAL,
 ) -> Iterator[Score]:
     """Average over slices ``(case, truth)``; cases have all channels."""
 
     def gridding(channel: int) -> Method:
         return lambda case: case.inputs[channel] * case.scale
 
-    everything = {**methods, **{name: gridding(c) for name, c in TRIVIAL.items()}}
+    everything = {**methods, **{name: gridding(c) for name, c in trivial.items()}}
     for name, method in everything.items():
         found = [figures(inner(method(case).clamp(min=0)), inner(truth)) for case, truth in slices]
         yield Score(name, subject, {key: fmean(f[key] for f in found) for key in found[0]})
