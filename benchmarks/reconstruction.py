@@ -44,7 +44,7 @@ from napari_mrgen.families.reconstruction.training import scan_spec
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 
 FAMILY = families.get("reconstruction")
-WEIGHTS = (0.005, 0.01, 0.02, 0.05)
+WEIGHTS = (0.02, 0.03, 0.05, 0.08, 0.15)
 """Of total variation, as shares of the intensity range."""
 MOST, CONVERGED = 2000, 2e-4
 """Iterations at most, and the relative change of an iteration at which they end."""
