@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder for the trained models")
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--tuning", type=int, default=3, help="training patients to tune TV on")
+    parser.add_argument("--tuning", type=int, default=2, help="training patients to tune TV on")
     parser.add_argument("--subjects", type=int, default=8, help="held-out patients to score")
     chosen = parser.parse_args()
     inputs, quick = sunnybrook(chosen.data), FAMILY.preset("quick")

@@ -135,9 +135,8 @@ def grid(measured: Measured) -> Gridded:
 
 def smooth_phase(image: Tensor, width: int = 7) -> Tensor:
     """Return the phase of a complex image ``(y, x)`` averaged over ``width`` pixels, of size 1."""
-    parts = torch.view_as_real(image).movedim(-1, 0)[:, None]
-    pooled = torch.nn.functional.avg_pool2d(parts, width, 1, width // 2)[:, 0]
-    return torch.polar(torch.ones_like(pooled[0]), torch.atan2(pooled[1], pooled[0]))
+    phase = coils.blur(image, width).angle()
+    return torch.polar(torch.ones_like(phase), phase)
 
 
 def channels(series: Tensor) -> Tensor:
@@ -178,9 +177,7 @@ def _spline(size: int, fine: int) -> Tensor:
 
 @lru_cache(maxsize=4096)
 def _places(protocol: Protocol, frame: int, size: int) -> Tensor:
-    angle = protocol.angle
-    step = {"tiny golden": trajectories.golden_angle(7), "golden": trajectories.golden_angle()}
-    turned = step[angle] if isinstance(angle, str) else angle
+    turned = trajectories.degrees(protocol.angle)
     offset = frame * protocol.spokes * turned
     return trajectories.radial(1, protocol.spokes, _DENSER * size, angle=turned, offset=offset)[0]
 

@@ -91,13 +91,13 @@ def estimate(images: Tensor, width: int = 7) -> Tensor:
     maps = images.sum((-2, -1), keepdim=True).expand_as(images)
     for _ in range(_ROUNDS):
         combined = combine(images, maps).unsqueeze(-3)
-        maps = _blur(images * combined.conj(), width)
+        maps = blur(images * combined.conj(), width)
         size = root_sum_of_squares(maps).unsqueeze(-3)
         maps = maps / size.clamp_min(torch.finfo(size.dtype).tiny)
     return maps
 
 
-def _blur(images: Tensor, width: int) -> Tensor:
+def blur(images: Tensor, width: int) -> Tensor:
     """Average each pixel with its neighbours, those beyond the edge left out."""
     flat = torch.view_as_real(images).movedim(-1, 0).flatten(0, -3)[:, None]
     blurred = functional.avg_pool2d(flat, width, 1, width // 2, count_include_pad=False)

@@ -41,8 +41,7 @@ def radial(
     Tensor
         ``(frames, spokes * samples, 2)``, the samples of a spoke side by side.
     """
-    number = {"golden": 1, "tiny golden": tiny}.get(str(angle))
-    step = float(angle) if number is None else golden_angle(number)
+    step = degrees(angle, tiny)
     # In float64: of thousands of spokes the last is turned through many circles.
     turned = torch.arange(frames * spokes, dtype=torch.float64, device=device) * step + offset
     turned = turned.deg2rad()
@@ -51,6 +50,12 @@ def radial(
     directions = torch.stack([turned.sin(), turned.cos()], -1)
     points = directions[:, None] * radius[:, None]
     return points.reshape(frames, spokes * samples, 2).float()
+
+
+def degrees(angle: Angle, tiny: int = 7) -> float:
+    """Return an angle that has a name, or is in degrees already; ``tiny`` as for `radial`."""
+    number = {"golden": 1, "tiny golden": tiny}.get(str(angle))
+    return float(angle) if number is None else golden_angle(number)
 
 
 def golden_angle(number: int = 1) -> float:

@@ -38,7 +38,6 @@ EMPTY = "Set up a training in the Train panel, then press Add; or load a file of
 FILES = "Jobs (*.yaml *.yml)"
 _ADD = "Put the training that stands in the Train panel at the end of the queue"
 _REMOVE = "Take this job out of the queue; what it has written stays"
-
 _AGAIN = "Add the jobs that were not finished when napari was closed"
 
 _closed_while_busy: set[QueuePanel] = set()
@@ -109,8 +108,8 @@ class QueuePanel(Panel):
         self._load = button("Load…", self._on_load, "Add the jobs of a file")
         self._save = button("Save…", self._on_save, "Write these jobs to a file")
         both = QVBoxLayout()
-        both.addLayout(row(self._start, self._stop))
         self._again = button("Queue of last time", self._on_again, _AGAIN, "again")
+        both.addLayout(row(self._start, self._stop))
         both.addLayout(row(self._load, self._save))
         both.addLayout(row(self._again))
         return both
