@@ -283,8 +283,7 @@ def _why_no_export(family: Family, config: TrainConfig) -> str:
     for module in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(module) is None:
             return f"The export needs {module}: pip install 'napari-mrgen[export]' brings it."
-    # A family of which some networks cannot be exported says so in its settings.
-    return str(getattr(config, "why_no_onnx", ""))
+    return config.why_no_onnx
 
 
 def write_jobs(jobs: Sequence[Job], path: Path, notices: Notices | None = None) -> None:

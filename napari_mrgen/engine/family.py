@@ -54,6 +54,11 @@ class TrainConfig(Config):
         """Names of the stages that this configuration trains, in order."""
         raise NotImplementedError
 
+    @property
+    def why_no_onnx(self) -> str:
+        """Why the networks cannot be exported to ONNX; nothing where they can."""
+        return ""
+
     def check_stage(self, name: str, *, has_start: bool) -> None:
         """Refuse to train a stage alone that is not there, or has nothing to go on from."""
         if name not in self.stages:

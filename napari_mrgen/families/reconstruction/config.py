@@ -92,7 +92,6 @@ class ReconstructionConfig(TrainConfig):
 
     @property
     def why_no_onnx(self) -> str:
-        """Why the network cannot be exported to ONNX; nothing where it can."""
         if self.network != "unrolled":
             return ""
         return (
