@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from napari_mrgen.mri import coils
 from napari_mrgen.mri.nufft import adjoint, forward
-from napari_mrgen.mri.toeplitz import kernel, normal
+from napari_mrgen.mri.toeplitz import kernel, normal, normal_of_coils
 
 
 @pytest.mark.parametrize("shape", [(20, 18), (21, 17)])
@@ -21,6 +22,13 @@ def test_single_precision(draw, spokes):
     made = normal(series, kernel(spokes, weights, (20, 18)))
     assert made.dtype == torch.complex64
     assert (made - expected).norm() < 1e-4 * expected.norm()
+
+
+def test_of_coils_is_seen_by_coils_and_combined(draw, spokes):
+    series, maps = draw(3, 20, 18), draw(2, 20, 18)
+    spectrum = kernel(spokes, draw(3, 200).abs(), (20, 18))
+    expected = coils.combine(normal(coils.expand(series, maps), spectrum), maps)
+    torch.testing.assert_close(normal_of_coils(series, maps, spectrum), expected)
 
 
 def test_is_hermitian_and_not_negative(draw, spokes):

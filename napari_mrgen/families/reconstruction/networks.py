@@ -12,7 +12,7 @@ from torch.nn import functional
 from napari_mrgen.data.realtime import BASE, SHARED
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.regularizers import layer
-from napari_mrgen.mri import coils, toeplitz
+from napari_mrgen.mri import toeplitz
 
 Kernel = tuple[int, int, int]
 """Along t, y and x."""
@@ -218,13 +218,13 @@ class SeriesBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = functional.relu(self.space(x), inplace=True)
         h = functional.relu(self.time(h), inplace=True)
-        return x + self.out(h)  # type: ignore[no-any-return]
+        return self.out(h).add_(x)  # type: ignore[no-any-return]
 
 
 def resampled(series: Tensor, maps: Tensor, kernel: Tensor) -> Tensor:
     """Scan real series ``(b, 1, t, y, x)`` and grid them again: what the measured data would be."""
     made = [
-        coils.combine(toeplitz.normal(coils.expand(one[0], seen), spread), seen).real
+        toeplitz.normal_of_coils(one[0], seen, spread).real
         for one, seen, spread in zip(series, maps, kernel, strict=True)
     ]
     return torch.stack(made)[:, None]
