@@ -100,8 +100,10 @@ def estimate(images: Tensor, width: int = 7) -> Tensor:
 def blur(images: Tensor, width: int) -> Tensor:
     """Average each pixel with its neighbours, those beyond the edge left out."""
     flat = torch.view_as_real(images).movedim(-1, 0).flatten(0, -3)[:, None]
-    blurred = functional.avg_pool2d(flat, width, 1, width // 2, count_include_pad=False)
-    return torch.view_as_complex(blurred.view(2, *images.shape).movedim(0, -1).contiguous())
+    for size in ((width, 1), (1, width)):
+        padding = (size[0] // 2, size[1] // 2)
+        flat = functional.avg_pool2d(flat, size, 1, padding, count_include_pad=False)
+    return torch.view_as_complex(flat.view(2, *images.shape).movedim(0, -1).contiguous())
 
 
 def _rand(count: int, generator: torch.Generator) -> Tensor:
