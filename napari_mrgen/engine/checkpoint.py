@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from napari_mrgen.engine.atomic import replacing
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.header import Header, first_line, hash_file, model_file, read_header
+from napari_mrgen.engine.layout import put_channels_last
 from napari_mrgen.errors import MrgenError
 
 
@@ -100,7 +101,9 @@ def _build(
         _check(planned[name], weights[name], f"{path.name}, network {name}")
     networks = {name: family.networks(config, shape)[name] for name in header.networks}
     put_weights(networks, weights, path.name)
-    return {name: network.eval().requires_grad_(False) for name, network in networks.items()}
+    for network in networks.values():
+        put_channels_last(network.eval().requires_grad_(False))
+    return networks
 
 
 def _check(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from napari_mrgen.engine.device import Precision, choose_precision
-from napari_mrgen.engine.workspace import CHANNELS_LAST
+from napari_mrgen.engine.layout import put_channels_last
 from napari_mrgen.errors import MrgenError
 
 
@@ -123,9 +123,7 @@ class Team:
 
 def lay_out(network: nn.Module, precision: Precision) -> None:
     """Put channels last, and let the forward of a network run in the precision."""
-    for parameter in network.parameters():
-        if (layout := CHANNELS_LAST.get(parameter.ndim)) is not None:
-            parameter.data = parameter.data.contiguous(memory_format=layout)
+    put_channels_last(network)
     network.forward = in_precision(network.forward, precision)
 
 

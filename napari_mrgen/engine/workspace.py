@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""The layout with the channels last, by the number of axes."""
+from napari_mrgen.engine.layout import CHANNELS_LAST
+
 _aten = torch.ops.aten
 _LANES = 16
 """Channels that a register holds: to a multiple of it oneDNN pads in its own layouts."""
