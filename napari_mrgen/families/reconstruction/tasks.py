@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from napari_mrgen.data.cine import as_array
 from napari_mrgen.data.realtime import BASE
 from napari_mrgen.data.undersampled import Case, PairedSeries, SimulatedScans
+from napari_mrgen.engine.device import choose_precision
 from napari_mrgen.engine.task import Batch, Draws, Task
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.losses import total_loss
@@ -97,7 +98,8 @@ def run_case(network: nn.Module, case: Case) -> Tensor:
     device = next(network.parameters()).device
     batch = {"inputs": case.inputs, **case.physics}
     on_device = {name: value[None].to(device) for name, value in batch.items()}
-    with torch.no_grad():
+    is_mixed = choose_precision("auto", device) == "bf16-mixed"
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
         made = reconstruct(network.eval(), on_device)
     return made[0, 0].float().cpu().clamp(min=0) * case.scale
 
