@@ -24,7 +24,7 @@ from napari_mrgen.engine import events
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.family import Family, TrainConfig
-from napari_mrgen.engine.runs import Run, holds_run, write_json
+from napari_mrgen.engine.runs import Run, is_taken, write_json
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.drafts import remove_drafts
 
@@ -205,7 +205,7 @@ def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
 
 def _train(job: Job, control: Control) -> Iterator[Told]:
     family, config = job.train_family(), job.train_config()
-    if holds_run(job.out):
+    if is_taken(job.out):
         check_same(job, config)
         source = _go_on(job, control)
     else:

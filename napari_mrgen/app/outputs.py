@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_mrgen.engine.runs import holds_run
+from napari_mrgen.engine.runs import holds_run, is_taken
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.movies import write_movie
 from napari_mrgen.io.nifti import write as write_nifti
@@ -99,7 +99,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 
 def check_new_run(folder: Path) -> None:
     """Refuse a folder that holds a run, or that cannot be made."""
-    if holds_run(folder):
+    if is_taken(folder):
         msg = f"{folder} holds a run already; resume it, or choose another folder."
         raise MrgenError(msg)
     check_folder(folder)

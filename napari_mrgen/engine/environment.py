@@ -12,16 +12,15 @@ from typing import Any
 import torch
 
 from napari_mrgen.engine.device import describe
-from napari_mrgen.engine.runs import write_json
+from napari_mrgen.engine.runs import ENVIRONMENT, write_json
 from napari_mrgen.engine.team import Team
 
 _PACKAGES = ("napari-mrgen", "torch", "lightning-fabric", "numpy")
-_NAME = "environment.json"
 
 
 def record_environment(run_dir: Path, team: Team) -> list[str]:
     """Add this session's environment to the run folder; name what differs from the last one."""
-    path = run_dir / _NAME
+    path = run_dir / ENVIRONMENT
     sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     now = _describe(team)
     write_json(path, [*sessions, now])

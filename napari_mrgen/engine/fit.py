@@ -192,6 +192,6 @@ def _refuse_taken(run_dir: Path) -> None:
     if run_dir.exists() and not run_dir.is_dir():
         msg = f"{run_dir} is a file; choose a folder for the run."
         raise MrgenError(msg)
-    if runs.holds_run(run_dir):
+    if runs.is_taken(run_dir):
         msg = f"{run_dir} already holds a run; resume it, or choose another folder."
         raise MrgenError(msg)

@@ -34,6 +34,8 @@ Lookup = Callable[[str], Family]
 _FORMAT = 1
 _SAMPLED_BYTES = 1 << 16
 _POLL = 0.2
+_EVENTS = "events.jsonl"
+ENVIRONMENT = "environment.json"
 ENDS = (events.Stopped, events.Failed, events.Finished)
 """Kinds of the last event of a run."""
 
@@ -81,7 +83,7 @@ class Run:
 
     @property
     def history(self) -> list[Event]:
-        return read_events(self.path / "events.jsonl")[0]
+        return read_events(self.path / _EVENTS)[0]
 
     @property
     def status(self) -> Status:
@@ -114,8 +116,10 @@ class Run:
 
 
 def create(run_dir: Path, choices: Choices, config: TrainConfig, inputs: Inputs) -> None:
-    """Write what a run starts from; the folder may hold ``inputs`` (saved layers) but no run."""
+    """Write what a run starts from; the folder may hold saved layers, but is not `is_taken`."""
     run_dir.mkdir(parents=True, exist_ok=True)
+    for name in (_EVENTS, ENVIRONMENT):  # Of a run that failed while it was made ready.
+        (run_dir / name).unlink(missing_ok=True)
     references = {
         role: [_write_reference(run_dir, reference) for reference in found]
         for role, found in inputs.references.items()
@@ -134,7 +138,19 @@ def set_course(run_dir: Path, choices: Choices, config: TrainConfig) -> None:
 
 
 def holds_run(run_dir: Path) -> bool:
-    return (run_dir / "events.jsonl").exists()
+    return (run_dir / _EVENTS).exists()
+
+
+def is_taken(run_dir: Path) -> bool:
+    """Whether a folder holds a run that did more than fail while it was made ready.
+
+    Such a one has nothing to lose: with the mistake mended the same folder can be named again.
+    """
+    if not holds_run(run_dir):
+        return False
+    history = Run(run_dir).history
+    has_begun = any(isinstance(event, events.StageStarted) for event in history)
+    return has_begun or not history or not isinstance(history[-1], events.Failed)
 
 
 def watch(run_dir: Path, follow: bool = True) -> Iterator[Event]:
@@ -143,7 +159,7 @@ def watch(run_dir: Path, follow: bool = True) -> Iterator[Event]:
     With ``follow``, go on until the run has ended; if its process died without a word, the last
     event is a `Failed` that says so.
     """
-    path, offset = run_dir / "events.jsonl", 0
+    path, offset = run_dir / _EVENTS, 0
     last: Event | None = None
     while True:
         # The trainer is looked for first: what it wrote before it went is then in the file.

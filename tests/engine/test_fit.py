@@ -18,7 +18,7 @@ from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.fit import fit, resume
 from napari_mrgen.engine.header import Header, read_header
 from napari_mrgen.engine.meter import Meter
-from napari_mrgen.engine.runs import Run, read_preview, watch
+from napari_mrgen.engine.runs import Run, holds_run, read_preview, watch
 from napari_mrgen.engine.state import saved_states
 from tests.engine import toy
 
@@ -101,6 +101,18 @@ class TestWholeRun:
         failed = last(train(folder))
         assert isinstance(failed, events.Failed)
         assert "already holds a run" in failed.message
+
+    def test_a_run_that_failed_while_made_ready_gives_way(self, tmp_path: Path) -> None:
+        failed = last(train(tmp_path, start_from=tmp_path / "none.safetensors"))
+        assert isinstance(failed, events.Failed)
+        assert holds_run(tmp_path / "run")
+        assert isinstance(last(train(tmp_path)), events.Finished)
+        history = Run(tmp_path / "run").history
+        assert [type(event) for event in history].count(events.Started) == 1
+
+    def test_a_run_that_failed_in_a_step_does_not(self, tmp_path: Path) -> None:
+        assert "Training failed" in getattr(last(train(tmp_path, fail_at=1)), "message", "")
+        assert "already holds a run" in getattr(last(train(tmp_path)), "message", "")
 
 
 def test_no_global_generator_is_touched(tmp_path: Path) -> None:
