@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     with steered() as control:
         results = maker.make(inputs, config, control)
         if isinstance(target, SampleFolder):
-            _fill(results, target, config.samples, as_json=options.json)
+            _fill(results, target, config.results, as_json=options.json)
         else:
             for volume in collect(results):
                 _save(volume, target, as_json=options.json)

@@ -77,8 +77,22 @@ class GenerateConfig(Config):
 
     seed: int = setting(0, ge=0, lt=2**31)
     """The same seed, model and input give the same result."""
+
+    @property
+    def results(self) -> int:
+        """How many results there will be of one input."""
+        return 1
+
+
+class DrawConfig(GenerateConfig):
+    """Settings of a family that draws: any number of results, of one input or of none."""
+
     samples: int = setting(1, ge=1, le=100_000)
     """How many results to draw."""
+
+    @property
+    def results(self) -> int:
+        return self.samples
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def volumes_of(upload: Upload, wanted: Sequence[Input], limits: Limits) -> dict[
 def least_voxels(config: GenerateConfig, inputs: Mapping[str, Volume]) -> int:
     """Return how many voxels the results will have at least, as far as settings tell."""
     frame = min((math.prod(one.array.shape[-3:]) for one in inputs.values()), default=1)
-    return config.samples * int(getattr(config, "frames", 1)) * frame
+    return config.results * int(getattr(config, "frames", 1)) * frame
 
 
 def _read(path: Path) -> Volume:

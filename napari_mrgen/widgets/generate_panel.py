@@ -123,7 +123,7 @@ class GeneratePanel(Panel):
         if job is None:
             return
         model, sources, config, device = job
-        self._wanted = config.samples
+        self._wanted = config.results
         control = self._control = Control()
         self.results = []
         self._set_busy("Generating… The result becomes a layer.")

@@ -246,8 +246,8 @@ def test_it_can_be_a_job(trained: Trained, tmp_path: Path) -> None:
 
 def _generate(trained: Trained) -> Iterator[Volume]:
     kind: type[Config] = trained.family.generate_config
-    values = {"frames": 6} if "frames" in kind.model_fields else {}
-    config = trained.family.generate_config.parse({"samples": 2, **values})
+    wanted = {"frames": 6, "samples": 2}
+    config = kind.parse({name: v for name, v in wanted.items() if name in kind.model_fields})
     return generate(trained.run, trained.sources(), config, device="cpu")
 
 

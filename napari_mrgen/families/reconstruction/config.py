@@ -103,8 +103,6 @@ class ReconstructionConfig(TrainConfig):
 class ReconstructionGenerateConfig(GenerateConfig):
     """Reconstruct a series."""
 
-    samples: int = setting(1, ge=1, le=100_000, level="advanced")
-    """Without effect: a scan has one reconstruction."""
     spokes: int | None = setting(None, ge=1, le=1024)
     """Spokes a frame of the scan that is simulated of a cine; empty as in training."""
     noise: float | None = setting(None, ge=0, le=1, level="advanced")
