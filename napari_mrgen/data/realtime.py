@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 import torch
@@ -66,6 +67,11 @@ class Measured:
     """``(t, k)``."""
     shape: tuple[int, int]
     """Pixels along y and x."""
+
+    def to(self, device: torch.device) -> Self:
+        """Bring the samples to a device: what is gridded there stays there."""
+        samples, places = self.samples.to(device), self.trajectory.to(device)
+        return replace(self, samples=samples, trajectory=places, weights=self.weights.to(device))
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ def channels(series: Tensor) -> Tensor:
 
 def scale_of(series: Tensor) -> float:
     """Return the intensity that a network takes for 1: of the time average, which is clean."""
-    return Scaling.fit(series.mean(0).clamp(min=0).numpy()).scale
+    return Scaling.fit(series.mean(0).clamp(min=0).cpu().numpy()).scale
 
 
 @lru_cache(maxsize=64)

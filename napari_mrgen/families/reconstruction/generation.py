@@ -80,7 +80,8 @@ def _from_samples(
         msg = f"{image.name or 'This image'} is of no file of k-space; name the file itself."
         raise MrgenError(msg)
     spec = scan_spec(trained)
-    measured = measured_of(read_kspace(path))
+    device = next(network.parameters()).device
+    measured = (one.to(device) for one in measured_of(read_kspace(path)))
     cases = (case_of_samples(one, shared=spec.shared, physics=spec.physics) for one in measured)
     float_image = image.with_array(image.array.astype(np.float32), times=image.times)
     yield from _reconstruct(network, cases, config, float_image, Scaling(0.0, 1.0))
@@ -98,7 +99,7 @@ def _reconstruct(
     made, given = [], []
     for case in cases:
         made.append(run_case(network, case))
-        given.append(case.inputs.clamp(min=0) * case.scale)
+        given.append(case.inputs.cpu().clamp(min=0) * case.scale)
     name = volume.name or "series"
     yield _place(volume, scaling, made, f"{name} reconstructed")
     if config.beside:
