@@ -12,13 +12,14 @@ from torch import Tensor
 
 from napari_mrgen.data import cine as cines
 from napari_mrgen.data import realtime
+from napari_mrgen.data.brain import Box, crop
 from napari_mrgen.data.cine import CineStore, fit_patch, integer, uniform
 from napari_mrgen.data.realtime import Gridded, Protocol
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.nifti import Peek
-from napari_mrgen.volume import mean_interval
+from napari_mrgen.volume import Volume, mean_interval
 
 SHORTEST, LONGEST = 12, 34
 """Frames in a beat that is played along a new motion curve."""
@@ -129,6 +130,7 @@ class SimulatedScans:
             yield {name: value[None] for name, value in self.held_out_series(index).items()}
 
     def held_out_series(self, index: int) -> Mapping[str, Tensor]:
+        """Return the middle slice of a series, unvaried; `held_out_place` tells where it lies."""
         if index not in self._kept:
             cine, spec = self.test[index], self.spec
             every = cine.frames[: cine.cycle or None, cine.frames.shape[1] // 2]
@@ -136,6 +138,9 @@ class SimulatedScans:
             case = simulate(frames, spec, torch.Generator().manual_seed(index))
             self._kept[index] = case.sample(frames)
         return self._kept[index]
+
+    def held_out_place(self, index: int) -> Volume:
+        return middle_slice(self.test.references[index].read())
 
     def describe(self) -> Mapping[str, Any]:
         return describe(self._first, self.spec)
@@ -180,6 +185,9 @@ class PairedSeries:
         z = series.shape[1] // 2
         return case_of_magnitude(series[:, z], shared=self.spec.shared).sample(truth[:, z])
 
+    def held_out_place(self, index: int) -> Volume:
+        return middle_slice(self.test[index][0].read())
+
     def describe(self) -> Mapping[str, Any]:
         return describe(self._first, self.spec)
 
@@ -218,6 +226,11 @@ def read_pair(series: Reference, truth: Reference) -> tuple[Tensor, Tensor]:
         raise MrgenError(msg)
     scaling = Scaling.fit(right)
     return torch.from_numpy(scaling.apply(left)), torch.from_numpy(scaling.apply(right))
+
+
+def middle_slice(volume: Volume) -> Volume:
+    z, (y, x) = volume.size("z") // 2, volume.array.shape[-2:]
+    return crop(volume, Box((z, 0, 0), (z + 1, y, x)))
 
 
 def draw_positions(cine: cines.Cine, spec: ScanSpec, g: torch.Generator) -> Tensor:

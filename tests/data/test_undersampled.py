@@ -45,6 +45,16 @@ def test_held_out_series_stay_the_same(hearts: Path) -> None:
     torch.testing.assert_close(one["inputs"], two["inputs"], rtol=0, atol=0)
 
 
+def test_a_held_out_series_lies_where_its_slice_is(hearts: Path) -> None:
+    (reference, *_) = find(hearts)
+    whole = reference.read()
+    middle = whole.size("z") // 2
+    place = SimulatedScans((), (reference,), SPEC).held_out_place(0)
+    assert place.array.shape == (*whole.array.shape[:1], 1, *whole.array.shape[2:])
+    expected = whole.affine @ (middle, 0, 0, 1)
+    np.testing.assert_allclose(place.affine @ (0, 0, 0, 1), expected)
+
+
 def test_zero_filled_alone_is_magnitude() -> None:
     g = torch.Generator().manual_seed(0)
     series = torch.randn(9, 16, 16, dtype=torch.complex64, generator=g) + 1

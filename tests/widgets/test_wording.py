@@ -34,7 +34,7 @@ def test_a_report_holds_what_is_needed_and_no_users_name() -> None:
         details="Traceback (most recent call last)",
     )  # fmt: skip
     text = diagnostics(state, GenerateConfig(), "cpu CPU")
-    for part in ("napari-mrgen", "torch", "It failed.", "Traceback", "samples: 1", "cpu CPU"):
+    for part in ("napari-mrgen", "torch", "It failed.", "Traceback", "seed: 0", "cpu CPU"):
         assert part in text
     assert str(Path.home()) not in text
 

@@ -74,12 +74,10 @@ class ReconstructionTask(Task):
         predicted = reconstruct(networks["reconstructor"].eval(), batch)
         sides = [batch["inputs"][:, :1], predicted, batch["truth"]]
         frames = as_array(torch.cat(sides, -1)[0, 0, :, None])
-        first = self.data.test[0][0] if isinstance(self.data, PairedSeries) else None
-        source = (first or self.data.test.references[0]).read()  # type: ignore[union-attr]
-        times = None if source.times is None else source.times[: len(frames)]
-        times = times if times is not None and len(times) == len(frames) else None
+        place = self.data.held_out_place(0)
+        times = place.times and place.times[: len(frames)]  # One beat, of perhaps more.
         name = "zero-filled, reconstruction, truth"
-        return (source.with_array(frames, "tzyx", name=name, times=times),)
+        return (place.with_array(frames, "tzyx", name=name, times=times),)
 
 
 def reconstruct(
