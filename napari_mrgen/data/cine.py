@@ -21,6 +21,7 @@ from torch.nn import functional
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.nifti import Peek
+from napari_mrgen.mri.noise import rician
 from napari_mrgen.volume import Volume, mean_interval
 
 HARMONICS = 3
@@ -152,12 +153,6 @@ def draw_look(g: torch.Generator) -> Look:
         flip_x, flip_y, transpose, affine if turned else None, gamma if toned else 1.0,
         gain if scaled else 1.0,
     )  # fmt: skip
-
-
-def add_rician_noise(frames: Tensor, sigma: float, g: torch.Generator) -> Tensor:
-    """Return the magnitude after complex Gaussian noise of this standard deviation."""
-    real, imaginary = torch.randn((2, *frames.shape), generator=g) * sigma
-    return torch.hypot(frames + real, imaginary)
 
 
 def uniform(g: torch.Generator, low: float, high: float) -> float:
@@ -328,7 +323,7 @@ class CineWindows:
         if spec.varied:
             frames = draw_look(g).apply(frames)
             sigma = max(0.0, uniform(g, -spec.noise, spec.noise))
-            noisy = add_rician_noise(frames[: spec.context], sigma, g)
+            noisy = rician(frames[: spec.context], sigma, g)
             frames = torch.cat([noisy, frames[spec.context :]])
         return _window(self._fit_slices(frames), timing)
 

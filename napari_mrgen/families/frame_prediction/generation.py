@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_mrgen.data.cine import add_rician_noise, find_cycle
+from napari_mrgen.data.cine import find_cycle
 from napari_mrgen.data.scaling import Scaling, as_type
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.frame_prediction.config import (
@@ -18,6 +18,7 @@ from napari_mrgen.families.frame_prediction.config import (
 )
 from napari_mrgen.families.frame_prediction.forecasting import predict
 from napari_mrgen.families.frame_prediction.scoring import has_gan, score
+from napari_mrgen.mri.noise import rician
 from napari_mrgen.volume import Array, Volume
 
 __all__ = ["generate", "score"]
@@ -124,7 +125,7 @@ def _disturb(
 ) -> np.ndarray[Any, Any]:
     scaling = Scaling.fit(frames)
     scaled = torch.from_numpy(scaling.apply(frames))
-    return scaling.invert(add_rician_noise(scaled, noise, generator).numpy())
+    return scaling.invert(rician(scaled, noise, generator).numpy())
 
 
 def _times(volume: Volume, start: int, before: int, count: int) -> tuple[float, ...] | None:
