@@ -168,8 +168,7 @@ def _tell(job: Job, *, resumed: bool) -> Iterator[Event]:
     if finished:
         yield replace(finished[-1], model=str(job.model_path))
         return
-    for name in ("", "checkpoints", "previews", "movies", "figures"):
-        remove_drafts(job.run_dir / name)
+    remove_drafts(job.run_dir)
     yield from _warnings(job)
     yield from train(job)
 

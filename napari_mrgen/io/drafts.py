@@ -20,6 +20,6 @@ def drafted(path: Path) -> Iterator[Path]:
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove what a killed process left half written."""
-    for draft in folder.glob(".*.part.*"):
+    """Remove what a killed process left half written in a folder and those below it."""
+    for draft in folder.rglob(".*.part.*"):
         draft.unlink(missing_ok=True)

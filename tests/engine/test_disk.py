@@ -60,7 +60,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_drafts_of_killed_processes_are_removed(nursery: Nursery, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     assert nursery.run(run_dir, CONFIG, stop_at=["first", 2]) == 0
-    for name in ("checkpoints", "previews"):
+    for name in ("checkpoints", "previews", "predictions/deep"):
+        (run_dir / name).mkdir(parents=True, exist_ok=True)
         (run_dir / name / ".1.part.file.nii").write_bytes(b"half")
     assert nursery.run(run_dir, CONFIG) == 0
     assert not list(run_dir.rglob(".*"))
