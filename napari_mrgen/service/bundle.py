@@ -83,6 +83,8 @@ def read(stream: IO[bytes]) -> Iterator[tuple[Volume, Facts]]:
                     path = Path(folder) / f"result{_SUFFIX}"
                     path.write_bytes(data)
                     yield unpack(path, facts), facts
+            while watched.read(tarfile.RECORDSIZE):
+                pass  # `tarfile` stops in the middle of the end, where a slow line cuts it there.
     except tarfile.TarError as error:
         raise MrgenError(f"The answer is no tar of results, or it is damaged ({error}).") from None
     if watched.tail != END:

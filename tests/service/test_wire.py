@@ -120,6 +120,25 @@ def test_names_from_elsewhere_stay_in_their_folder(name: str, safe: str) -> None
     assert len(safe_name("x" * 5000 + ".nii").encode()) <= 255
 
 
+class Torn(io.BytesIO):
+    """A stream whose pieces end at one place more, as those of a network do."""
+
+    def __init__(self, data: bytes, place: int) -> None:
+        super().__init__(data)
+        self.place = place
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = self.place - self.tell()
+        return super().read(min(size or 0, left) if left > 0 else size)
+
+
+@pytest.mark.parametrize("before", [0, 1, 400, 511, 512, 513, 1023, 1024])
+def test_a_bundle_may_be_torn_within_its_end(before: int) -> None:
+    data = bundle.members(drawn(), 1, {}) + bundle.END
+    (found,) = bundle.read(Torn(data, len(data) - before))
+    assert_same(found[0], drawn())
+
+
 def test_a_bundle_gives_its_volumes_one_by_one() -> None:
     volumes = [drawn(name="one"), drawn("tzyx", name="two / 2"), drawn(name="one")]
     parts = [bundle.members(volume, n, {}) for n, volume in enumerate(volumes, 1)]
