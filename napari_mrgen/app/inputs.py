@@ -100,14 +100,20 @@ def _check_contrasts(wanted: Sequence[Input], found: Mapping[str, Sequence[Refer
 
 
 def _drawn_split(references: References, config: TrainConfig) -> Split:
-    """Hold subjects out at random, of those that have all images; the others are trained on."""
-    images = [references[role] for role in references if role != "mask"]
+    """Hold subjects out at random, of those that have all images; the others are trained on.
+
+    Where nobody has, some are held out of each kind of image, so that each is left to train on.
+    """
+    images = [scans for role, scans in references.items() if role != "mask" and scans]
     sets = [{scan.subject for scan in scans} for scans in images]
-    everyone = set().union(*sets)
-    complete = set.intersection(*sets) if sets else everyone
-    drawn = split_subjects(complete or everyone, config.held_out, config.seed)
-    rest = everyone - {*drawn.train, *drawn.test}
-    return Split(train=tuple(sorted({*drawn.train, *rest})), test=drawn.test)
+    complete = set.intersection(*sets) if sets else set()
+    drawn = [
+        split_subjects(some, config.held_out, config.seed)
+        for some in ([complete] if complete else sets)
+    ]
+    test = {subject for split in drawn for subject in split.test}
+    train = set().union(*sets) - test
+    return Split(train=tuple(sorted(train)), test=tuple(sorted(test)))
 
 
 def own_split(scans: Iterable[Reference]) -> Split | None:

@@ -158,6 +158,15 @@ def test_who_is_held_out_has_both_contrasts(tmp_path: Path) -> None:
         assert len(split.train) == 21
 
 
+def test_of_scans_without_a_partner_each_kind_is_left_to_train_on(tmp_path: Path) -> None:
+    volumes(tmp_path, "a_T1", *(f"b{n}_T2" for n in range(3)))
+    for seed in range(12):
+        inputs = gather(TRANSLATOR, {"pairs": [tmp_path]}, CONFIG.with_values({"seed": seed}))
+        assert inputs.train("t1")
+        assert inputs.train("t2")
+        assert inputs.split.test
+
+
 def test_the_folders_of_two_domains_are_a_split(tmp_path: Path) -> None:
     volumes(tmp_path, "trainA/x", "trainA/y", "trainB/x", "trainB/y", "testA/z", "testB/z")
     split = gather(TRANSLATOR, {"pairs": [tmp_path]}, CONFIG).split

@@ -44,6 +44,8 @@ class Scene:
     """``(z, y, x)`` of every sample."""
     has_pairs: bool
     """Whether some samples are pairs."""
+    has_singles: bool = False
+    """Whether some are none."""
     shown: PreparedPair | None = None
     """The held-out head of the previews."""
 
@@ -51,7 +53,8 @@ class Scene:
     def of(cls, data: VolumePairs) -> Self:
         pairs = data.test_pairs
         shown = next((pair for pair in pairs if pair.is_paired), pairs[0])
-        return cls(data.shape, has_pairs=data.paired_share > 0, shown=shown)
+        share = data.paired_share
+        return cls(data.shape, has_pairs=share > 0, has_singles=share < 1, shown=shown)
 
 
 class CycleTask(Task):
@@ -84,7 +87,11 @@ class CycleTask(Task):
 
     def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
         self._set_rates(step / self.config.steps)
-        is_full = not self._uses_pairs or step % self.config.full_every == 0
+        is_full = (
+            not self._uses_pairs
+            or step % self.config.full_every == 0
+            or (self.scene.has_singles and not bool(batch["paired"].any()))
+        )
         found: dict[str, list[Tensor]] = {}
         fakes: dict[str, Tensor] = {}
         for way in self.ways:
@@ -183,6 +190,8 @@ class CycleTask(Task):
         is_paired, mask = bool(batch["paired"].min() > 0), batch["mask"]
         for way in self.ways:
             source, truth = batch[way.source], batch[way.target]
+            if not bool(source.any()):
+                continue  # This head has the other contrast only.
             fake = _one_by_one(networks[way.there], source)
             if is_paired:
                 error = psnr(fake, truth, mask=mask, dims=3)

@@ -34,7 +34,7 @@ from napari_mrgen.volume import Volume
 ZOOM = 1.0
 """How much parts of heads are enlarged at most, at the usual strength of variation: to twice."""
 _MEASURED = 8
-"""Heads that are read to tell how large whole volumes are once they are cropped."""
+"""Heads of each contrast that are read to tell how large whole volumes are once cropped."""
 _LOOKED_AT, _SHOWN = 4, 8
 """Heads that are made ready for a look at the data, and samples of them that are shown."""
 _FEW, _NARROW, _PATCH = 5, 4, 96
@@ -139,8 +139,11 @@ def _look(config: CycleGanConfig, inputs: Inputs, prepared: Prepared) -> DataLoo
 
 
 def _few(inputs: Inputs) -> Inputs:
-    """Keep a few training subjects: to look at thousands would take hours."""
-    return replace(inputs, split=Split(inputs.split.train[:_LOOKED_AT], ()))
+    """Keep a few training subjects with both contrasts: to look at thousands would take hours."""
+    t1s, t2s = (sorted({scan.subject for scan in inputs.train(role)}) for role in CONTRASTS)
+    both = [name for name in t1s if name in t2s]
+    half = _LOOKED_AT // 2
+    return replace(inputs, split=Split(tuple(both[:_LOOKED_AT] or t1s[:half] + t2s[:half]), ()))
 
 
 def _montage(images: Tensor, spacing: Sequence[float]) -> Volume:
@@ -156,11 +159,14 @@ def cycle_task(config: CycleGanConfig, scene: Scene) -> CycleTask:
 
 def _shape(config: CycleGanConfig, inputs: Inputs) -> tuple[int, int, int]:
     """Return ``(z, y, x)`` of a training sample, as `VolumePairs` will."""
-    scans = inputs.train("t1") or inputs.train("t2")
+    t1s = inputs.train("t1")
+    heads = {scan.subject for scan in t1s}
+    singles = [scan for scan in inputs.train("t2") if scan.subject not in heads]
     if config.patch:
-        sides = [scan.peek().shape[-3:] for scan in scans]
+        sides = [scan.peek().shape[-3:] for scan in (*t1s, *singles)]
     else:
-        sides = [_cropped(scan, config.margin_mm) for scan in scans[:_MEASURED]]
+        some = (*t1s[:_MEASURED], *singles[:_MEASURED])
+        sides = [_cropped(scan, config.margin_mm) for scan in some]
     largest = [min(max(side), config.patch or max(side)) for side in zip(*sides, strict=True)]
     z, y, x = (side + -side % config.legal for side in largest)
     return z, y, x

@@ -186,6 +186,22 @@ def test_a_batch_of_several_trains_and_is_judged() -> None:
     assert all(torch.isfinite(torch.tensor(value)) for value in metrics.values())
 
 
+def test_a_head_of_one_contrast_has_no_figures_of_the_other() -> None:
+    task, batch = task_of(FULL), batch_of(paired=0.0)
+    batch["t2"] = torch.zeros_like(batch["t2"])
+    assert judged(task, batch).keys() == {"T1w after both: error"}
+
+
+def test_steps_on_single_scans_are_full_ones() -> None:
+    """Of pairs and single scans together: between full steps pairs teach by themselves."""
+    config = FULL.with_values({"full_every": 4})
+    built = {**networks(config, CUBE), **judges(config)}
+    task = CycleTask(config, built, Scene(CUBE, has_pairs=True, has_singles=True))
+    pairs, singles = (task.step(batch_of(paired=p), 1, Draws(("test",))) for p in (1.0, 0.0))
+    assert pairs.keys() == {"pairs"}
+    assert singles.keys() == {"pairs", "cycle", "adversarial", "discriminators"}
+
+
 def test_varying_keeps_the_background_and_follows_from_the_generator() -> None:
     volume = batch_of(count=2)["t1"].clone()
     volume[..., :4] = 0

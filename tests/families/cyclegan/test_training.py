@@ -126,6 +126,33 @@ def test_the_shape_of_whole_volumes_is_planned_as_it_is_trained(inputs: Inputs) 
     assert all(side % WHOLE.legal == 0 for side in planned[1:])
 
 
+@pytest.fixture(scope="module")
+def unpaired(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """Return T1w and larger T2w scans of other heads."""
+    folder = tmp_path_factory.mktemp("unpaired")
+    for seed in range(10):
+        role = "t1" if seed < 5 else "t2"
+        volume = head(seed)[role == "t2"]
+        if role == "t2":
+            volume = volume.with_array(volume.array.repeat(2, axis=0))
+        (folder / role).mkdir(exist_ok=True)
+        nifti.write(volume, folder / role / f"head-{seed}.nii.gz")
+    return gather(FAMILY, {role: [folder / role] for role in ("t1", "t2")}, TINY)
+
+
+def test_the_plan_of_single_scans_is_that_of_the_largest(unpaired: Inputs) -> None:
+    *_, stage = stages(WHOLE, unpaired)
+    assert isinstance(stage, Stage)
+    trained = tuple(stage.dataset.sample(0, torch.Generator())["t1"].shape)
+    assert plan(WHOLE, unpaired).shape == trained
+
+
+def test_single_scans_can_be_looked_at(unpaired: Inputs) -> None:
+    *_, found = look(TINY, unpaired)
+    assert isinstance(found, DataLook)
+    assert found.montage.array.any()
+
+
 def test_every_saving_is_legal_and_smaller_parts_need_less_memory(inputs: Inputs) -> None:
     needed = plan(LARGE, inputs).memory_bytes
     for title, changes in savings(LARGE):
