@@ -188,7 +188,11 @@ def read_preview(run_dir: Path, event: events.Previewed) -> list[Volume]:
 
 
 def fingerprint(path: Path) -> str:
-    """Hash size, start, middle and end of a file: quick for thousands of scans; "" without one."""
+    """Hash size, start, middle and end of a file: quick for thousands of scans; "" without one.
+
+    Of a series inside a file it is that file's.
+    """
+    path = path.parent if path.parent.is_file() else path
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

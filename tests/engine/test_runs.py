@@ -187,6 +187,15 @@ def test_a_fingerprint_follows_the_content(tmp_path: Path, size: int) -> None:
     assert fingerprint(path) == ""
 
 
+def test_a_series_in_a_file_has_the_fingerprint_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"many series")
+    before = fingerprint(path / "000000")
+    assert before == fingerprint(path) != ""
+    path.write_bytes(b"other series")
+    assert fingerprint(path / "000000") != before
+
+
 def test_a_preview_is_read_with_what_it_shows_and_its_window(tmp_path: Path) -> None:
     volume = Volume(np.zeros((2, 3, 4), np.float32), "zyx", np.eye(4))
     nifti.write(volume, tmp_path / "0-stage-00000001-0.nii")
