@@ -99,7 +99,8 @@ def _build(
         raise MrgenError(msg)
     for name in header.networks:
         _check(planned[name], weights[name], f"{path.name}, network {name}")
-    networks = {name: family.networks(config, shape)[name] for name in header.networks}
+    built = family.networks(config, shape)
+    networks = {name: built[name] for name in header.networks}
     put_weights(networks, weights, path.name)
     for network in networks.values():
         put_channels_last(network.eval().requires_grad_(False))
