@@ -21,6 +21,7 @@ from napari_mrgen.app.outputs import slug
 from napari_mrgen.app.predict import Maker, collect
 from napari_mrgen.app.result_file import draw_results, write_results
 from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.registration import is_same_grid
 from napari_mrgen.engine import events
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.events import Event
@@ -154,7 +155,8 @@ def _role(maker: Maker) -> str | None:
     """Return the role of images that the model takes and was trained on."""
     inputs = _own_inputs(maker)
     known = inputs.references if inputs is not None else {}
-    wanted = (one.role for one in maker.family.generate_inputs if one.kind == "image")
+    images = [one.role for one in maker.family.generate_inputs if one.kind == "image"]
+    wanted = maker.model.config.source_roles or images
     return next((role for role in wanted if known.get(role)), None)
 
 
@@ -212,7 +214,8 @@ def _parts(
             truth = source
         else:
             truth = _frames_after(source, config, result)
-        if truth is not None and truth.array.shape == result.array.shape:
+        has_as_many = truth is not None and truth.array.shape == result.array.shape
+        if truth is not None and has_as_many and is_same_grid(truth, result):
             found["truth"] = truth
     return {name: found[name] for name in ("input", "result", "truth") if name in found}
 

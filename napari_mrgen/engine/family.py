@@ -59,6 +59,11 @@ class TrainConfig(Config):
         """Why the networks cannot be exported to ONNX; nothing where they can."""
         return ""
 
+    @property
+    def source_roles(self) -> tuple[str, ...] | None:
+        """Roles of images that generation takes after such a training; None are the family's."""
+        return None
+
     def check_stage(self, name: str, *, has_start: bool) -> None:
         """Refuse to train a stage alone that is not there, or has nothing to go on from."""
         if name not in self.stages:

@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_mrgen import families
 from napari_mrgen.app.jobs import Job
 from napari_mrgen.app.predictions import predict
 from napari_mrgen.app.result_file import read_results
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.split import Split
 from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.runs import Choices, create
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
+from napari_mrgen.io.find import Reference
+from napari_mrgen.volume import Volume
 from tests.service.conftest import write_model
 
 PARTS = {"input", "result", "truth"}
@@ -40,6 +46,29 @@ def test_of_a_simulated_scan_the_cine_is_the_truth(
     np.testing.assert_array_equal(found["truth"], given)
     assert found["input"].shape == given.shape
     assert not np.allclose(found["input"], given)
+
+
+@pytest.mark.parametrize("apart_mm", [0.0, 30.0])
+def test_a_model_of_one_direction_translates_what_it_can(apart_mm: float, tmp_path: Path) -> None:
+    """The other contrast is the truth, where it lies on the same voxels."""
+    run = tmp_path / "run"
+    write_model("cyclegan", run / "model.safetensors", direction="t2 to t1")
+    values = np.random.default_rng(0).random((20, 20, 20), np.float32)
+    references = {}
+    for role, offset in (("t1", apart_mm), ("t2", 0.0)):
+        affine = np.diag([2.0, 2.0, 2.0, 1.0])[:, [2, 1, 0, 3]]
+        affine[0, 3] = offset
+        path = tmp_path / f"{role}.nii"
+        nifti.write(Volume(values, "zyx", affine), path)
+        references[role] = (Reference(path, "a"),)
+    config = families.get("cyclegan").preset("tiny").with_values({"direction": "t2 to t1"})
+    create(run, Choices("cyclegan", "32-true"), config, Inputs(references, Split((), ("a",))))
+    job = Job(name="job", task="predict", model=run, out=tmp_path / "job", device="cpu")
+    assert list(predict(job, Control()))
+    found = read_results(job.out / "predictions" / "result.h5")
+    (made,) = found["result"].values()
+    assert made.shape == values.shape
+    assert ("truth" in found) is (apart_mm == 0)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,10 @@ class CycleGanConfig(TrainConfig):
         """What is learned."""
         return DIRECTIONS if self.direction == "both" else (self.direction,)
 
+    @property
+    def source_roles(self) -> tuple[str, ...]:
+        return tuple(direction.split(" to ")[0] for direction in self.directions)
+
 
 class CycleGanGenerateConfig(GenerateConfig):
     """Translate a volume."""

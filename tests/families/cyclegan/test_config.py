@@ -33,3 +33,4 @@ def test_there_must_be_something_to_learn_from() -> None:
 def test_one_direction_is_one_of_two() -> None:
     assert CycleGanConfig().directions == ("t1 to t2", "t2 to t1")
     assert CycleGanConfig(direction="t2 to t1").directions == ("t2 to t1",)
+    assert CycleGanConfig(direction="t2 to t1").source_roles == ("t2",)
