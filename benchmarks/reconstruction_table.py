@@ -31,7 +31,7 @@ BEST_LOSS = "ssim"
 """The published system's; whether it is the best here, the table says."""
 FIGURES = ("PSNR", "SSIM")
 BESIDE = ("view sharing 9", "zero-filled")
-_COLOURS = ("#1a73b8", "#d9730d", "#2e8b57")
+_COLOURS, _MARKS = ("#1a73b8", "#d9730d", "#2e8b57"), "osD"
 
 
 def main() -> None:
@@ -117,12 +117,13 @@ def markdown(found: Mapping[str, Any]) -> str:
         "# The published networks, losses and regularisers",
         "PSNR in dB and SSIM of held-out patients; a quarter of the published width, 200 steps "
         "each, zero-filled magnitude of 13 tiny-golden-angle spokes a frame. On "
-        f"{found['machine']['cores']} cores of {found['machine']['processor']}, "
+        f"{found['machine']['threads']} of {found['machine']['cores']} cores of "
+        f"{found['machine']['processor']}, "
         f"{len(rows)} jobs in {total / 60:.0f} minutes.",
         table(rows, by_loss=True),
         table(rows, by_loss=False),
         f"Without any training: {beside}.",
-        "![The same as bars](reconstruction_table.png)",
+        "![The same as a figure](reconstruction_table.png)",
     ]) + "\n"  # fmt: skip
 
 
@@ -143,11 +144,12 @@ def draw(
                     rows[job_name(network, *((x,) if lines is LOSSES else (BEST_LOSS, x)))][name]
                     for x in lines
                 ]
-                places = [i + (k - 1) * 0.26 for i in range(len(lines))]
-                axes.bar(places, heights, 0.24, color=_COLOURS[k], label=network)
+                places = [i + (k - 1) * 0.2 for i in range(len(lines))]
+                axes.plot(places, heights, _MARKS[k], color=_COLOURS[k], label=network)
             for style, (method, values) in zip(("--", ":"), beside.items(), strict=True):
                 axes.axhline(values[name], color="#202124", lw=1, ls=style, label=method)
-            axes.set_xticks(range(len(lines)), [x.replace("_", " ") for x in lines])
+            axes.set_xticks(range(len(lines)), [x.replace("_", "\n") for x in lines])
+            axes.grid(axis="y", color="#dadce0", lw=0.6)
             axes.spines[["top", "right"]].set_visible(False)
         every = [row[name] for row in (*rows.values(), *beside.values())]
         room = 0.1 * (max(every) - min(every))
