@@ -62,10 +62,14 @@ class Config(BaseModel):
         try:
             values = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            msg = f"This is not a YAML file: {str(error).splitlines()[0]}."
+            mark = getattr(error, "problem_mark", None)
+            where = f" in line {mark.line + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+            msg = f"The settings are no YAML: {problem}{where}."
             raise MrgenError(msg) from None
         if not isinstance(values, dict):
-            msg = f"Expected a YAML file of `name: value` lines, got {type(values).__name__}."
+            got = "nothing" if values is None else type(values).__name__
+            msg = f"Expected settings as YAML lines `name: value`, got {got}."
             raise MrgenError(msg)
         return cls.parse(values)
 

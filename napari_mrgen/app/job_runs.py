@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -107,6 +108,17 @@ def run_jobs(
     if ended:
         text = "\n\n".join(describe(outcome) for outcome in ended)
         yield from teller("end", _closing(ended), text)
+
+
+def check_paths(jobs: Iterable[Job]) -> None:
+    """Refuse inputs that are not there, unless a job before makes them."""
+    made: list[Path] = []
+    for job in jobs:
+        for path in chain(*job.inputs.values(), job.prediction.inputs.values()):
+            if not path.exists() and not any(path.is_relative_to(folder) for folder in made):
+                msg = f"Job {job.name!r}: there is no {path}; check the path."
+                raise MrgenError(msg)
+        made.append(job.out)
 
 
 def describe(outcome: Outcome) -> str:

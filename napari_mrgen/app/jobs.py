@@ -353,7 +353,12 @@ def _mapping(values: Any, where: str) -> dict[str, Any]:
 
 
 def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a job's own values over the common ones; those within settings and inputs singly."""
+    """Put a job's own values over the common ones; those within settings and inputs singly.
+
+    Common settings of trainings are none of a job that only predicts.
+    """
+    if own.get("task") == "predict" != defaults.get("task"):
+        defaults = {key: value for key, value in defaults.items() if key != "settings"}
     both = {
         key: {**defaults[key], **own[key]}
         for key in defaults.keys() & own.keys()

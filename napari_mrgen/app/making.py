@@ -65,7 +65,8 @@ def read_inputs(wanted: tuple[Input, ...], inputs: Mapping[str, Source]) -> dict
         if source is None:
             continue
         volume = source if isinstance(source, Volume) else _read_one(asked, source)
-        if volume.axes not in asked.axes:
+        # What a family reads again by itself, it checks by itself.
+        if volume.axes not in asked.axes and not asked.from_file:
             msg = (
                 f"The input {asked.role!r} must have the axes {' or '.join(asked.axes)}, "
                 f"got {volume.axes} of shape {volume.array.shape}."
@@ -81,7 +82,8 @@ def _read_one(asked: Input, source: Path | Reference) -> Volume:
     scans = find_all((asked,), {asked.role: [source]})[asked.role]
     if len(scans) > 1:
         msg = (
-            f"The input {asked.role!r} takes one scan, got {len(scans)} in {source}; name the file."
+            f"The input {asked.role!r} takes one scan, got {len(scans)} in {source}; name the "
+            "file, or a folder for the results of all."
         )
         raise MrgenError(msg)
     return scans[0].read()

@@ -68,7 +68,8 @@ def predict(job: Job, control: Control) -> Iterator[Event | Done]:
     if control.is_stopped:
         return
     made = {done.scan: done.results for done in found if done.results}
-    if made:
+    is_new = not all(done.is_kept for done in found) or not (folder / RESULTS).exists()
+    if made and is_new:
         yield events.Progressed("Writing result.h5")
         parts = [(case, made[case.scan]) for case in cases if case.scan in made]
         _write(folder, ((c.name, _parts(c, paths, known, config)) for c, paths in parts))

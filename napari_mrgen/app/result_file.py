@@ -98,8 +98,10 @@ def draw_results(path: Path, picture: Path) -> None:
         axis.set_title(column, color=_INK, fontsize=10)
     for row, name in zip(axes, names, strict=True):
         images = {part: _middle(results[part][name]) for part in parts if name in results[part]}
+        row[0].set_ylabel(name, color=_INK, fontsize=8)
         for axis, column in zip(row, columns, strict=True):
-            axis.set_axis_off()
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
             _draw(axis, column, images)
     picture.parent.mkdir(exist_ok=True)
     with drafted(picture) as draft:

@@ -108,10 +108,10 @@ def _draw_planes(part: Any, page: Page) -> None:
             image = axes.imshow(plane[name], aspect=aspect, **shown)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-            if row is grid[0]:
-                axes.set_title(name, color=_INK, fontsize=10)
         row[0].set_ylabel(title, color=_FAINT, fontsize=9)
-    bar = part.colorbar(image, ax=grid[:, -1], shrink=0.5, aspect=30)
+    for axes, name in zip(grid[0], _COLUMNS, strict=True):
+        axes.set_title(name, color=_INK, fontsize=10)
+    bar = part.colorbar(image, ax=grid[:, -1], shrink=0.5, aspect=30, label="synthetic - real")
     bar.ax.tick_params(colors=_FAINT, labelsize=7)
     bar.outline.set_visible(False)
 

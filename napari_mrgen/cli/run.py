@@ -50,6 +50,9 @@ def run(options: argparse.Namespace) -> int:
     for line in file.translated:
         print(f"Note: {line}", file=sys.stderr)
     if options.check:
+        from napari_mrgen.app.job_runs import check_paths
+
+        check_paths(jobs)
         for job in jobs:
             _check(job, as_json=options.json)
         return 0

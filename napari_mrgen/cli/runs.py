@@ -35,6 +35,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN", help="its folder")
     parser.add_argument("--out", type=Path, required=True, help="the movie: .gif, .mp4 or .png")
     parser.add_argument("--stage", metavar="NAME", help="of this stage (default: the last)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a movie that exists")
     parser.set_defaults(run=movie)
 
 
@@ -63,11 +64,12 @@ def watch(options: argparse.Namespace) -> int:
 
 
 def movie(options: argparse.Namespace) -> int:
-    from napari_mrgen.app.outputs import check_run
+    from napari_mrgen.app.outputs import check_free, check_run
     from napari_mrgen.app.replay import replay
     from napari_mrgen.io.movies import write_movie
 
     check_run(options.folder)
+    check_free(options.out, overwrite=options.overwrite)
     shown = replay(options.folder, options.stage)
     for path in write_movie(shown, options.out):
         print(path)

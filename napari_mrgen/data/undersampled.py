@@ -257,7 +257,7 @@ def describe(first: Peek, spec: ScanSpec) -> Mapping[str, Any]:
         "scaling": {"method": "percentile of the time average", "percentile": 99.5, "per": "slice"},
         "axes": "tzyx",
         "shape": [spec.frames, 1, spec.patch, spec.patch],
-        "spacing_mm": list(first.spacing),
+        "spacing_mm": [round(length, 4) for length in first.spacing],
         "frame_interval_s": mean_interval(first.times),
         "spokes": spec.protocol.spokes,
     }

@@ -60,6 +60,8 @@ def _draw(axes: Any, name: str, curve: Curve) -> None:
     axes.plot(steps, values, color=_LINE, linewidth=1.4, marker="." if len(steps) < 40 else "")
     axes.set_title(f"{rest} ({_TITLES.get(group, group)})", color=_INK, fontsize=10)
     axes.set_xlabel("step", color=_FAINT, fontsize=8)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.tick_params(colors=_FAINT, labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e6e8eb", linewidth=0.6)

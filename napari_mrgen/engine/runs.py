@@ -142,7 +142,7 @@ def holds_run(run_dir: Path) -> bool:
 
 
 def is_taken(run_dir: Path) -> bool:
-    """Whether a folder holds a run that did more than fail while it was made ready.
+    """Whether a folder holds a run that did more than fail, or stop, while it was made ready.
 
     Such a one has nothing to lose: with the mistake mended the same folder can be named again.
     """
@@ -150,7 +150,7 @@ def is_taken(run_dir: Path) -> bool:
         return False
     history = Run(run_dir).history
     has_begun = any(isinstance(event, events.StageStarted) for event in history)
-    return has_begun or not history or not isinstance(history[-1], events.Failed)
+    return has_begun or not history or not isinstance(history[-1], events.Failed | events.Stopped)
 
 
 def watch(run_dir: Path, follow: bool = True) -> Iterator[Event]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 from napari_mrgen.app.job_results import spread
-from napari_mrgen.app.job_runs import Began, Outcome, Told, read_figures, run_jobs
+from napari_mrgen.app.job_runs import Began, Outcome, Told, check_paths, read_figures, run_jobs
 from napari_mrgen.app.jobs import Job, Prediction, write_jobs
 from napari_mrgen.app.notify import Notices
 from napari_mrgen.engine import events
@@ -26,6 +27,7 @@ from napari_mrgen.engine.checkpoint import load_weights
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.header import read_header
 from napari_mrgen.engine.runs import Run
+from napari_mrgen.errors import MrgenError
 
 SHORT = {"autoencoder_steps": 6, "gan_steps": 0, "save_every": 2, "preview_every": 3}
 FRAMES, START = 4, 8
@@ -268,3 +270,15 @@ def test_what_is_kept_is_spread_over_the_training(count: int) -> None:
         assert steps[-1] == step
         assert len(steps) == min(step, count)
     assert np.diff([0, *steps]).max() <= 2 * 40 / len(steps)
+
+
+def test_what_a_job_before_makes_need_not_be_there(tmp_path: Path) -> None:
+    (tmp_path / "heads").mkdir()
+    heads, out = tmp_path / "heads", tmp_path / "m"
+    first = Job(name="m", family="vqvae", inputs={"slices": heads}, out=out)
+    for place, is_known in ((out / "predictions", True), (tmp_path / "nowhere", False)):
+        second = Job(
+            name="a", task="predict", model=out, inputs={"image": place}, out=tmp_path / "a"
+        )
+        with nullcontext() if is_known else pytest.raises(MrgenError, match="there is no"):
+            check_paths([first, second])

@@ -155,6 +155,17 @@ def test_a_mistake_is_named_before_anything_begins(
     assert list(tmp_path.iterdir()) == [tmp_path / "jobs.yaml"]
 
 
+def test_common_settings_are_those_of_trainings(tmp_path: Path) -> None:
+    text = """
+        defaults: {settings: {steps: 8}}
+        jobs:
+        - {name: m, family: cyclegan}
+        - {name: a, task: predict, model: results/m, settings: {tile: 96}}
+    """
+    trained, used = read(tmp_path, text)
+    assert (trained.settings, used.settings) == ({"steps": 8}, {"tile": 96})
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(MrgenError, match="cannot be read"):
         read_jobs(tmp_path / "nowhere.yaml")

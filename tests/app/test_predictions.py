@@ -86,6 +86,9 @@ def test_predictions_of_another_kind_are_to_be_removed(
     model = write_model("reconstruction", tmp_path / "m.safetensors")
     first = {"inputs": {"cine": "heart-1.nii.gz"}}
     assert list(predict(job(**first), Control()))
-    assert list(predict(job(**first), Control()))  # As it is, it is gone on with.
+    results = tmp_path / "job" / "predictions" / "result.h5"
+    written = results.stat().st_mtime_ns
+    assert list(predict(job(**first), Control()))  # As it is, it is left alone.
+    assert results.stat().st_mtime_ns == written
     with pytest.raises(MrgenError, match=r"predictions holds results of another .*; remove it"):
         list(predict(job(**{**first, **change}), Control()))

@@ -3,8 +3,9 @@ from pathlib import Path
 import imageio.v3 as iio
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from napari_mrgen.app.volume_figure import digest, draw
+from napari_mrgen.app.volume_figure import _draw_planes, digest, draw
 from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.metrics.volumes import Comparison
 
@@ -30,6 +31,13 @@ def test_the_figure_is_drawn_of_one_direction_and_of_both(tmp_path: Path, titles
     made = [comparison(title, subject) for title in titles for subject in ("a", "b")]
     draw(made, SCORES, tmp_path / "figure.png")
     assert iio.imread(tmp_path / "figure.png").std() > 10
+
+
+def test_every_column_of_planes_says_what_it_shows():
+    figure = Figure()
+    _draw_planes(figure.subfigures(), digest([comparison("T2w", "a")])[0])
+    first = figure.subfigs[0].axes[:4]
+    assert [axes.get_title() for axes in first] == ["source", "synthetic", "real", "difference"]
 
 
 def test_a_figure_without_pairs_shows_the_table(tmp_path: Path):

@@ -56,13 +56,21 @@ def test_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not (file.parent / "results").exists()
 
 
+def test_a_check_finds_paths_that_lead_nowhere(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(file), "--check"]) == 2
+    assert "there is no" in capsys.readouterr().err
+
+
 def test_a_check_does_nothing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file.parent / "nowhere").mkdir()
     assert main(["run", str(file), "--check"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert main(["run", str(file), "--check", "--json"]) == 0
     job = json.loads(capsys.readouterr().out.splitlines()[1])
     assert job["inputs"] == {"slices": [str(file.parent / "nowhere")]}
-    assert list(file.parent.iterdir()) == [file]
+    assert sorted(file.parent.iterdir()) == [file, file.parent / "nowhere"]
 
 
 @pytest.mark.parametrize(

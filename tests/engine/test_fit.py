@@ -110,6 +110,12 @@ class TestWholeRun:
         history = Run(tmp_path / "run").history
         assert [type(event) for event in history].count(events.Started) == 1
 
+    def test_a_run_that_was_stopped_while_made_ready_gives_way(self, tmp_path: Path) -> None:
+        control = Control()
+        control.stop()
+        assert isinstance(last(train(tmp_path, control, preparing=3)), events.Stopped)
+        assert isinstance(last(train(tmp_path)), events.Finished)
+
     def test_a_run_that_failed_in_a_step_does_not(self, tmp_path: Path) -> None:
         assert "Training failed" in getattr(last(train(tmp_path, fail_at=1)), "message", "")
         assert "already holds a run" in getattr(last(train(tmp_path)), "message", "")

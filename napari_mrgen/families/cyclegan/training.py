@@ -195,7 +195,7 @@ def _notes(config: CycleGanConfig, inputs: Inputs, scene: Scene) -> tuple[str, .
         f"Every side is a multiple of {config.legal}; other volumes are padded.",
     ]
     if scene.has_pairs and config.full_every > 1:
-        notes.append(f"Work and memory are those of a full step, every {config.full_every}th.")
+        notes.append(f"Work and memory are those of a full step, one in {config.full_every}.")
     if whole and config.unaligned == "register":
         notes.append("Pairs that do not lie on one another are registered before training.")
     if inputs.nothing_held_out:
