@@ -22,6 +22,7 @@ from napari_mrgen.cli.options import (
 )
 from napari_mrgen.cli.report import SECONDS_BETWEEN_LINES
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.names import CONTRASTS, contrast_of
 
 if TYPE_CHECKING:
     from napari_mrgen.app.batch import SampleFolder
@@ -67,6 +68,15 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
+def _warn_of_names(inputs: Mapping[str, Path]) -> None:
+    """Say where a file's name speaks of another contrast than it is given as."""
+    for role, path in inputs.items():
+        named = contrast_of(path) if role in CONTRASTS and path.is_file() else ""
+        if named not in ("", role):
+            said = f"{path.name} is {named.upper()}w by its name, but given as {role.upper()}w"
+            print(f"napari-mrgen: {said}.", file=sys.stderr)
+
+
 def run(options: argparse.Namespace) -> int:
     from napari_mrgen import families
     from napari_mrgen.app.batch import SampleFolder
@@ -81,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
     settings = options.settings + ([f"seed={options.seed}"] if options.seed is not None else [])
     config = apply_settings(family.generate_config(), settings)
     inputs = {role: _only(role, paths) for role, paths in parse_paths(options.inputs).items()}
+    _warn_of_names(inputs)
     target: Outputs | SampleFolder
     if is_folder(options.out) and folder_role(family.generate_inputs, inputs):
         maker = service or _maker(Path(options.model), options.device)

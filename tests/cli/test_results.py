@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_mrgen import families
 from napari_mrgen.cli import demo
 from napari_mrgen.cli.main import MISTAKE, OK, main
 from napari_mrgen.io import nifti
+from napari_mrgen.volume import Volume
 from tests.conftest import Program
+from tests.service.conftest import write_model
 
 
 def documents(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -33,6 +36,19 @@ def test_generate_saves_with_its_provenance(
     assert all(Path(path).exists() for result in results for path in result["paths"])
     assert json.loads((tmp_path / "next.json").read_text())["seed"] == 3
     assert nifti.read(out).axes == "ntzyx"
+
+
+def test_a_name_that_speaks_of_another_contrast_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_model("cyclegan", tmp_path / "model.safetensors")
+    head = tmp_path / "a_T2.nii"
+    values = np.random.default_rng(0).random((20, 20, 20), np.float32)
+    nifti.write(Volume(values, "zyx", np.eye(4)), head)
+    for role, said in (("t1", "a_T2.nii is T2w by its name, but given as T1w"), ("t2", "")):
+        given = ["--input", f"{role}={head}", "--out", str(tmp_path / f"{role}.nii")]
+        assert main(["generate", str(model), *given]) == OK
+        assert capsys.readouterr().err.removeprefix("napari-mrgen: ").strip(".\n") == said
 
 
 def test_generate_makes_movies(
