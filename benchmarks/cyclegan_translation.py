@@ -36,6 +36,7 @@ from napari_mrgen.data.prepared import Prepared, prepare_inputs
 from napari_mrgen.engine.checkpoint import load_model
 from napari_mrgen.engine.device import PRECISIONS, Precision
 from napari_mrgen.engine.heap import set_threshold
+from napari_mrgen.engine.layout import put_channels_last
 from napari_mrgen.engine.memory import measure_call
 from napari_mrgen.engine.runs import Run
 from napari_mrgen.engine.team import in_precision
@@ -120,7 +121,9 @@ def network(name: str) -> torch.nn.Module:
     preset, changes = NETWORKS[name]
     config = families.get("cyclegan").preset(preset).with_values(changes)
     assert isinstance(config, CycleGanConfig)
-    return networks(config, SHAPE)["t1_to_t2"].eval().requires_grad_(False)
+    found = networks(config, SHAPE)["t1_to_t2"].eval().requires_grad_(False)
+    put_channels_last(found)  # As a model that is loaded.
+    return found
 
 
 def matrix_rate(dtype: torch.dtype) -> float:
