@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.app.job_results import EXPORT, keep_weights, write_history
+from napari_mrgen.app.job_results import EXPORT, PREDICTIONS, WEIGHTS, keep_weights, write_history
 from napari_mrgen.app.jobs import Job, plain
 from napari_mrgen.app.notify import Notices, Occasion
 from napari_mrgen.app.outputs import check_folder
@@ -198,7 +198,7 @@ def _with_log(outcome: Outcome) -> Outcome:
 
 
 def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
-    remove_drafts(job.out)
+    remove_drafts(job.out, (WEIGHTS, PREDICTIONS, EXPORT))
     if job.trains:
         yield from _train(job, control)
         write_history(job.out)

@@ -215,10 +215,13 @@ def _parts(
             truth = source
         else:
             truth = _frames_after(source, config, result)
-        has_as_many = truth is not None and truth.array.shape == result.array.shape
-        if truth is not None and has_as_many and is_same_grid(truth, result):
+        if truth is not None and _has_voxels_of(truth, result):
             found["truth"] = truth
     return {name: found[name] for name in ("input", "result", "truth") if name in found}
+
+
+def _has_voxels_of(truth: Volume, result: Volume) -> bool:
+    return truth.array.shape == result.array.shape and is_same_grid(truth, result)
 
 
 def _record(path: Path) -> Mapping[str, Any]:

@@ -168,7 +168,7 @@ def _tell(job: Job, *, resumed: bool) -> Iterator[Event]:
     if finished:
         yield replace(finished[-1], model=str(job.model_path))
         return
-    remove_drafts(job.run_dir)
+    remove_drafts(job.run_dir, ("checkpoints", "previews", "movies", "figures", "predictions"))
     yield from _warnings(job)
     yield from train(job)
 

@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from napari_mrgen.engine.device import Precision, choose_precision
 from napari_mrgen.engine.layout import put_channels_last
@@ -134,7 +134,8 @@ def in_precision(forward: Callable[..., Any], precision: Precision) -> Callable[
 
     @wraps(forward)
     def run(*arguments: Any, **named: Any) -> Any:
-        device = next((a.device.type for a in arguments if isinstance(a, Tensor)), "cpu")
+        leaves = tree_leaves(arguments)
+        device = next((a.device.type for a in leaves if isinstance(a, Tensor)), "cpu")
         # Per call, not around a step: autocast keeps casts of weights, which a step changes.
         with torch.autocast(device, torch.bfloat16):
             output = forward(*arguments, **named)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+
+_DRAFTS = ".*.part.*"
 
 
 @contextmanager
@@ -19,7 +22,11 @@ def drafted(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def remove_drafts(folder: Path) -> None:
-    """Remove what a killed process left half written in a folder and those below it."""
-    for draft in folder.rglob(".*.part.*"):
+def remove_drafts(folder: Path, parts: Iterable[str]) -> None:
+    """Remove what a killed process left half written in a folder, and anywhere in parts of it.
+
+    In others below it, such as another run's, somebody may be writing.
+    """
+    inside = (folder.joinpath(part).rglob(_DRAFTS) for part in parts)
+    for draft in chain(folder.glob(_DRAFTS), *inside):
         draft.unlink(missing_ok=True)

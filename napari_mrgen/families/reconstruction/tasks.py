@@ -13,6 +13,7 @@ from napari_mrgen.data.realtime import BASE
 from napari_mrgen.data.undersampled import Case, PairedSeries, SimulatedScans
 from napari_mrgen.engine.device import choose_precision
 from napari_mrgen.engine.task import Batch, Draws, Task
+from napari_mrgen.engine.team import in_precision
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.losses import total_loss
 from napari_mrgen.families.reconstruction.networks import Unrolled
@@ -96,10 +97,10 @@ def run_case(network: nn.Module, case: Case) -> Tensor:
     device = next(network.parameters()).device
     batch = {"inputs": case.inputs, **case.physics}
     on_device = {name: value[None].to(device) for name, value in batch.items()}
-    is_mixed = choose_precision("auto", device) == "bf16-mixed"
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
-        made = reconstruct(network.eval(), on_device)
-    return made[0, 0].float().cpu().clamp(min=0) * case.scale
+    function = in_precision(reconstruct, choose_precision("auto", device))
+    with torch.no_grad():
+        made: Tensor = function(network.eval(), on_device)
+    return made[0, 0].cpu().clamp(min=0) * case.scale
 
 
 def figures(predicted: Tensor, truth: Tensor) -> dict[str, float]:
