@@ -21,8 +21,8 @@ from common import DATA, grid, machine, paced, train, write
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.engine.checkpoint import Model, load_model
 from napari_mrgen.engine.family import TrainConfig
+from napari_mrgen.engine.run.model import Model, load_model
 from napari_mrgen.metrics.image_set import Sets
 from napari_mrgen.metrics.scoreboard import Scoreboard, tabulate
 from napari_mrgen.metrics.sets import judge_sets

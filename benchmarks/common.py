@@ -16,9 +16,9 @@ import torch
 
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Event, Failed, StageStarted, Started, Stepped
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.fit import fit
+from napari_mrgen.engine.run.events import Event, Failed, StageStarted, Started, Stepped
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("MRGEN_DATA", HERE.parents[1] / "shared" / "data"))

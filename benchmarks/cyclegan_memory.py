@@ -30,12 +30,12 @@ import torch
 from common import grid, machine, write
 
 from napari_mrgen import families
-from napari_mrgen.engine.average import Average
 from napari_mrgen.engine.device import Precision
+from napari_mrgen.engine.distributed import lay_out
 from napari_mrgen.engine.heap import give_back, set_threshold
-from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws
-from napari_mrgen.engine.team import lay_out
+from napari_mrgen.engine.weights import Average
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
 from napari_mrgen.families.cyclegan.training import cycle_task

@@ -28,7 +28,7 @@ from napari_mrgen import families
 from napari_mrgen.data.cine import Cine, CineWindows, WindowSpec, load
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
-from napari_mrgen.engine.checkpoint import load_model
+from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.frame_prediction.forecasting import predict
 from napari_mrgen.families.frame_prediction.scoring import TRIVIAL, Method, score_cine

@@ -25,7 +25,7 @@ from common import RESULTS, machine
 from torch import Tensor
 
 from napari_mrgen.mri import nufft, toeplitz
-from napari_mrgen.mri.density import ramp
+from napari_mrgen.mri.gridding import ramp
 from napari_mrgen.mri.trajectories import radial
 
 FRAMES, SIZE, SPOKES = 20, 192, 13

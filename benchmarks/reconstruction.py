@@ -28,8 +28,8 @@ from napari_mrgen.data.cine import load
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.realtime import BASE
 from napari_mrgen.data.undersampled import Case, ScanSpec
-from napari_mrgen.engine.checkpoint import load_model
 from napari_mrgen.engine.device import devices
+from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.families.reconstruction.networks import resampled
 from napari_mrgen.families.reconstruction.scoring import (
     Method,

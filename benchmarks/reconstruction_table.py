@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 from common import DATA, HERE, RESULTS, grid, machine, write
 
-from napari_mrgen.app.job_runs import Began, Outcome, run_jobs
-from napari_mrgen.app.jobs import Job, check, parse_jobs
+from napari_mrgen.app.jobs.file import Job, check, parse_jobs
+from napari_mrgen.app.jobs.run import Began, Outcome, run_jobs
 from napari_mrgen.engine.control import Control
 
 NETWORKS = ("unet3d", "unet2d2d", "unet2d1d")

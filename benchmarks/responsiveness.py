@@ -32,7 +32,7 @@ import numpy as np
 from qtpy.QtCore import QEventLoop, QObject, Qt, QTimer
 
 from napari_mrgen import families
-from napari_mrgen.widgets.session import Phase
+from napari_mrgen.app.session import Phase
 
 RESULTS = Path(__file__).with_name("results")
 PLAY_MS = 100

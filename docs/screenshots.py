@@ -24,8 +24,8 @@ from napari.layers import Layer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea
 
+from napari_mrgen.app.session import Phase
 from napari_mrgen.widgets.generate_panel import GeneratePanel
-from napari_mrgen.widgets.session import Phase
 from napari_mrgen.widgets.tables import ModelDialog, SurveyDialog
 
 SIZE = (1366, 768)

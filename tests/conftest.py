@@ -27,7 +27,7 @@ def mrgen_data() -> Path:
 def hearts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with small cines of three phantom patients."""
     from napari_mrgen.io import nifti
-    from napari_mrgen.io.phantoms import beating_heart
+    from napari_mrgen.samples import beating_heart
 
     folder = tmp_path_factory.mktemp("hearts")
     for patient in range(1, 4):

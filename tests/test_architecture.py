@@ -29,7 +29,7 @@ def test_imports_point_down() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_files_and_functions_stay_short(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 400
+    assert text.count("\n") <= 500
     functions = (node for node in ast.walk(ast.parse(text)) if isinstance(node, FUNCTIONS))
     long = {f.name: n for f in functions if (n := (f.end_lineno or 0) - f.lineno + 1) > 50}
     assert not long

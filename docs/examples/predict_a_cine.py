@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from napari_mrgen import families
+from napari_mrgen.app.generate import generate
 from napari_mrgen.app.outputs import save
-from napari_mrgen.app.predict import generate
 
 run, cine, out = map(Path, sys.argv[1:])
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.engine import events
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.fit import fit
+from napari_mrgen.engine.run import events
 
 data, run = map(Path, sys.argv[1:])
 

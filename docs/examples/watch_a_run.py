@@ -6,8 +6,8 @@ Usage: python watch_a_run.py RUN
 import sys
 from pathlib import Path
 
-from napari_mrgen.engine import events
-from napari_mrgen.engine.runs import Run, read_preview, watch
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.folder import Run, read_preview, watch
 
 folder = Path(sys.argv[1])
 print("This run is", Run(folder).status)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_mrgen.app.inputs import find_all
-from napari_mrgen.data.pairing import pair_up
+from napari_mrgen.data.heads.sessions import pair_up
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import nifti, series
+from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference, scans_in
-from napari_mrgen.io.names import CONTRASTS, contrast_of, is_label_name, stem
+from napari_mrgen.io.naming import CONTRASTS, contrast_of, is_label_name, stem
+from napari_mrgen.io.raw_data import hdf5_series as series
 
 Given = Path | Reference
 

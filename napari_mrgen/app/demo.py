@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from napari_mrgen import families
-from napari_mrgen.app.figure import Comparison, draw
+from napari_mrgen.app.generate import generate
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.app.predict import generate
+from napari_mrgen.app.plots.cine import Comparison, draw
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.family import TrainConfig
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.runs import holds_run
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.folder import holds_run
 from napari_mrgen.io import movies, nifti
-from napari_mrgen.io.phantoms import beating_heart
+from napari_mrgen.samples import beating_heart
 
 FAMILY = "frame_prediction"
 PRESET = "quick"

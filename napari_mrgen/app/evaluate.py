@@ -9,16 +9,17 @@ import torch
 from torch import nn
 
 from napari_mrgen import families
-from napari_mrgen.app import set_figure, volume_figure
 from napari_mrgen.app.inputs import Paths, find_all
+from napari_mrgen.app.plots import sets as set_figure
+from napari_mrgen.app.plots import volumes as volume_figure
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
-from napari_mrgen.engine.checkpoint import load_model
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose
 from napari_mrgen.engine.family import Family, TrainConfig
-from napari_mrgen.engine.header import Header, model_file, read_header
-from napari_mrgen.engine.runs import Run, hash_split
+from napari_mrgen.engine.run.folder import Run, hash_split
+from napari_mrgen.engine.run.model import load_model
+from napari_mrgen.engine.run.model_header import Header, model_file, read_header
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 from napari_mrgen.metrics.volumes import Comparison

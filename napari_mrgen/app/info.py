@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from napari_mrgen.engine.header import hash_file, model_file, read_header
-from napari_mrgen.engine.runs import Run, holds_run
+from napari_mrgen.engine.run.folder import Run, holds_run
+from napari_mrgen.engine.run.model_header import hash_file, model_file, read_header
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import acdc, nifti
+from napari_mrgen.io import nifti
+from napari_mrgen.io.datasets import acdc
 from napari_mrgen.io.find import Reference, find
 
 

@@ -11,7 +11,7 @@ from napari_mrgen.data.split import Split, split_subjects
 from napari_mrgen.engine.family import Family, Input, TrainConfig
 from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io.find import Reference, find, find_series
-from napari_mrgen.io.names import CONTRASTS, set_of
+from napari_mrgen.io.naming import CONTRASTS, set_of
 from napari_mrgen.io.paired import find_contrast, find_pairs, masks_in
 
 Paths = Mapping[str, Sequence[Path]]

@@ -8,11 +8,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from napari_mrgen.app.jobs import Job
-from napari_mrgen.engine import events
+from napari_mrgen.app.jobs.file import Job
 from napari_mrgen.engine.curves import read_curves
-from napari_mrgen.engine.events import Event
-from napari_mrgen.engine.runs import Run
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.io.drafts import drafted
 
 WEIGHTS, EXPORT, PREDICTIONS, HISTORY = "weights", "export", "predictions", "history.csv"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_mrgen.app.job_runs import Outcome
-from napari_mrgen.app.jobs import Job
+from napari_mrgen.app.jobs.file import Job
+from napari_mrgen.app.jobs.run import Outcome
 from napari_mrgen.io.drafts import drafted
 
 SUMMARY = "summary.csv"

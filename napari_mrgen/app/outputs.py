@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_mrgen.engine.runs import holds_run, is_taken
+from napari_mrgen.engine.run.folder import holds_run, is_taken
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.movies import write_movie
 from napari_mrgen.io.nifti import write as write_nifti

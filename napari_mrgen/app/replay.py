@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_mrgen import families
-from napari_mrgen.engine.album import PICTURES_A_SECOND, film, pictures_of
-from napari_mrgen.engine.runs import Run
+from napari_mrgen.engine.run.folder import Run
+from napari_mrgen.engine.run.pictures import PICTURES_A_SECOND, film, pictures_of
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 

@@ -54,7 +54,7 @@ def _run_without_window(options: argparse.Namespace) -> int:
     from napari_mrgen.app import demo
     from napari_mrgen.cli.report import exit_code, report
     from napari_mrgen.cli.signals import steered
-    from napari_mrgen.engine.events import Finished
+    from napari_mrgen.engine.run.events import Finished
 
     files = demo.Demo(options.out)
     with steered() as control:

@@ -79,8 +79,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _report(scoreboard: Scoreboard, found: list[Score], options: argparse.Namespace) -> None:
     from napari_mrgen.cli.tables import scoreboard_lines
-    from napari_mrgen.engine.records import write_scoreboard
-    from napari_mrgen.engine.runs import write_json
+    from napari_mrgen.engine.run.folder import write_json
+    from napari_mrgen.engine.run.journal import write_scoreboard
 
     report = {
         "model": str(options.model),

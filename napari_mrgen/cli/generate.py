@@ -22,13 +22,13 @@ from napari_mrgen.cli.options import (
 )
 from napari_mrgen.cli.report import SECONDS_BETWEEN_LINES
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.names import CONTRASTS, contrast_of
+from napari_mrgen.io.naming import CONTRASTS, contrast_of
 
 if TYPE_CHECKING:
     from napari_mrgen.app.batch import SampleFolder
-    from napari_mrgen.app.folders import Done
     from napari_mrgen.app.making import Makes
     from napari_mrgen.app.outputs import Outputs
+    from napari_mrgen.app.result_folder import Done
     from napari_mrgen.engine.family import GenerateConfig
     from napari_mrgen.volume import Volume
 
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     from napari_mrgen.app.cases import folder_role
     from napari_mrgen.app.outputs import Outputs, is_folder
     from napari_mrgen.cli.signals import steered
-    from napari_mrgen.engine.header import read_header
+    from napari_mrgen.engine.run.model_header import read_header
     from napari_mrgen.service.address import is_address
 
     service = _maker(None, options.model) if is_address(options.model) else None
@@ -126,7 +126,7 @@ def _fill_with_results(
 ) -> int:
     """Make the results of every scan of a folder; return 1 where one has none."""
     from napari_mrgen.app.cases import find_cases
-    from napari_mrgen.app.folders import ResultFolder, generate_folder
+    from napari_mrgen.app.result_folder import ResultFolder, generate_folder
     from napari_mrgen.cli.signals import steered
 
     cases = find_cases(maker.family.generate_inputs, inputs, options.out)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 from napari_mrgen.cli.options import print_json
 from napari_mrgen.cli.tables import scoreboard_lines
 from napari_mrgen.data.preparing import Preparing
-from napari_mrgen.engine import events
-from napari_mrgen.engine.events import Event
-from napari_mrgen.engine.records import write_event
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.journal import write_event
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -14,9 +14,9 @@ from napari_mrgen.cli.options import Commands, add_json, print_json
 from napari_mrgen.errors import MrgenError, unknown
 
 if TYPE_CHECKING:
-    from napari_mrgen.app.folders import Done
-    from napari_mrgen.app.job_runs import Outcome, Report
-    from napari_mrgen.app.jobs import Job, JobFile
+    from napari_mrgen.app.jobs.file import Job, JobFile
+    from napari_mrgen.app.jobs.run import Outcome, Report
+    from napari_mrgen.app.result_folder import Done
 
 FIGURES_SHOWN = 3
 
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from napari_mrgen.app.jobs import read_jobs
+    from napari_mrgen.app.jobs.file import read_jobs
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise MrgenError(
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     for line in file.translated:
         print(f"Note: {line}", file=sys.stderr)
     if options.check:
-        from napari_mrgen.app.job_runs import check_paths
+        from napari_mrgen.app.jobs.run import check_paths
 
         check_paths(jobs)
         for job in jobs:
@@ -68,7 +68,7 @@ def _chosen(file: JobFile, names: list[str]) -> tuple[Job, ...]:
 
 
 def _check(job: Job, *, as_json: bool) -> None:
-    from napari_mrgen.app.jobs import plain
+    from napari_mrgen.app.jobs.file import plain
 
     if as_json:
         print_json(plain(job))
@@ -78,8 +78,8 @@ def _check(job: Job, *, as_json: bool) -> None:
 
 
 def _run(file: JobFile, jobs: tuple[Job, ...], options: argparse.Namespace) -> int:
-    from napari_mrgen.app.job_runs import run_jobs
     from napari_mrgen.app.job_summary import Summary, summary_file
+    from napari_mrgen.app.jobs.run import run_jobs
     from napari_mrgen.cli.signals import steered
     from napari_mrgen.service.extras import export_model
 
@@ -111,10 +111,10 @@ def _print_summary(summary: Any) -> None:
 
 def _print_lines(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
     """Show what jobs say, in words; pass on how each has ended."""
-    from napari_mrgen.app.job_runs import Began, Outcome, Told
+    from napari_mrgen.app.jobs.run import Began, Outcome, Told
     from napari_mrgen.cli.generate import tell_done
     from napari_mrgen.cli.report import describe, reporter
-    from napari_mrgen.engine.events import Event
+    from napari_mrgen.engine.run.events import Event
 
     begun = 0
     with ExitStack() as stack:
@@ -140,9 +140,9 @@ def _print_lines(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
 
 def _print_records(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
     """Print a JSON line for each report; pass on how each job has ended."""
-    from napari_mrgen.app.job_runs import Began, Outcome, Told
-    from napari_mrgen.engine.events import Event
-    from napari_mrgen.engine.records import write_event
+    from napari_mrgen.app.jobs.run import Began, Outcome, Told
+    from napari_mrgen.engine.run.events import Event
+    from napari_mrgen.engine.run.journal import write_event
 
     for report in reports:
         match report:

@@ -56,7 +56,7 @@ def resume(options: argparse.Namespace) -> int:
 def watch(options: argparse.Namespace) -> int:
     from napari_mrgen.app.outputs import check_run
     from napari_mrgen.cli.report import exit_code, report
-    from napari_mrgen.engine.runs import watch
+    from napari_mrgen.engine.run.folder import watch
 
     check_run(options.folder)
     events = watch(options.folder, follow=not options.once)

@@ -76,7 +76,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from napari_mrgen.engine.header import read_header
+    from napari_mrgen.engine.run.model_header import read_header
     from napari_mrgen.service.extras import need
 
     for module in ("uvicorn", "starlette", "python_multipart"):

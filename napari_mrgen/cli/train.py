@@ -24,8 +24,8 @@ from napari_mrgen.errors import MrgenError
 if TYPE_CHECKING:
     from napari_mrgen.data.inputs import Inputs
     from napari_mrgen.engine.device import Device
-    from napari_mrgen.engine.events import Event
     from napari_mrgen.engine.family import Advice, Family, Plan, TrainConfig
+    from napari_mrgen.engine.run.events import Event
 
 DEFAULT_PRESET = "base"
 
@@ -93,7 +93,7 @@ def _check(config: TrainConfig, options: argparse.Namespace) -> None:
     """Find mistakes before data is looked at and a folder is made."""
     from napari_mrgen.app.outputs import check_new_run
     from napari_mrgen.engine.device import choose
-    from napari_mrgen.engine.header import check_start
+    from napari_mrgen.engine.run.model_header import check_start
 
     if options.stage is not None:
         config.check_stage(options.stage, has_start=options.start_from is not None)
@@ -134,8 +134,8 @@ def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argpars
 def _plan(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
     from napari_mrgen.cli.report import surveyed
     from napari_mrgen.cli.tables import survey_lines
-    from napari_mrgen.engine.advice import plan_to_fit
     from napari_mrgen.engine.device import choose, choose_precision, describe
+    from napari_mrgen.engine.memory.advice import plan_to_fit
 
     chosen = choose(options.device)
     precision = choose_precision(options.precision, chosen)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from napari_mrgen.data.scaling import Scaling
-from napari_mrgen.mri import coils, density, nufft, sharing, toeplitz, trajectories
+from napari_mrgen.mri import coils, nufft, sharing, toeplitz, trajectories
+from napari_mrgen.mri import gridding as density
 from napari_mrgen.mri.noise import complex_noise
 
 SHARED = (1, 5, 9)

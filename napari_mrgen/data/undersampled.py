@@ -12,8 +12,8 @@ from torch import Tensor
 
 from napari_mrgen.data import cine as cines
 from napari_mrgen.data import realtime
-from napari_mrgen.data.brain import Box, crop
 from napari_mrgen.data.cine import CineStore, fit_patch, integer, uniform
+from napari_mrgen.data.heads.brain import Box, crop
 from napari_mrgen.data.realtime import Gridded, Protocol
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.errors import MrgenError

@@ -9,8 +9,8 @@ import traceback
 import torch
 
 from napari_mrgen.engine.device import describe
-from napari_mrgen.engine.events import Failed
 from napari_mrgen.engine.family import TrainConfig
+from napari_mrgen.engine.run.events import Failed
 from napari_mrgen.errors import MrgenError
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -13,21 +13,22 @@ from pathlib import Path
 import torch
 
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.engine import events, runs
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose, describe, free_bytes
-from napari_mrgen.engine.environment import record_environment
-from napari_mrgen.engine.events import Event
+from napari_mrgen.engine.distributed import Team
 from napari_mrgen.engine.failures import explain, is_out_of_memory
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.heap import give_back, set_threshold
 from napari_mrgen.engine.job import Job
-from napari_mrgen.engine.lock import locked
-from napari_mrgen.engine.records import Journal
-from napari_mrgen.engine.runs import Choices, Lookup, Run
+from napari_mrgen.engine.memory.stepdown import NOTHING_HELPS, announce, find_smaller, step_down
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run import folder as runs
+from napari_mrgen.engine.run.environment import record_environment
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.folder import Choices, Lookup, Run
+from napari_mrgen.engine.run.journal import Journal
+from napari_mrgen.engine.run.lock import locked
 from napari_mrgen.engine.stages import train
-from napari_mrgen.engine.stepdown import NOTHING_HELPS, announce, find_smaller, step_down
-from napari_mrgen.engine.team import Team
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.drafts import remove_drafts
 

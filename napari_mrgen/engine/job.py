@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.engine.average import Average
-from napari_mrgen.engine.checkpoint import save_model
 from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.distributed import Team, Wish
 from napari_mrgen.engine.family import Family, TrainConfig
-from napari_mrgen.engine.header import Header
 from napari_mrgen.engine.patience import Standing
-from napari_mrgen.engine.runs import Choices, hash_split
+from napari_mrgen.engine.run.folder import Choices, hash_split
+from napari_mrgen.engine.run.model import save_model
+from napari_mrgen.engine.run.model_header import Header
 from napari_mrgen.engine.task import Draws, Stage
-from napari_mrgen.engine.team import Team, Wish
+from napari_mrgen.engine.weights import Average
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from statistics import fmean
 
 import torch
 
-from napari_mrgen.engine import album, events
 from napari_mrgen.engine.batches import Batches
-from napari_mrgen.engine.events import Event
+from napari_mrgen.engine.distributed import Wish
 from napari_mrgen.engine.job import Job, Trainee
 from napari_mrgen.engine.meter import Meter
-from napari_mrgen.engine.state import save_state
+from napari_mrgen.engine.run import events, pictures
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.state import save_state
 from napari_mrgen.engine.task import Batch, Draws
-from napari_mrgen.engine.team import Wish
 from napari_mrgen.io import nifti
 
 LONG_PAUSE = 60.0
@@ -134,7 +134,7 @@ def _look(job: Job, trainee: Trainee) -> Iterator[Event]:
     for number, volume in enumerate(volumes):
         path = job.run_dir / "previews" / f"{trainee.index}-{stage.name}-{step:08d}-{number}.nii"
         nifti.write(volume, path)
-        album.keep(volume, path.with_suffix(".png"))
+        pictures.keep(volume, path.with_suffix(".png"))
         paths.append(str(path.relative_to(job.run_dir)))
     if paths:
         _thin_out(job.run_dir / "previews", len(paths) * _PREVIEWS_KEPT)

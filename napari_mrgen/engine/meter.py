@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from napari_mrgen.engine.events import Stepped
 from napari_mrgen.engine.failures import NotANumberError
+from napari_mrgen.engine.run.events import Stepped
 
 _SHORTEST, _LONGEST = 0.2, 5.0
 _TOLD_PER_STAGE = 500

@@ -8,19 +8,21 @@ from pathlib import Path
 import torch
 
 from napari_mrgen.data.preparing import Preparing
-from napari_mrgen.engine import album, events, runs
-from napari_mrgen.engine.average import Average
 from napari_mrgen.engine.building import DrawingFrom
-from napari_mrgen.engine.checkpoint import load_weights, put_weights
 from napari_mrgen.engine.curves import draw_curves, read_curves
-from napari_mrgen.engine.events import Event
-from napari_mrgen.engine.header import check_start, first_line, read_header
+from napari_mrgen.engine.distributed import Wish
 from napari_mrgen.engine.job import Job, Trainee
 from napari_mrgen.engine.loop import train_stage
-from napari_mrgen.engine.records import write_scoreboard
-from napari_mrgen.engine.state import load_state
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run import folder as runs
+from napari_mrgen.engine.run import pictures as album
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.journal import write_scoreboard
+from napari_mrgen.engine.run.model import load_weights, put_weights
+from napari_mrgen.engine.run.model_header import check_start, first_line, read_header
+from napari_mrgen.engine.run.state import load_state
 from napari_mrgen.engine.task import Draws, Stage
-from napari_mrgen.engine.team import Wish
+from napari_mrgen.engine.weights import Average
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import acdc, kspace, nifti, oasis, png, series
-from napari_mrgen.io.names import (
+from napari_mrgen.io import nifti
+from napari_mrgen.io.datasets import acdc, oasis, oasis_png
+from napari_mrgen.io.datasets.participants import Table, known_of, table_above
+from napari_mrgen.io.naming import (
     image_stem,
     is_label_folder,
     is_label_name,
@@ -23,7 +25,7 @@ from napari_mrgen.io.names import (
     subject_of,
     suffix_of,
 )
-from napari_mrgen.io.participants import Table, known_of, table_above
+from napari_mrgen.io.raw_data import hdf5_series, kspace
 from napari_mrgen.volume import Array, Volume
 
 _MOST_FILES = 1_000_000
@@ -54,22 +56,22 @@ class Reference:
 
     @property
     def is_png(self) -> bool:
-        return png.is_png(self.path)
+        return oasis_png.is_png(self.path)
 
     def peek(self) -> nifti.Peek:
         """Tell axes, shape and geometry of the image without reading it."""
-        if series.is_series(self.path) or kspace.is_kspace(self.path):
+        if hdf5_series.is_series(self.path) or kspace.is_kspace(self.path):
             image = self.read()
             return nifti.Peek(image.axes, image.array.shape, image.affine, image.times)
-        return png.peek(self._files) if self.is_png else nifti.peek(self.path)
+        return oasis_png.peek(self._files) if self.is_png else nifti.peek(self.path)
 
     def read(self) -> Volume:
         """Read the image; what ACDC's ``Info.cfg`` says is added to its covariates."""
-        if series.is_series(self.path):
-            return replace(series.read(self.path), subject=self.subject)
+        if hdf5_series.is_series(self.path):
+            return replace(hdf5_series.read(self.path), subject=self.subject)
         if kspace.is_kspace(self.path):
             return replace(kspace.read_image(self.path), subject=self.subject)
-        volume = png.read(self._files) if self.is_png else nifti.read(self.path)
+        volume = oasis_png.read(self._files) if self.is_png else nifti.read(self.path)
         covariates = {**acdc.read_info(self.path), **self.covariates}
         return replace(volume, subject=self.subject, covariates=covariates)
 
@@ -82,7 +84,7 @@ class Reference:
             return None
         image = self.peek()
         if self.is_png:
-            maps = [png.read(self.labels)]
+            maps = [oasis_png.read(self.labels)]
         else:
             maps = [nifti.read(path) for path in self.labels]
         array, frames = _on_axes(image, maps, self.labels[: len(maps)])
@@ -119,8 +121,8 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
         return (Reference(path, plain_subject(path)),)
     files = _files_in(path if path.is_dir() else path.parent, recursive=path.is_dir())
     takes_slices = not axes or "zyx" in axes
-    slices = _slices(path, [f for f in files if png.is_png(f)]) if takes_slices else []
-    volumes = [] if png.is_png(path) else _volumes(path, _scans(files), axes)
+    slices = _slices(path, [f for f in files if oasis_png.is_png(f)]) if takes_slices else []
+    volumes = [] if oasis_png.is_png(path) else _volumes(path, _scans(files), axes)
     if slices and volumes:
         if axes or slices[0].slices:
             raise MrgenError(_mixed(path, slices[0].path, volumes[0].path))
@@ -137,13 +139,13 @@ def find_series(path: Path) -> tuple[Reference, ...]:
 
     Whose they are is not known: each is a subject, named by its set and its place in the file.
     """
-    found = series.find(Path(path))
+    found = hdf5_series.find(Path(path))
     return tuple(Reference(place, f"{set_of(place) or 'series'} {place.name}") for place in found)
 
 
 def reference_to(path: Path) -> Reference:
     """Refer to one file, whatever is beside it; to the whole case where it is a slice of one."""
-    if png.is_png(path):
+    if oasis_png.is_png(path):
         return replace(find(path)[0], labels=())
     subject = plain_subject(path) if kspace.is_kspace(path) else subject_of(path)
     return next(_with_covariates([Reference(path, subject)]))
@@ -151,27 +153,27 @@ def reference_to(path: Path) -> Reference:
 
 def _slices(path: Path, pngs: list[Path]) -> list[Reference]:
     """Return the cases among PNG files, or where there are none each file by itself."""
-    cases = png.cases_in(pngs)
+    cases = oasis_png.cases_in(pngs)
     if not path.is_dir():
         cases = tuple(case for case in cases if path in case.slices)
     if cases:
         return _cases(cases)
     images = [file for file in pngs if not _holds_labels(file)] or pngs
-    subjects = png.subjects_of(images)
+    subjects = oasis_png.subjects_of(images)
     chosen = images if path.is_dir() else [file for file in pngs if file == path]
     return [Reference(file, subjects.get(file, file.stem)) for file in chosen]
 
 
-def _cases(cases: Iterable[png.Case]) -> list[Reference]:
+def _cases(cases: Iterable[oasis_png.Case]) -> list[Reference]:
     """Return cases with the labels found among them or beside them; else labels by themselves."""
     labels = [case for case in cases if case.kind == "labels"]
     images = [case for case in cases if case.kind == "image"]
-    beside = {png.labels_folder(image.folder) for image in images}
+    beside = {oasis_png.labels_folder(image.folder) for image in images}
     for folder in beside - {label.folder for label in labels}:
         if folder.is_dir():
-            labels += png.cases_in(_files_in(folder, recursive=False))
+            labels += oasis_png.cases_in(_files_in(folder, recursive=False))
     maps = {(case.set, case.number): case.slices for case in labels} if images else {}
-    png.check_complete(images or labels)
+    oasis_png.check_complete(images or labels)
     return [
         Reference(
             path=case.slices[0],

@@ -14,10 +14,10 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.spm2analyze import Spm2AnalyzeHeader
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import oasis
+from napari_mrgen.io.datasets import oasis
+from napari_mrgen.io.files import read_head
 from napari_mrgen.io.geometry import Affine
-from napari_mrgen.io.names import stem, suffix_of
-from napari_mrgen.io.raw import read_head
+from napari_mrgen.io.naming import stem, suffix_of
 
 AnyHeader = Any
 """A header of nibabel; its classes are half typed."""

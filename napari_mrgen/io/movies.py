@@ -15,8 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.files import saving
 from napari_mrgen.io.layers import contrast_limits
-from napari_mrgen.io.raw import saving
 from napari_mrgen.volume import Array, Volume
 
 SUFFIXES = (".gif", ".mp4", ".png")

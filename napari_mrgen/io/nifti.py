@@ -11,10 +11,10 @@ import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.encoding import decode, encode
+from napari_mrgen.io.files import read_span, saving, write_gzip, write_plain
 from napari_mrgen.io.geometry import Affine, Order, choose_order
 from napari_mrgen.io.header import Header, read_header
-from napari_mrgen.io.names import is_label_name, stem, subject_of, suffix_of
-from napari_mrgen.io.raw import read_span, saving, write_gzip, write_plain
+from napari_mrgen.io.naming import is_label_name, stem, subject_of, suffix_of
 from napari_mrgen.volume import Array, Volume
 
 NOTICE = "Made by a generative model: not a measurement, not for diagnosis."

@@ -10,7 +10,7 @@ from pathlib import Path
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference, find, scans_in
-from napari_mrgen.io.names import (
+from napari_mrgen.io.naming import (
     CONTRASTS,
     contrast_of,
     is_brain_mask_name,

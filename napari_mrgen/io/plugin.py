@@ -14,12 +14,14 @@ import numpy as np
 import psutil
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import kspace, movies, nifti, oasis, png
+from napari_mrgen.io import movies, nifti
+from napari_mrgen.io.datasets import oasis, oasis_png
 from napari_mrgen.io.find import Reference, find, reference_to
 from napari_mrgen.io.header import is_header
 from napari_mrgen.io.layers import LayerData, from_layer, to_layer
-from napari_mrgen.io.names import is_label_name, stem, suffix_of
-from napari_mrgen.io.phantoms import beating_heart, brain
+from napari_mrgen.io.naming import is_label_name, stem, suffix_of
+from napari_mrgen.io.raw_data import kspace
+from napari_mrgen.samples import beating_heart, brain
 from napari_mrgen.volume import Volume
 
 Paths = str | Sequence[str]
@@ -99,7 +101,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _is_file_of_ours(file: Path) -> bool:
-    return png.is_case(file) or (bool(suffix_of(file)) and is_header(file))
+    return oasis_png.is_case(file) or (bool(suffix_of(file)) and is_header(file))
 
 
 def _volumes_in(folder: Path) -> Iterator[Volume]:

@@ -14,7 +14,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from napari_mrgen.metrics.copies import CopyFinder
 from napari_mrgen.metrics.distributions import (
     Points,
     coverage,
@@ -29,6 +28,7 @@ from napari_mrgen.metrics.features import Features, in_batches
 from napari_mrgen.metrics.image_set import ImageSet, Sets
 from napari_mrgen.metrics.images import blur, spectral_distance
 from napari_mrgen.metrics.matching import best_match, pair_similarity
+from napari_mrgen.metrics.memorisation import CopyFinder
 from napari_mrgen.metrics.scoreboard import WHOLE_SET, Score
 
 __all__ = ["Features", "ImageSet", "Sets", "histogram_distance", "judge_sets"]

@@ -13,7 +13,7 @@ from napari_mrgen import families
 from napari_mrgen.app.making import Makes, Source, read_inputs, sources_of
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, GenerateConfig
-from napari_mrgen.engine.header import hash_file, model_file
+from napari_mrgen.engine.run.model_header import hash_file, model_file
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.nifti import NOTICE
 from napari_mrgen.service import bundle
@@ -32,7 +32,7 @@ def maker_for(model: Path | None, device: str = "auto") -> Makes:
         return ServiceMaker.reach(device, model)
     if model is None:
         raise MrgenError("There is no model to use; name a run folder or a .safetensors file.")
-    from napari_mrgen.app.predict import Maker  # here, for a service needs no torch
+    from napari_mrgen.app.generate import Maker  # here, for a service needs no torch
 
     return Maker.load(model, device)
 

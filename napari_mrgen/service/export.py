@@ -20,9 +20,9 @@ import torch
 
 from napari_mrgen import __version__, families
 from napari_mrgen.app.outputs import check_free
-from napari_mrgen.engine.checkpoint import Model, load_model
 from napari_mrgen.engine.exportable import Exportable, Sizes
-from napari_mrgen.engine.header import first_line, model_file
+from napari_mrgen.engine.run.model import Model, load_model
+from napari_mrgen.engine.run.model_header import first_line, model_file
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.drafts import drafted
 from napari_mrgen.io.nifti import NOTICE

@@ -13,7 +13,7 @@ from types import FrameType
 
 import uvicorn
 
-from napari_mrgen.app.predict import Maker
+from napari_mrgen.app.generate import Maker
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.service.receiving import Limits
 from napari_mrgen.service.server import Service, app

@@ -30,8 +30,8 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from napari_mrgen import __version__
-from napari_mrgen.app.folders import explain
-from napari_mrgen.app.predict import Maker
+from napari_mrgen.app.generate import Maker
+from napari_mrgen.app.result_folder import explain
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.failures import is_out_of_memory
 from napari_mrgen.engine.family import GenerateConfig, Input

@@ -5,8 +5,8 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_mrgen.app.session import Phase, RunState
 from napari_mrgen.widgets.parts import Note, ShareBar, button, row
-from napari_mrgen.widgets.session import Phase, RunState
 
 
 class ActionBar(QWidget):

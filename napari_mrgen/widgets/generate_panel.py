@@ -14,6 +14,7 @@ from qtpy.QtGui import QDesktopServices, QShowEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout
 
 from napari_mrgen import families
+from napari_mrgen.app.session import RunState
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, GenerateConfig
 from napari_mrgen.errors import MrgenError
@@ -27,12 +28,11 @@ from napari_mrgen.widgets.layer_inputs import InputPickers, needs_scan
 from napari_mrgen.widgets.model_picker import ModelPicker
 from napari_mrgen.widgets.parts import Note, Panel, ShareBar, button, group, row, scrolled
 from napari_mrgen.widgets.result_layers import add_volume, go_to
-from napari_mrgen.widgets.session import RunState
 from napari_mrgen.widgets.wording import diagnostics
 from napari_mrgen.widgets.worker import run_in_thread
 
 if TYPE_CHECKING:
-    from napari_mrgen.app.folders import Done
+    from napari_mrgen.app.result_folder import Done
 
 FILTERS = "NIfTI (*.nii.gz *.nii);;Movie (*.gif *.mp4);;Pictures (*.png)"
 

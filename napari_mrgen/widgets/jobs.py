@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
+from napari_mrgen.app.saved_inputs import save_sources
+from napari_mrgen.app.session import Job, ResumeJob, Sources, TrainJob
 from napari_mrgen.data.preparing import Preparing
-from napari_mrgen.engine import events
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.family import DataLook, Family, GenerateConfig, Survey, TrainConfig
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.events import Event
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
-from napari_mrgen.widgets.saved_inputs import save_sources
-from napari_mrgen.widgets.session import Job, ResumeJob, Sources, TrainJob
 
 if TYPE_CHECKING:
-    from napari_mrgen.app.folders import Done
+    from napari_mrgen.app.result_folder import Done
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _resume(job: ResumeJob, control: Control) -> Iterator[Event]:
 
 
 def _read_preview(run_dir: Path, event: events.Previewed) -> Preview:
-    from napari_mrgen.engine.runs import read_preview
+    from napari_mrgen.engine.run.folder import read_preview
 
     return Preview(event.step, tuple(read_preview(run_dir, event)))
 
@@ -129,7 +129,7 @@ def look_at_data(
 
 def last_preview(run_dir: Path) -> Iterator[Preview]:
     """Yield the newest preview of a run that is kept; nothing where there is none."""
-    from napari_mrgen.engine.runs import Run
+    from napari_mrgen.engine.run.folder import Run
 
     shown = [event for event in Run(run_dir).history if isinstance(event, events.Previewed)]
     if shown and all((run_dir / path).exists() for path in shown[-1].paths):
@@ -174,7 +174,7 @@ def folder_generated(
 ) -> Iterator[Done]:
     """Yield what came of each scan of a folder, whose results are written to another."""
     from napari_mrgen.app.cases import find_cases
-    from napari_mrgen.app.folders import ResultFolder, generate_folder
+    from napari_mrgen.app.result_folder import ResultFolder, generate_folder
     from napari_mrgen.service.client import maker_for
 
     maker = maker_for(model, device)

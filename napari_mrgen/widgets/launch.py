@@ -11,8 +11,8 @@ from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer
 
 from napari_mrgen import families
+from napari_mrgen.app.session import Phase, RunState
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.widgets.session import Phase, RunState
 from napari_mrgen.widgets.train_panel import TrainPanel
 
 FRAME_MS = 80

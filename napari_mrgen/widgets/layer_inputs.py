@@ -12,16 +12,16 @@ from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
 
+from napari_mrgen.app.session import Sources
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.kspace import is_kspace
 from napari_mrgen.io.layers import KEY, LayerData, from_layer
 from napari_mrgen.io.masks import mask_of_shapes, mask_on_grid
-from napari_mrgen.io.names import CONTRASTS, contrast_of
+from napari_mrgen.io.naming import CONTRASTS, contrast_of
+from napari_mrgen.io.raw_data.kspace import is_kspace
 from napari_mrgen.volume import Volume
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.parts import menu_button, row
-from napari_mrgen.widgets.session import Sources
 
 TRANSIENT = "napari_mrgen_transient"
 """Metadata key of layers that only show something, such as previews: never an input."""

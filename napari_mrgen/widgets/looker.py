@@ -9,12 +9,12 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from napari_mrgen.app.session import TrainJob
 from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import DataLook, Survey
 from napari_mrgen.widgets import jobs
 from napari_mrgen.widgets.parts import Note, ShareBar, button
-from napari_mrgen.widgets.session import TrainJob
 from napari_mrgen.widgets.worker import run_in_thread
 
 

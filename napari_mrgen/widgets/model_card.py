@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mrgen import families
-from napari_mrgen.engine.header import Header, read_header
+from napari_mrgen.engine.run.model_header import Header, read_header
 
 MOST_FIGURES = 4
 

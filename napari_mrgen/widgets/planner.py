@@ -12,12 +12,12 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_mrgen.app.saved_inputs import save_sources
+from napari_mrgen.app.session import TrainJob
 from napari_mrgen.engine.family import Advice, Plan
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets.helper import Helper
 from napari_mrgen.widgets.jobs import plan_arguments
-from napari_mrgen.widgets.saved_inputs import save_sources
-from napari_mrgen.widgets.session import TrainJob
 from napari_mrgen.widgets.worker import run_in_thread
 
 SETTLED_MS = 1200

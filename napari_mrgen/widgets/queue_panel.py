@@ -21,17 +21,17 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_mrgen.app.job_runs import Outcome, Report
-from napari_mrgen.app.jobs import Job, JobFile, read_jobs, write_jobs
-from napari_mrgen.app.notify import Notices
+from napari_mrgen.app.jobs.file import Job, JobFile, read_jobs, write_jobs
+from napari_mrgen.app.jobs.notify import Notices
+from napari_mrgen.app.jobs.queue import Entry, Queue
+from napari_mrgen.app.jobs.run import Outcome, Report
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Warned
+from napari_mrgen.engine.run.events import Warned
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import queue_work, remember
 from napari_mrgen.widgets.closing import ClosingGuard
 from napari_mrgen.widgets.jobs import failed
 from napari_mrgen.widgets.parts import Note, Panel, ShareBar, button, row
-from napari_mrgen.widgets.queue import Entry, Queue
 from napari_mrgen.widgets.worker import run_in_thread
 
 EMPTY = "Set up a training in the Train panel, then press Add; or load a file of jobs."

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 
-from napari_mrgen.app.job_runs import Report, Told, run_jobs
-from napari_mrgen.app.jobs import Job, nearest_preset
-from napari_mrgen.app.notify import Notices
-from napari_mrgen.engine import events
+from napari_mrgen.app.jobs.file import Job, nearest_preset
+from napari_mrgen.app.jobs.notify import Notices
+from napari_mrgen.app.jobs.run import Report, Told, run_jobs
+from napari_mrgen.app.saved_inputs import save_sources
+from napari_mrgen.app.session import TrainJob
 from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.run import events
 from napari_mrgen.service.extras import export_model
-from napari_mrgen.widgets.saved_inputs import save_sources
-from napari_mrgen.widgets.session import TrainJob
 
 
 def queued(job: TrainJob, *, predicts: bool) -> Iterator[Job]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QGroupBox, QPushButton, QVBoxLayout, QWidget
 
-from napari_mrgen.engine import events
-from napari_mrgen.engine.events import Event
+from napari_mrgen.app.session import Phase, RunState
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.events import Event
 from napari_mrgen.metrics.scoreboard import Scoreboard
 from napari_mrgen.widgets.loss_plot import LossPlot
 from napari_mrgen.widgets.parts import Note, button, group, row, scrolled, switch
-from napari_mrgen.widgets.session import Phase, RunState
 from napari_mrgen.widgets.tables import ScoreTable
 
 

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mrgen import families
+from napari_mrgen.app.session import TrainJob
 from napari_mrgen.engine.family import Advice, DataLook, Family, Plan, Survey, TrainConfig
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import remember
@@ -27,7 +28,6 @@ from napari_mrgen.widgets.layer_inputs import InputPickers, fits
 from napari_mrgen.widgets.looker import LookProgress
 from napari_mrgen.widgets.memory_advice import MemoryAdvice
 from napari_mrgen.widgets.parts import Note, button, group, row, scrolled
-from napari_mrgen.widgets.session import TrainJob
 
 PRESET_HINTS = {
     "tiny": "Seconds on any computer: a first try, not a good model.",

@@ -13,11 +13,12 @@ from qtpy.QtGui import QDesktopServices, QShowEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QTabWidget, QVBoxLayout
 
 from napari_mrgen import families
+from napari_mrgen.app.session import RunState, Session
 from napari_mrgen.data.preparing import Preparing
-from napari_mrgen.engine import events
-from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.family import DataLook, Plan, Survey
-from napari_mrgen.engine.runs import Run
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 from napari_mrgen.widgets import jobs, remember
@@ -31,7 +32,6 @@ from napari_mrgen.widgets.planner import Planner
 from napari_mrgen.widgets.preview_layers import PreviewLayers
 from napari_mrgen.widgets.result_layers import Montage
 from napari_mrgen.widgets.run_view import RunView
-from napari_mrgen.widgets.session import RunState, Session
 from napari_mrgen.widgets.setup_view import SetupView
 from napari_mrgen.widgets.tables import ModelDialog, ScoreDialog, SurveyDialog
 from napari_mrgen.widgets.tensorboard import TensorBoard

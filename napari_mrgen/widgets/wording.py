@@ -6,8 +6,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from napari_mrgen.app.session import RunState
 from napari_mrgen.config import Config
-from napari_mrgen.widgets.session import RunState
 
 PACKAGES = (
     "napari-mrgen",

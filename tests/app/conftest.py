@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from napari_mrgen import families
-from napari_mrgen.engine.checkpoint import save_model
-from napari_mrgen.engine.header import Header
+from napari_mrgen.engine.run.model import save_model
+from napari_mrgen.engine.run.model_header import Header
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from napari_mrgen.app.batch import SIDECAR, TABLE, Form, SampleFolder
-from napari_mrgen.data.drawn import blocks, drawn, levels_of, told_to
+from napari_mrgen.data.slice_volumes import blocks, drawn, levels_of, told_to
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume

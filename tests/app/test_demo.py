@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from napari_mrgen.app import demo
-from napari_mrgen.app.figure import Comparison, draw
+from napari_mrgen.app.plots.cine import Comparison, draw
 
 
 def test_the_settings_fit_the_family() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_mrgen.app.evaluate import choose_inputs, evaluate, illustrate
-from napari_mrgen.engine.runs import Run
+from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.errors import MrgenError
 
 

@@ -12,8 +12,8 @@ from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.app.replay import replay
 from napari_mrgen.cli.main import main
-from napari_mrgen.engine.album import keep
-from napari_mrgen.engine.runs import Choices, create
+from napari_mrgen.engine.run.folder import Choices, create
+from napari_mrgen.engine.run.pictures import keep
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 

@@ -10,7 +10,7 @@ import pytest
 
 from napari_mrgen.cli.main import MISTAKE, OK, main
 from napari_mrgen.io import nifti
-from napari_mrgen.io.phantoms import brain
+from napari_mrgen.samples import brain
 from tests.conftest import Program
 
 

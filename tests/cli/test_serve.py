@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from napari_mrgen import families
-from napari_mrgen.app.predict import Maker
+from napari_mrgen.app.generate import Maker
 from napari_mrgen.cli.main import MISTAKE, main
 from napari_mrgen.cli.serve import _tell
 from napari_mrgen.service.receiving import Limits

@@ -9,7 +9,7 @@ from napari_mrgen.data.sets import real_set
 from napari_mrgen.data.slices import SliceSet, SliceSpec
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.phantoms import brain
+from napari_mrgen.samples import brain
 
 
 @pytest.fixture(scope="module")

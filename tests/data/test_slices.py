@@ -9,7 +9,7 @@ import torch
 from napari_mrgen.data.slices import SliceData, SliceSet, SliceSpec, slices_of, told_of
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference, find
-from napari_mrgen.io.phantoms import brain
+from napari_mrgen.samples import brain
 from napari_mrgen.volume import Volume
 
 PLANES = ("axial", "coronal", "sagittal")

@@ -21,9 +21,9 @@ import psutil
 import torch
 
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Failed
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.runs import holds_run
+from napari_mrgen.engine.run.events import Failed
+from napari_mrgen.engine.run.folder import holds_run
 from tests.engine import toy
 
 

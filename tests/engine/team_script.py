@@ -12,9 +12,9 @@ import torch
 
 from napari_mrgen.engine import loop
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Event, Failed
+from napari_mrgen.engine.distributed import Team
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.team import Team
+from napari_mrgen.engine.run.events import Event, Failed
 from tests.engine import toy
 from tests.engine.conftest import digest
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from napari_mrgen.engine import events
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.header import read_header
-from napari_mrgen.engine.state import saved_states
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.model_header import read_header
+from napari_mrgen.engine.run.state import saved_states
 from tests.engine import toy
 from tests.engine.conftest import digest_state
 

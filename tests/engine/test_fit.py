@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from napari_mrgen.engine import events, loop
-from napari_mrgen.engine.checkpoint import load_weights, save_model
+from napari_mrgen.engine import loop
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Event
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.header import Header, read_header
 from napari_mrgen.engine.meter import Meter
-from napari_mrgen.engine.runs import Run, holds_run, read_preview, watch
-from napari_mrgen.engine.state import saved_states
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.folder import Run, holds_run, read_preview, watch
+from napari_mrgen.engine.run.model import load_weights, save_model
+from napari_mrgen.engine.run.model_header import Header, read_header
+from napari_mrgen.engine.run.state import saved_states
 from tests.engine import toy
 
 

@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Finished, StageStarted, Stepped
 from napari_mrgen.engine.fit import fit
-from napari_mrgen.engine.runs import Run, watch
-from napari_mrgen.engine.state import saved_states
+from napari_mrgen.engine.run.events import Finished, StageStarted, Stepped
+from napari_mrgen.engine.run.folder import Run, watch
+from napari_mrgen.engine.run.state import saved_states
 from tests.engine import toy
 from tests.engine.conftest import Nursery, digest_state
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mrgen.engine import events
-from napari_mrgen.engine.checkpoint import load_weights
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.header import read_header
 from napari_mrgen.engine.patience import Patience, Standing
-from napari_mrgen.engine.state import saved_states
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.model import load_weights
+from napari_mrgen.engine.run.model_header import read_header
+from napari_mrgen.engine.run.state import saved_states
 from napari_mrgen.errors import MrgenError
 from tests.engine import toy
 from tests.engine.conftest import Nursery, digest, digest_state

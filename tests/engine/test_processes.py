@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from napari_mrgen.engine.checkpoint import load_weights
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Finished
 from napari_mrgen.engine.fit import fit
-from napari_mrgen.engine.runs import Run
+from napari_mrgen.engine.run.events import Finished
+from napari_mrgen.engine.run.folder import Run
+from napari_mrgen.engine.run.model import load_weights
 from tests.engine import toy
 from tests.engine.conftest import ROOT
 

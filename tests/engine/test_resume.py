@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Finished, Saved
 from napari_mrgen.engine.fit import fit
-from napari_mrgen.engine.runs import Run
-from napari_mrgen.engine.state import saved_states
+from napari_mrgen.engine.run.events import Finished, Saved
+from napari_mrgen.engine.run.folder import Run
+from napari_mrgen.engine.run.state import saved_states
 from tests.engine import toy
 from tests.engine.conftest import ROOT, Nursery, digest_state
 

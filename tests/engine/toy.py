@@ -24,7 +24,7 @@ from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import Family, GenerateConfig, Input, Plan, TrainConfig
-from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.patience import Patience
 from napari_mrgen.engine.task import Batch, Draws, Networks, Stage, Task
 from napari_mrgen.io.find import Reference

@@ -18,20 +18,20 @@ import pytest
 import torch
 
 from napari_mrgen import families
+from napari_mrgen.app.generate import generate
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.app.job_runs import Outcome, run_jobs, write_record
-from napari_mrgen.app.jobs import Job, Prediction
-from napari_mrgen.app.predict import generate
+from napari_mrgen.app.jobs.file import Job, Prediction
+from napari_mrgen.app.jobs.run import Outcome, run_jobs, write_record
 from napari_mrgen.app.result_file import read_results
 from napari_mrgen.config import Config
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.engine import events
-from napari_mrgen.engine.checkpoint import load_model
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import DataLook, Family, TrainConfig
 from napari_mrgen.engine.fit import fit, resume
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.io import nifti
-from napari_mrgen.io.phantoms import beating_heart, brain
+from napari_mrgen.samples import beating_heart, brain
 from napari_mrgen.volume import Volume
 
 FILES = {"__init__.py", "config.py", "networks.py", "training.py", "generation.py"}

@@ -15,7 +15,7 @@ import pytest
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.nifti import read, write
-from napari_mrgen.io.phantoms import beating_heart
+from napari_mrgen.samples import beating_heart
 from napari_mrgen.volume import Volume
 
 

@@ -10,7 +10,7 @@ import pytest
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import find, scans_in
 from napari_mrgen.io.nifti import write
-from napari_mrgen.io.phantoms import beating_heart
+from napari_mrgen.samples import beating_heart
 from napari_mrgen.volume import Volume
 
 HEART, LABELS = beating_heart(frames=5, slices=2, size=32)

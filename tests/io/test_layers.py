@@ -17,7 +17,7 @@ from napari.layers import Layer
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.layers import contrast_limits, from_layer, to_layer
 from napari_mrgen.io.nifti import read, write
-from napari_mrgen.io.phantoms import beating_heart, brain
+from napari_mrgen.samples import beating_heart, brain
 from napari_mrgen.volume import Volume
 
 CINE, CINE_LABELS = beating_heart(frames=4, slices=3, size=32)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.movies import montage, write_movie
-from napari_mrgen.io.phantoms import beating_heart, brain
+from napari_mrgen.samples import beating_heart, brain
 from napari_mrgen.volume import Volume
 
 CINE, LABELS = beating_heart(frames=6, slices=3, size=48)

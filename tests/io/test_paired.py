@@ -7,7 +7,7 @@ import pytest
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
-from napari_mrgen.io.names import contrast_of, is_brain_mask_name, scan_of
+from napari_mrgen.io.naming import contrast_of, is_brain_mask_name, scan_of
 from napari_mrgen.io.paired import find_contrast, find_pairs, masks_in
 from napari_mrgen.volume import Volume
 

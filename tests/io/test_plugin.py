@@ -16,7 +16,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import plugin
 from napari_mrgen.io.layers import to_layer
 from napari_mrgen.io.nifti import read, write
-from napari_mrgen.io.phantoms import beating_heart
+from napari_mrgen.samples import beating_heart
 
 CINE, LABELS = beating_heart(frames=4, slices=2, size=32)
 

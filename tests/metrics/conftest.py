@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from napari_mrgen.data.slices import SliceSpec, slices_of
-from napari_mrgen.io.phantoms import brain
 from napari_mrgen.metrics.image_set import ImageSet
+from napari_mrgen.samples import brain
 from napari_mrgen.volume import Volume
 
 

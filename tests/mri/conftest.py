@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from napari_mrgen.io.phantoms import beating_heart
 from napari_mrgen.mri.trajectories import radial
+from napari_mrgen.samples import beating_heart
 
 Draw = Callable[..., torch.Tensor]
 

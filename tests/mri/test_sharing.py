@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from napari_mrgen.mri.density import ramp
+from napari_mrgen.mri.gridding import ramp
 from napari_mrgen.mri.nufft import adjoint, forward
 from napari_mrgen.mri.sharing import moving_average, time_average, view_share, zero_fill
 from napari_mrgen.mri.trajectories import radial

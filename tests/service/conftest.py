@@ -18,10 +18,10 @@ import torch
 
 from napari_mrgen import families
 from napari_mrgen.engine.building import DrawingFrom
-from napari_mrgen.engine.checkpoint import save_model
-from napari_mrgen.engine.header import Header
+from napari_mrgen.engine.run.model import save_model
+from napari_mrgen.engine.run.model_header import Header
 from napari_mrgen.io import nifti
-from napari_mrgen.io.phantoms import beating_heart
+from napari_mrgen.samples import beating_heart
 
 DATA: dict[str, dict[str, Any]] = {
     "frame_prediction": {"shape": [2, 32, 32]},

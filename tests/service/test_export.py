@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from napari_mrgen import families
-from napari_mrgen.app.job_runs import Outcome, run_jobs
-from napari_mrgen.app.jobs import Job
-from napari_mrgen.engine.checkpoint import load_model
+from napari_mrgen.app.jobs.file import Job
+from napari_mrgen.app.jobs.run import Outcome, run_jobs
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.exportable import Exportable, Port
+from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.service import export as exporting
 from napari_mrgen.service.export import TIES, TOLERANCE, export, run

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from napari_mrgen import families
-from napari_mrgen.app.predict import Maker
+from napari_mrgen.app.generate import Maker
 from napari_mrgen.engine.control import Control
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti

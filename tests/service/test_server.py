@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from napari_mrgen import families
+from napari_mrgen.app.generate import generate
 from napari_mrgen.app.making import Makes, Source
-from napari_mrgen.app.predict import generate
 from napari_mrgen.cli.main import main
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import GenerateConfig

@@ -15,10 +15,10 @@ from qtpy.QtWidgets import QLabel, QWidget
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Finished
 from napari_mrgen.engine.fit import fit
+from napari_mrgen.engine.run.events import Finished
 from napari_mrgen.io import nifti
-from napari_mrgen.io.phantoms import brain
+from napari_mrgen.samples import brain
 from napari_mrgen.widgets.generate_panel import GeneratePanel
 from napari_mrgen.widgets.result_layers import add_volume
 

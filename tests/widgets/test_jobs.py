@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from napari_mrgen import families
-from napari_mrgen.engine import events
+from napari_mrgen.app.session import TrainJob
 from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.run import events
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.phantoms import beating_heart
+from napari_mrgen.samples import beating_heart
 from napari_mrgen.widgets import jobs
-from napari_mrgen.widgets.session import TrainJob
 
 FAMILY = families.get("frame_prediction")
 SHORT = FAMILY.preset("tiny").with_values({"autoencoder_steps": 4, "gan_steps": 0})

@@ -15,12 +15,12 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication, QDialog, QPushButton, QTableWidget, QWidget
 
 from napari_mrgen import families
+from napari_mrgen.app.session import Phase
 from napari_mrgen.engine.family import Family
-from napari_mrgen.engine.runs import Run
+from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.widgets.generate_panel import GeneratePanel
 from napari_mrgen.widgets.layer_inputs import needs_scan
 from napari_mrgen.widgets.loss_plot import LOSSES
-from napari_mrgen.widgets.session import Phase
 from napari_mrgen.widgets.tables import SurveyDialog
 from napari_mrgen.widgets.train_panel import TrainPanel
 

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QPushButton, QTableWidget, QWidget
 
 from napari_mrgen.widgets.tables import SurveyDialog
 from napari_mrgen.widgets.train_panel import TrainPanel
-from tests.data.heads import head, rigid, write_pair
+from tests.data.heads.head_data import head, rigid, write_pair
 
 pytestmark = [pytest.mark.window, pytest.mark.timeout(600)]
 

@@ -9,10 +9,10 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QApplication
 
 from napari_mrgen import families
-from napari_mrgen.io.phantoms import beating_heart
+from napari_mrgen.app.session import TrainJob
+from napari_mrgen.samples import beating_heart
 from napari_mrgen.widgets import worker
 from napari_mrgen.widgets.planner import Planner
-from napari_mrgen.widgets.session import TrainJob
 
 pytestmark = pytest.mark.window
 FAMILY = families.get("frame_prediction")

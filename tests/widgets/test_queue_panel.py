@@ -25,9 +25,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mrgen import families
-from napari_mrgen.app.job_runs import Outcome
-from napari_mrgen.app.jobs import Job, read_jobs
-from napari_mrgen.engine.runs import Run
+from napari_mrgen.app.jobs.file import Job, read_jobs
+from napari_mrgen.app.jobs.run import Outcome
+from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.widgets.queue_panel import QueuePanel
 from napari_mrgen.widgets.train_panel import TrainPanel
 

@@ -10,7 +10,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QLabel
 
-from napari_mrgen.io.phantoms import brain
+from napari_mrgen.samples import brain
 from napari_mrgen.widgets.generate_panel import GeneratePanel
 from napari_mrgen.widgets.result_layers import add_volume
 from tests.service.conftest import serving, write_model

@@ -22,15 +22,15 @@ from qtpy.QtWidgets import (
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
+from napari_mrgen.app.session import Phase
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.events import Finished
 from napari_mrgen.engine.fit import fit
-from napari_mrgen.engine.runs import Run
+from napari_mrgen.engine.run.events import Finished
+from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.io import nifti
-from napari_mrgen.io.phantoms import beating_heart
+from napari_mrgen.samples import beating_heart
 from napari_mrgen.widgets.launch import Demo
 from napari_mrgen.widgets.loss_plot import LOSSES
-from napari_mrgen.widgets.session import Phase
 from napari_mrgen.widgets.train_panel import TrainPanel
 
 pytestmark = [pytest.mark.window, pytest.mark.timeout(600)]

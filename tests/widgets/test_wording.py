@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from napari_mrgen.app.session import Phase, RunState
 from napari_mrgen.engine.family import GenerateConfig, Plan
-from napari_mrgen.widgets.session import Phase, RunState
 from napari_mrgen.widgets.tables import describe
 from napari_mrgen.widgets.wording import diagnostics, many, size
 

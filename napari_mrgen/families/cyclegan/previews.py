@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mrgen.data.prepared import PreparedPair
+from napari_mrgen.data.heads.preprocessing import PreparedPair
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import Way
 from napari_mrgen.families.cyclegan.translating import in_tiles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from napari_mrgen.data.pairing import BORDER, Pair, PairCheck, Relation, check_pair
+from napari_mrgen.data.heads.sessions import BORDER, Pair, PairCheck, Relation, check_pair
 from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.family import Survey

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from napari_mrgen.data.pairs import VolumePairs
-from napari_mrgen.data.prepared import PreparedPair
+from napari_mrgen.data.heads.patches import VolumePairs
+from napari_mrgen.data.heads.preprocessing import PreparedPair
 from napari_mrgen.engine.task import Batch, Draws, Task
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan.config import CycleGanConfig

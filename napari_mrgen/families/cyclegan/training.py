@@ -11,24 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_mrgen.data.brain import brain_mask, union_box
+from napari_mrgen.data.checks import find_oddities
+from napari_mrgen.data.heads.brain import brain_mask, union_box
+from napari_mrgen.data.heads.patches import VolumePairs
+from napari_mrgen.data.heads.preprocessing import Prepared, PrepareSpec, prepare_inputs
+from napari_mrgen.data.heads.sessions import pairs_of
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.looking import find_oddities
-from napari_mrgen.data.pairing import pairs_of
-from napari_mrgen.data.pairs import VolumePairs
-from napari_mrgen.data.prepared import Prepared, PrepareSpec, prepare_inputs
 from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataLook, Plan, Survey
-from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.cyclegan.config import LEAST_PATCH, CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import judges, networks
 from napari_mrgen.families.cyclegan.surveying import survey_pairs
 from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.names import CONTRASTS
+from napari_mrgen.io.naming import CONTRASTS
 from napari_mrgen.volume import Volume
 
 ZOOM = 1.0

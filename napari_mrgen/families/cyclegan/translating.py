@@ -12,16 +12,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from napari_mrgen.data.brain import Box, brain_mask, crop, finite, is_stripped, n4, union_box
-from napari_mrgen.data.prepared import scale_of
+from napari_mrgen.data.heads.brain import Box, brain_mask, crop, finite, is_stripped, n4, union_box
+from napari_mrgen.data.heads.preprocessing import scale_of
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.engine.device import choose_precision, describe
-from napari_mrgen.engine.memory import measure_call
-from napari_mrgen.engine.team import in_precision
+from napari_mrgen.engine.distributed import in_precision
+from napari_mrgen.engine.memory.measure import measure_call
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.io.masks import mask_on_grid
-from napari_mrgen.nn.tiles import tiled
+from napari_mrgen.nn.sliding_window import tiled
 from napari_mrgen.volume import Volume
 
 Values = npt.NDArray[np.float32]

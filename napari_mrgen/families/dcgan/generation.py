@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_mrgen.data.drawn import blocks, drawn, levels_of, told_to
+from napari_mrgen.data.slice_volumes import blocks, drawn, levels_of, told_to
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.dcgan.config import DcganConfig, DcganGenerateConfig

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from napari_mrgen.data.drawn import drawn
+from napari_mrgen.data.slice_volumes import drawn
 from napari_mrgen.data.slices import SliceData, told_of
 from napari_mrgen.engine.task import Batch, Draws, Task
+from napari_mrgen.families.dcgan.augment import augment
 from napari_mrgen.families.dcgan.config import DcganConfig
 from napari_mrgen.io.movies import montage
 from napari_mrgen.metrics.images import ssim
-from napari_mrgen.nn.augment import augment
 from napari_mrgen.nn.discriminators import gradient_penalty
 from napari_mrgen.nn.losses import charbonnier, spectral_loss
 from napari_mrgen.volume import Volume

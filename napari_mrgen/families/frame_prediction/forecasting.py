@@ -16,7 +16,7 @@ from napari_mrgen.families.frame_prediction.networks import (
     last_frames,
     roll_out,
 )
-from napari_mrgen.nn.warp import warp
+from napari_mrgen.families.frame_prediction.warp import warp
 
 Networks = Mapping[str, nn.Module]
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))

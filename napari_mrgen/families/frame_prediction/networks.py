@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
 from napari_mrgen.families.frame_prediction.simple_ugen import SimpleDiscriminator, SimpleUGen
+from napari_mrgen.families.frame_prediction.warp import warp
 from napari_mrgen.nn.discriminators import PatchDiscriminator
 from napari_mrgen.nn.noise import randn_like
 from napari_mrgen.nn.unet import Decoder, Encoder
-from napari_mrgen.nn.warp import warp
 
 BRIGHTNESS, CONTRAST, CHANGE = 0.3, 4.0, 10.0
 """Mean intensity, and what brings intensities and their changes to about unit variance."""

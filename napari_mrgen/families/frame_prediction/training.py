@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 import torch
 
+from napari_mrgen.data.checks import find_oddities
 from napari_mrgen.data.cine import CineWindows, WindowSpec, as_array
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.looking import find_oddities
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataLook, Plan
-from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
 from napari_mrgen.families.frame_prediction.networks import discriminator, networks

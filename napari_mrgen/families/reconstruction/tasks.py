@@ -12,8 +12,8 @@ from napari_mrgen.data.cine import as_array
 from napari_mrgen.data.realtime import BASE
 from napari_mrgen.data.undersampled import Case, PairedSeries, SimulatedScans
 from napari_mrgen.engine.device import choose_precision
+from napari_mrgen.engine.distributed import in_precision
 from napari_mrgen.engine.task import Batch, Draws, Task
-from napari_mrgen.engine.team import in_precision
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.losses import total_loss
 from napari_mrgen.families.reconstruction.networks import Unrolled

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from napari_mrgen.data.checks import find_oddities
 from napari_mrgen.data.cine import as_array
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.looking import find_oddities
 from napari_mrgen.data.realtime import Protocol
 from napari_mrgen.data.undersampled import PairedSeries, ScanSpec, SimulatedScans, pair_series
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataLook, Plan
-from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.patience import Patience
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.errors import MrgenError

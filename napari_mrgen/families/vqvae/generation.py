@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_mrgen.data.drawn import blocks, drawn, levels_of, told_to
 from napari_mrgen.data.scaling import as_type
+from napari_mrgen.data.slice_volumes import blocks, drawn, levels_of, told_to
 from napari_mrgen.data.slices import Placement, slices_of, told_of
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.errors import MrgenError

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from napari_mrgen.families.vqvae import published
 from napari_mrgen.families.vqvae.config import VqVaeConfig
+from napari_mrgen.families.vqvae.quantization import Codebook, EmaCodebook, GradientCodebook
 from napari_mrgen.families.vqvae.transformer import CodeTransformer
-from napari_mrgen.nn.quantize import Codebook, EmaCodebook, GradientCodebook
 from napari_mrgen.nn.unet import ResidualBlock
 
 BRIGHTNESS, CONTRAST = 0.3, 4.0

@@ -18,6 +18,7 @@ from napari_mrgen.data.slices import SliceSet
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.vqvae.config import VqVaeConfig
 from napari_mrgen.families.vqvae.networks import Networks, codebook, decode, encode
+from napari_mrgen.families.vqvae.quantization import perplexity
 from napari_mrgen.families.vqvae.sampling import draw_codes
 from napari_mrgen.families.vqvae.training import slices
 from napari_mrgen.metrics.image_set import ImageSet
@@ -25,7 +26,6 @@ from napari_mrgen.metrics.images import psnr, ssim
 from napari_mrgen.metrics.masks import head_mask
 from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.metrics.sets import Sets, judge_sets
-from napari_mrgen.nn.quantize import perplexity
 
 RECONSTRUCTION = "reconstruction"
 PRIORS = {"transformer": "masked transformer", "generator": "DCGAN prior"}

@@ -22,12 +22,12 @@ from napari_mrgen.families.vqvae.networks import (
     encode,
     shade,
 )
+from napari_mrgen.families.vqvae.quantization import perplexity, used_share
 from napari_mrgen.metrics.images import psnr, ssim
 from napari_mrgen.metrics.masks import head_mask
 from napari_mrgen.nn.discriminators import hinge_loss
 from napari_mrgen.nn.gauge import Gauge
 from napari_mrgen.nn.losses import spectral_loss
-from napari_mrgen.nn.quantize import perplexity, used_share
 from napari_mrgen.nn.schedules import one_cycle
 from napari_mrgen.volume import Volume
 

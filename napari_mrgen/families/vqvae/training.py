@@ -8,12 +8,12 @@ from functools import partial
 import torch
 from torch import nn
 
+from napari_mrgen.data.checks import find_oddities, show_slices
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.looking import find_oddities, show_slices
 from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataLook, Plan
-from napari_mrgen.engine.memory import measure_step
+from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.vqvae.config import VqVaeConfig
 from napari_mrgen.families.vqvae.networks import Networks, autoencoder, prior

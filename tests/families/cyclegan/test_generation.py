@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mrgen import families
-from napari_mrgen.engine.memory import measure_call
+from napari_mrgen.engine.memory.measure import measure_call
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan import translating
 from napari_mrgen.families.cyclegan.config import CycleGanConfig, CycleGanGenerateConfig

@@ -14,7 +14,7 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
 from napari_mrgen.families.cyclegan.scoring import Heads, comparisons, score
 from napari_mrgen.metrics.scoreboard import Score, tabulate
-from tests.data.heads import SPACING, head, write_pair
+from tests.data.heads.head_data import SPACING, head, write_pair
 
 TINY = families.get("cyclegan").preset("tiny")
 NAMES = ("a", "b", "c")

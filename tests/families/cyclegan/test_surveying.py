@@ -15,7 +15,7 @@ from napari_mrgen.data.preparing import Preparing
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.family import Survey
 from napari_mrgen.families.cyclegan.config import TINY
-from tests.data.heads import head, rigid, write, write_pair
+from tests.data.heads.head_data import head, rigid, write, write_pair
 
 FAMILY = families.get("cyclegan")
 SHIFTED = rigid((0, 0, 0), (14, -10, 12))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_mrgen.data.pairs import pad_to_shape
+from napari_mrgen.data.heads.patches import pad_to_shape
 from napari_mrgen.engine.task import Batch, Draws
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan.config import SEED, TINY, CycleGanConfig

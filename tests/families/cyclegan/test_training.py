@@ -12,16 +12,16 @@ from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.preparing import Preparing
-from napari_mrgen.engine import events
-from napari_mrgen.engine.average import Average
-from napari_mrgen.engine.checkpoint import load_weights
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import DataLook
 from napari_mrgen.engine.fit import fit, resume
 from napari_mrgen.engine.job import Trainee
-from napari_mrgen.engine.memory import measure_call, measure_step
-from napari_mrgen.engine.state import load_state, save_state
+from napari_mrgen.engine.memory.measure import measure_call, measure_step
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.model import load_weights
+from napari_mrgen.engine.run.state import load_state, save_state
 from napari_mrgen.engine.task import Stage
+from napari_mrgen.engine.weights import Average
 from napari_mrgen.families.cyclegan.config import QUICK, SEED, TINY, CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import networks
 from napari_mrgen.families.cyclegan.previews import TILE

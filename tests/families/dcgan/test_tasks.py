@@ -12,7 +12,7 @@ from napari_mrgen.families.dcgan.tasks import GanTask, heard_at, hide, rate_at, 
 from napari_mrgen.families.dcgan.training import stages
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.phantoms import brain
+from napari_mrgen.samples import brain
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,16 @@ import torch
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.engine import events
-from napari_mrgen.engine.checkpoint import load_weights
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.fit import fit, resume
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.model import load_weights
 from napari_mrgen.families.dcgan.config import PRESETS, DcganConfig
 from napari_mrgen.families.dcgan.scoring import LEARNT, MODEL, PASSED
 from napari_mrgen.families.dcgan.training import plan
 from napari_mrgen.io import nifti
-from napari_mrgen.io.phantoms import brain
 from napari_mrgen.metrics.scoreboard import Scoreboard
+from napari_mrgen.samples import brain
 
 FAMILY = families.get("dcgan")
 TINY = PRESETS["tiny"].with_values({"steps": 8, "preview_every": 4, "save_every": 4})

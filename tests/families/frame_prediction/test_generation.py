@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mrgen.app.predict import collect
+from napari_mrgen.app.generate import collect
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.frame_prediction.config import (
     PRESETS,

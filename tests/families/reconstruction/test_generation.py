@@ -21,9 +21,9 @@ from napari_mrgen.families.reconstruction.networks import networks
 from napari_mrgen.families.reconstruction.scoring import spread
 from napari_mrgen.io.find import find
 from napari_mrgen.io.geometry import picture_affine
-from napari_mrgen.io.phantoms import beating_heart
 from napari_mrgen.kspace import KSpace
-from napari_mrgen.mri import density
+from napari_mrgen.mri import gridding
+from napari_mrgen.samples import beating_heart
 from napari_mrgen.volume import Volume
 from tests.io.kspace_files import write_bart
 
@@ -89,7 +89,7 @@ def radial(frames: int = 9, size: int = 32) -> KSpace:
 
 def test_radial_samples_are_weighed_as_spokes() -> None:
     (measured,) = measured_of(radial())
-    torch.testing.assert_close(measured.weights, density.ramp(measured.trajectory))
+    torch.testing.assert_close(measured.weights, gridding.ramp(measured.trajectory))
 
 
 def test_only_spokes_are_taken_for_spokes() -> None:

@@ -15,7 +15,7 @@ from napari_mrgen.families.vqvae.config import TINY, VqVaeConfig
 from napari_mrgen.families.vqvae.networks import autoencoder, prior
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.phantoms import brain
+from napari_mrgen.samples import brain
 from napari_mrgen.volume import Volume
 
 DCGAN = TINY.with_values({"prior": "dcgan"})

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from napari_mrgen import families
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.engine import events
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.header import read_header
-from napari_mrgen.engine.state import saved_states
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.model_header import read_header
+from napari_mrgen.engine.run.state import saved_states
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.vqvae import FAMILY
 from napari_mrgen.families.vqvae.config import TINY, VqVaeConfig

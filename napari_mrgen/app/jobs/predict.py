@@ -1,0 +1,239 @@
+"""Use a job's model on the scans that it names, or on those that were held out.
+
+Results are NIfTI files with a table, as `generate` writes them into a folder, so a prediction that
+was cut off goes on with the next scan; ``result.h5`` and the figure are made of them at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from napari_mrgen.app.cases import Case, cases_of, find_cases, folder_role
+from napari_mrgen.app.generate import Maker, collect
+from napari_mrgen.app.inputs import find_all
+from napari_mrgen.app.job_results import PREDICTIONS
+from napari_mrgen.app.jobs.file import Job
+from napari_mrgen.app.outputs import slug
+from napari_mrgen.app.result_file import draw_results, write_results
+from napari_mrgen.app.result_folder import INPUTS, SUFFIX, Done, ResultFolder, generate_folder
+from napari_mrgen.data.heads.registration import is_same_grid
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.family import GenerateConfig
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.folder import Run
+from napari_mrgen.engine.run.model_header import model_file
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io import nifti
+from napari_mrgen.io.find import Reference, find
+from napari_mrgen.io.naming import stem, subject_of
+from napari_mrgen.volume import Volume
+
+RESULTS = "result.h5"
+TRUTH = "truth"
+"""Role of families that are trained on what should come out."""
+
+
+def predict(job: Job, control: Control) -> Iterator[Event | Done]:
+    """Make the predictions of a job; yield what came of each scan.
+
+    Raises
+    ------
+    MrgenError
+        If a scan has no result: after all others have theirs.
+    """
+    yield events.Progressed("Loading the model")
+    model = job.model if job.model and not job.trains else job.out
+    maker = Maker.load(model, job.device)
+    config = _settings(job, maker)
+    folder = job.out / PREDICTIONS
+    cases = _cases(job, maker, folder)
+    if not cases:
+        yield from _draw_samples(maker, config, folder, control)
+        return
+    known = _truths(job, maker, is_alone=len(cases) == 1)
+    found: list[Done] = []
+    inputs = {role: str(path) for role, path in job.prediction.inputs.items()}
+    results = ResultFolder(
+        folder, {**maker.record(config), INPUTS: inputs}, remedy="remove it, to make others"
+    )
+    for done in generate_folder(maker, cases, config, results, control):
+        found.append(done)
+        yield done
+    if control.is_stopped:
+        return
+    made = {done.scan: done.results for done in found if done.results}
+    is_new = not all(done.is_kept for done in found) or not (folder / RESULTS).exists()
+    if made and is_new:
+        yield events.Progressed("Writing result.h5")
+        parts = [(case, made[case.scan]) for case in cases if case.scan in made]
+        _write(folder, ((c.name, _parts(c, paths, known, config)) for c, paths in parts))
+    failed = [done for done in found if done.problem]
+    if failed:
+        first = f"{failed[0].scan.name}: {failed[0].problem}"
+        raise MrgenError(f"{len(failed)} of {len(cases)} scans have no result. {first}")
+
+
+def _write(folder: Path, cases: Iterator[tuple[str, Mapping[str, Volume]]]) -> None:
+    write_results(folder / RESULTS, cases)
+    draw_results(folder / RESULTS, folder.parent / "figures" / "predictions.png")
+
+
+def _settings(job: Job, maker: Maker) -> GenerateConfig:
+    """Return the job's settings of generation; a model that can tell what it was given does."""
+    kind = maker.family.generate_config
+    told = {"beside": True} if "beside" in kind.model_fields else {}
+    return kind.parse({**told, **job.prediction.settings})
+
+
+def _draw_samples(
+    maker: Maker, config: GenerateConfig, folder: Path, control: Control
+) -> Iterator[Event]:
+    """Draw from a model that needs no scan, unless it has been done."""
+    record = {**maker.record(config), "model": maker.model.hash}
+    note = folder / "samples.json"
+    text = json.dumps(record, indent=2, default=str)
+    if (folder / RESULTS).exists() and note.exists() and note.read_text("utf-8") == text:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    volumes = {}
+    for volume in collect(maker.make({}, config, control)):
+        name = slug(volume.name)
+        nifti.write(volume, folder / f"{name}{SUFFIX}")
+        volumes[name] = volume
+        yield events.Progressed(f"Drawn: {volume.name}")
+    if volumes and not control.is_stopped:
+        _write(folder, ((name, {"result": volume}) for name, volume in volumes.items()))
+        note.write_text(text, "utf-8")
+
+
+# ---------------------------------------------------------------- what goes in
+
+
+def _cases(job: Job, maker: Maker, out: Path) -> tuple[Case, ...]:
+    """Return the scans to be used; none where samples are drawn."""
+    wanted, paths = maker.family.generate_inputs, job.prediction.inputs
+    if folder_role(wanted, paths):
+        return find_cases(wanted, paths, out)
+    if paths:
+        return _cases_in_file(maker, paths)
+    inputs, role = _own_inputs(maker), _role(maker)
+    if role is None or inputs is None:
+        if any(not asked.optional for asked in wanted):
+            msg = "There is nothing to predict from: give inputs to the prediction."
+            raise MrgenError(msg)
+        return ()
+    return cases_of(role, inputs.test(role))
+
+
+def _cases_in_file(maker: Maker, paths: Mapping[str, Path]) -> tuple[Case, ...]:
+    """Return the scans of a file, which may be many; what else is given is for all of them."""
+    images = [one for one in maker.family.generate_inputs if one.kind == "image"]
+    asked = next((one for one in images if one.role in paths), None)
+    if asked is None:
+        known = ", ".join(one.role for one in images) or "none"
+        msg = f"Expected an image to predict from ({known}), got {', '.join(paths)}."
+        raise MrgenError(msg)
+    role = asked.role
+    scans = find_all((asked,), {role: [paths[role]]})[role]
+    beside = {other: path for other, path in paths.items() if other != role}
+    cases = cases_of(role, scans)
+    return tuple(replace(case, inputs={**case.inputs, **beside}) for case in cases)
+
+
+def _own_inputs(maker: Maker) -> Inputs | None:
+    """Return what the model was trained with, where its run is beside it."""
+    folder = model_file(maker.path).parent
+    return Run(folder).inputs if (folder / "inputs.json").exists() else None
+
+
+def _role(maker: Maker) -> str | None:
+    """Return the role of images that the model takes and was trained on."""
+    inputs = _own_inputs(maker)
+    known = inputs.references if inputs is not None else {}
+    images = [one.role for one in maker.family.generate_inputs if one.kind == "image"]
+    wanted = maker.model.config.source_roles or images
+    return next((role for role in wanted if known.get(role)), None)
+
+
+# ---------------------------------------------------------------- what should come out
+
+
+@dataclass(frozen=True)
+class _Truths:
+    """The scans that predictions should look like, by subject."""
+
+    scans: Mapping[str, Reference]
+    is_one: bool = False
+    """Whether there is a single one, whose name need not tell the subject."""
+
+    def of(self, case: Case) -> Reference | None:
+        if self.is_one:
+            return next(iter(self.scans.values()))
+        given = next(iter(case.inputs.values()))
+        return self.scans.get(given.subject if isinstance(given, Reference) else subject_of(given))
+
+
+def _truths(job: Job, maker: Maker, *, is_alone: bool) -> _Truths:
+    """Find what should come out: the job says it, or the training had it in another role."""
+    if job.truth is not None:
+        asked = next((one for one in maker.family.train_inputs if one.role == TRUTH), None)
+        scans = find_all((asked,), {TRUTH: [job.truth]})[TRUTH] if asked else find(job.truth)
+        return _Truths({scan.subject: scan for scan in scans}, is_alone and len(scans) == 1)
+    inputs, role = _own_inputs(maker), _role(maker)
+    if inputs is None or job.prediction.inputs:
+        return _Truths({})
+    kinds = {asked.role: asked.kind for asked in maker.family.train_inputs}
+    others = [
+        other for other, scans in inputs.references.items()
+        if scans and other != role and kinds.get(other) == "image"
+    ]  # fmt: skip
+    return _Truths({scan.subject: scan for other in others[:1] for scan in inputs.test(other)})
+
+
+def _parts(
+    case: Case, paths: Sequence[Path], known: _Truths, config: GenerateConfig
+) -> dict[str, Volume]:
+    """Bring together what belongs to a case; a truth on other voxels is left out."""
+    records = {path: _record(path) for path in paths}
+    parts = {str(records[p].get("part", "result")): p for p in reversed(paths)}  # The first ones.
+    found = {name: nifti.read(path) for name, path in parts.items()}
+    result = found["result"]
+    given = next(iter(case.inputs.values()))
+    source = given.read() if isinstance(given, Reference) else nifti.read(given)
+    found.setdefault("input", source)
+    if "truth" not in found:
+        reference = known.of(case)
+        if reference is not None:
+            truth: Volume | None = reference.read()
+        elif any(record.get("source_is") == TRUTH for record in records.values()):
+            truth = source
+        else:
+            truth = _frames_after(source, config, result)
+        if truth is not None and _has_voxels_of(truth, result):
+            found["truth"] = truth
+    return {name: found[name] for name in ("input", "result", "truth") if name in found}
+
+
+def _has_voxels_of(truth: Volume, result: Volume) -> bool:
+    return truth.array.shape == result.array.shape and is_same_grid(truth, result)
+
+
+def _record(path: Path) -> Mapping[str, Any]:
+    """Return what a family says of a result, such as that it is not what came out but went in."""
+    sidecar = path.with_name(f"{stem(path)}.json")
+    return json.loads(sidecar.read_text("utf-8")) if sidecar.exists() else {}
+
+
+def _frames_after(source: Volume, config: GenerateConfig, result: Volume) -> Volume | None:
+    """Return the frames that came after those from which a series was continued."""
+    start = getattr(config, "start_frame", None)
+    if start is None or "t" not in source.axes or "t" not in result.axes:
+        return None
+    count = result.array.shape[result.axes.index("t")]
+    return source.with_array(source.array[start + 1 : start + 1 + count], times=None)

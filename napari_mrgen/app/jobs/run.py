@@ -1,0 +1,310 @@
+"""Do jobs one after the other: each says what it does, and how it ended; none ends the rest.
+
+What is there already is not made again: a run that was cut off goes on where it stood, a prediction
+with the next scan. So doing a file of jobs again does what is left of it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from napari_mrgen import families
+from napari_mrgen.app.inputs import gather
+from napari_mrgen.app.job_results import EXPORT, PREDICTIONS, WEIGHTS, keep_weights, write_history
+from napari_mrgen.app.jobs.file import Job, plain
+from napari_mrgen.app.jobs.notify import Notices, Occasion
+from napari_mrgen.app.outputs import check_folder
+from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.family import Family, TrainConfig
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.folder import Run, is_taken, write_json
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.drafts import remove_drafts
+
+if TYPE_CHECKING:
+    from napari_mrgen.app.result_folder import Done
+
+State = Literal["finished", "failed", "stopped"]
+Export = Callable[[Path, Path], Iterable[object]]
+"""Writes the networks of a model for use elsewhere, one by one: the model, and a file to write."""
+
+RECORD = "job.json"
+MODEL = "model.safetensors"
+LOG = "failure.log"
+_EXPORTED = "exported.json"
+
+
+@dataclass(frozen=True)
+class Began:
+    """A job has its turn."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended."""
+
+    job: Job
+    state: State
+    problem: str = ""
+    details: str = ""
+    """For a report, of what should not happen."""
+    seconds: float = 0.0
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Of a model that this job has trained, on held-out subjects."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a job says on the way."""
+
+    job: Job
+    said: Event | Done
+
+
+Report = Began | Told | Outcome | events.Warned
+
+
+def run_jobs(
+    jobs: Iterable[Job],
+    control: Control,
+    *,
+    notices: Notices | None = None,
+    export: Export | None = None,
+) -> Iterator[Report]:
+    """Do jobs until there is none left or a stop is asked for; nothing is raised.
+
+    Parameters
+    ----------
+    jobs
+        Asked for the next one when the one before has ended, so a queue may change meanwhile.
+    notices
+        Who is told when the work starts and ends, and of each job.
+    export
+        What a job that wants its model exported uses.
+    """
+    teller = _Teller(notices)
+    ended: list[Outcome] = []
+    for job in jobs:
+        if not ended:
+            yield from teller("start", "Jobs have started", f"The first one is {job.name}.")
+        yield Began(job)
+        outcome = yield from _run_guarded(job, control, export)
+        ended.append(outcome)
+        yield outcome
+        occasion: Occasion = "failure" if outcome.state == "failed" else "task"
+        yield from teller(occasion, f"{job.name} {outcome.state}", describe(outcome))
+        if control.is_stopped:
+            break
+    if ended:
+        text = "\n\n".join(describe(outcome) for outcome in ended)
+        yield from teller("end", _closing(ended), text)
+
+
+def check_paths(jobs: Iterable[Job]) -> None:
+    """Refuse inputs that are not there, unless a job before makes them."""
+    made: list[Path] = []
+    for job in jobs:
+        for path in chain(*job.inputs.values(), job.prediction.inputs.values()):
+            if not path.exists() and not any(path.is_relative_to(folder) for folder in made):
+                msg = f"Job {job.name!r}: there is no {path}; check the path."
+                raise MrgenError(msg)
+        made.append(job.out)
+
+
+def describe(outcome: Outcome) -> str:
+    """Say how a job ended, for a person who is not there."""
+    lines = [
+        f"{outcome.job.name} ({outcome.job.task}): {outcome.state} after {outcome.seconds:.0f} s.",
+        outcome.problem,
+        *(f"{name}: {value:.4g}" for name, value in outcome.figures.items()),
+        f"Its folder is {outcome.job.out}.",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _closing(ended: list[Outcome]) -> str:
+    failed = sum(outcome.state == "failed" for outcome in ended)
+    if ended[-1].state == "stopped":
+        return f"Jobs were stopped after {len(ended)}"
+    return f"All {len(ended)} jobs have ended" + (f", {failed} of them failed" if failed else "")
+
+
+class _Teller:
+    """Sends notices; what could not be sent becomes a warning."""
+
+    def __init__(self, notices: Notices | None) -> None:
+        self._notices = notices
+
+    def __call__(self, occasion: Occasion, title: str, text: str) -> Iterator[events.Warned]:
+        if self._notices is not None:
+            for problem in self._notices.tell(occasion, f"napari-mrgen: {title}", text):
+                yield events.Warned(problem)
+
+
+# ---------------------------------------------------------------- one job
+
+
+class _Ended(Exception):  # noqa: N818 - no error: a job that is not to go on
+    def __init__(self, state: State, problem: str = "", details: str = "") -> None:
+        super().__init__(problem)
+        self.state, self.problem, self.details = state, problem, details
+
+
+def _run_guarded(
+    job: Job, control: Control, export: Export | None
+) -> Generator[Told, None, Outcome]:
+    """Yield what a job says; return its outcome, whatever happens."""
+    began = time.monotonic()
+    try:
+        yield from _run(job, control, export)
+        outcome = Outcome(job, "finished", figures=read_figures(job))
+    except _Ended as end:
+        outcome = Outcome(job, end.state, end.problem, end.details)
+    except MrgenError as error:
+        outcome = Outcome(job, "failed", str(error))
+    except Exception as error:  # noqa: BLE001 - told, and the next job has its turn
+        lines = str(error).strip().splitlines()
+        problem = (
+            f"{type(error).__name__}: {lines[0].rstrip('.')}."
+            if lines
+            else f"{type(error).__name__}."
+        )
+        outcome = Outcome(job, "failed", problem, traceback.format_exc())
+    return replace(_with_log(outcome), seconds=time.monotonic() - began)
+
+
+def _with_log(outcome: Outcome) -> Outcome:
+    """Keep the details in the job's folder, and say where they are."""
+    path = outcome.job.out / LOG
+    try:
+        if not outcome.details:
+            path.unlink(missing_ok=True)
+            return outcome
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(outcome.details, encoding="utf-8")
+    except OSError:
+        return outcome
+    return replace(outcome, problem=f"{outcome.problem} Details are in {path}.")
+
+
+def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
+    remove_drafts(job.out, (WEIGHTS, PREDICTIONS, EXPORT))
+    if job.trains:
+        yield from _train(job, control)
+        write_history(job.out)
+    if job.trains and job.export:
+        yield Told(job, events.Progressed("Exporting the model"))
+        _export(job, export)
+    if job.predicts:
+        from napari_mrgen.app.jobs.predict import predict
+
+        for said in predict(job, control):
+            yield Told(job, said)
+        if control.is_stopped:
+            raise _Ended("stopped")
+
+
+def _train(job: Job, control: Control) -> Iterator[Told]:
+    family, config = job.train_family(), job.train_config()
+    if is_taken(job.out):
+        check_same(job, config)
+        source = _go_on(job, control)
+    else:
+        source = _begin(job, family, config, control)
+    last: Event | None = None
+    for event in source:
+        keep_weights(job, event)
+        last = event
+        yield Told(job, event)
+    if isinstance(last, events.Failed):
+        raise _Ended("failed", f"{last.message} {last.advice}".strip(), last.details)
+    if not isinstance(last, events.Finished):
+        raise _Ended("stopped")
+
+
+def _begin(job: Job, family: Family, config: TrainConfig, control: Control) -> Iterator[Event]:
+    check_folder(job.out)
+    yield events.Progressed("Looking for the scans")
+    inputs = gather(family, job.inputs, config, job.split)
+    from napari_mrgen.engine.fit import fit
+
+    job.out.mkdir(parents=True, exist_ok=True)
+    write_record(job)
+    yield from fit(
+        family, config, inputs, job.out, control,
+        device=job.device, precision=job.precision,
+        only_stage=job.stage, start_from=job.start_from,
+    )  # fmt: skip
+
+
+def _go_on(job: Job, control: Control) -> Iterator[Event]:
+    run = Run(job.out)
+    if run.status == "finished" and (job.out / MODEL).exists():
+        yield run.history[-1]
+        return
+    from napari_mrgen.engine.fit import resume
+
+    yield from resume(job.out, families.get, control, device=job.device)
+
+
+def write_record(job: Job) -> None:
+    """Note in the job's folder what its training is."""
+    settings = job.train_config().model_dump(mode="json")
+    write_json(job.out / RECORD, {"job": plain(job), "settings": settings})
+
+
+_COMPARED = ("family", "inputs", "stage", "start_from", "split")
+"""What makes another training of a job, beside its settings."""
+
+
+def check_same(job: Job, config: TrainConfig) -> None:
+    """Refuse to go on with a run that another training began."""
+    try:
+        known = json.loads((job.out / RECORD).read_text(encoding="utf-8"))
+        before = type(config).parse(known["settings"])
+        was = {key: known["job"].get(key) for key in _COMPARED}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, MrgenError):
+        msg = f"{job.out} holds a run that this job did not begin; give the job another `out`."
+        raise MrgenError(msg) from None
+    now = {key: plain(job).get(key) for key in _COMPARED}
+    changed = [f"{key} was {was[key]}" for key in _COMPARED if was[key] != now[key]]
+    if before != config:
+        old, new = before.model_dump(mode="json"), config.model_dump(mode="json")
+        changed += [f"{k} was {old[k]}, not {new[k]}" for k in new if old.get(k) != new[k]]
+    if changed:
+        msg = (
+            f"{job.out} holds a training that differs ({'; '.join(changed)}); give the job another "
+            "name, or remove the folder."
+        )
+        raise MrgenError(msg)
+
+
+def _export(job: Job, export: Export | None) -> None:
+    if export is None:
+        raise MrgenError("Models cannot be exported here; leave `export` out.")
+    folder = job.out / EXPORT
+    if (folder / _EXPORTED).exists():
+        return
+    folder.mkdir(exist_ok=True)
+    list(export(job.out / MODEL, folder / f"model.{job.export}"))
+    write_json(folder / _EXPORTED, sorted(path.name for path in folder.glob(f"*.{job.export}")))
+
+
+def read_figures(job: Job) -> dict[str, float]:
+    """Return the model's row of its scoreboard; nothing where there is none."""
+    try:
+        rows = json.loads((job.out / "scoreboard.json").read_text(encoding="utf-8"))["rows"]
+        means = rows[0]["mean"].items()
+        return {name: float(value) for name, value in means if value is not None}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,65 @@
+"""Saved inputs: what came from the viewer, as files, so that a run can go on without it.
+
+The files tell what the volumes did: whose they are, so that scans of one subject are never split,
+and what is known of the subject.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from napari_mrgen.app.session import Sources
+from napari_mrgen.io import nifti
+from napari_mrgen.volume import Volume
+
+KNOWN = ("age", "sex", "cdr", "mmse")
+"""Columns of the table of participants."""
+
+
+def save_sources(sources: Sources, folder: Path, suffix: str = ".nii.gz") -> dict[str, list[Path]]:
+    """Write volumes as NIfTI; return the paths of all sources by role."""
+    saved: dict[str, list[Path]] = {}
+    for role, given in sources.items():
+        volumes = [one for one in given if isinstance(one, Volume)]
+        saved[role] = [one for one in given if not isinstance(one, Volume)]
+        for number, volume in enumerate(case for one in volumes for case in cases(one)):
+            # A folder each: two scans of one subject bear the same name, by which it is known.
+            path = folder / role / f"{number:03d}" / f"{_subject(volume)}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nifti.write(volume, path)
+            saved[role].append(path)
+        _write_table(volumes, folder / role / "participants.tsv")
+    return saved
+
+
+def cases(volume: Volume) -> Iterable[Volume]:
+    """Take a set of cases, stacked along ``n``, apart; a volume is one case."""
+    if "n" not in volume.axes or "cases" not in volume.covariates:
+        return (volume,)
+    axes = volume.axes.replace("n", "")
+    names = volume.covariates["cases"]
+    return (
+        replace(volume, array=one, axes=axes, name=name, subject=name, covariates={}, source=None)
+        for one, name in zip(volume.array, names, strict=True)
+    )
+
+
+def _subject(volume: Volume) -> str:
+    """Return the subject, or else the layer's name, as a file may be called."""
+    text = volume.subject or volume.name or "scan"
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in text)
+    return safe.strip("-_")[:60] or "scan"
+
+
+def _write_table(volumes: Iterable[Volume], path: Path) -> None:
+    rows = {_subject(volume): volume.covariates for volume in volumes if "n" not in volume.axes}
+    if not any(name in known for known in rows.values() for name in KNOWN):
+        return
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, delimiter="\t")
+        table.writerow(("participant_id", *KNOWN))
+        for subject, known in rows.items():
+            table.writerow((subject, *(known.get(name, "n/a") for name in KNOWN)))

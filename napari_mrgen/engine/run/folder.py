@@ -1,0 +1,252 @@
+"""The run folder: everything that a run knows is in it, and any process may look.
+
+No torch here: a window opens a run folder before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.split import Split
+from napari_mrgen.engine.atomic import replacing
+from napari_mrgen.engine.family import Family, TrainConfig
+from napari_mrgen.engine.run import events
+from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.journal import read_events
+from napari_mrgen.engine.run.lock import living_trainer
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io import nifti
+from napari_mrgen.io.find import Reference
+from napari_mrgen.volume import Volume
+
+Status = Literal["running", "stopped", "failed", "finished", "interrupted"]
+Lookup = Callable[[str], Family]
+
+_FORMAT = 1
+_SAMPLED_BYTES = 1 << 16
+_POLL = 0.2
+_EVENTS = "events.jsonl"
+ENVIRONMENT = "environment.json"
+ENDS = (events.Stopped, events.Failed, events.Finished)
+"""Kinds of the last event of a run."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was chosen for a run beside its Config."""
+
+    family: str
+    precision: str
+    only_stage: str | None = None
+    start_from: str | None = None
+    format: int = _FORMAT
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read when asked."""
+
+    path: Path
+
+    @property
+    def choices(self) -> Choices:
+        values = self._read("run.json")
+        if values.get("format") != _FORMAT:
+            msg = (
+                f"{self.path.name} was written by another version (format {values.get('format')})."
+            )
+            raise MrgenError(msg)
+        return Choices(**values)
+
+    @property
+    def inputs(self) -> Inputs:
+        values = self._read("inputs.json")
+        references = {
+            role: tuple(_parse_reference(self.path, entry) for entry in entries)
+            for role, entries in values["references"].items()
+        }
+        split = values["split"]
+        return Inputs(references, Split(tuple(split["train"]), tuple(split["test"])))
+
+    def config(self, family: Family) -> TrainConfig:
+        text = (self.path / "config.yaml").read_text(encoding="utf-8")
+        return family.train_config.from_yaml(text)
+
+    @property
+    def history(self) -> list[Event]:
+        return read_events(self.path / _EVENTS)[0]
+
+    @property
+    def status(self) -> Status:
+        history = self.history
+        match history[-1:]:
+            case [events.Finished()]:
+                return "finished"
+            case [events.Stopped()]:
+                return "stopped"
+            case [events.Failed()]:
+                return "failed"
+        return "running" if living_trainer(self.path) else "interrupted"
+
+    def changed_inputs(self) -> tuple[str, ...]:
+        """Name the input files that are not what they were when the run started."""
+        entries = [e for role in self._read("inputs.json")["references"].values() for e in role]
+        return tuple(
+            Path(entry["path"]).name
+            for entry in entries
+            if fingerprint(self.path / entry["path"]) != entry["fingerprint"]
+        )
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            values: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            msg = f"{self.path} is no run folder: it has no readable {name}."
+            raise MrgenError(msg) from None
+        return values
+
+
+def create(run_dir: Path, choices: Choices, config: TrainConfig, inputs: Inputs) -> None:
+    """Write what a run starts from; the folder may hold saved layers, but is not `is_taken`."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for name in (_EVENTS, ENVIRONMENT):  # Of a run that failed while it was made ready.
+        (run_dir / name).unlink(missing_ok=True)
+    references = {
+        role: [_write_reference(run_dir, reference) for reference in found]
+        for role, found in inputs.references.items()
+    }
+    write_json(run_dir / "inputs.json", {"references": references, "split": asdict(inputs.split)})
+    set_course(run_dir, choices, config)
+    for name in ("checkpoints", "previews"):
+        (run_dir / name).mkdir(exist_ok=True)
+
+
+def set_course(run_dir: Path, choices: Choices, config: TrainConfig) -> None:
+    """Write how a run goes on from here."""
+    with replacing(run_dir / "config.yaml") as file:
+        file.write(config.to_yaml().encode())
+    write_json(run_dir / "run.json", asdict(choices))
+
+
+def holds_run(run_dir: Path) -> bool:
+    return (run_dir / _EVENTS).exists()
+
+
+def is_taken(run_dir: Path) -> bool:
+    """Whether a folder holds a run that did more than fail, or stop, while it was made ready.
+
+    Such a one has nothing to lose: with the mistake mended the same folder can be named again.
+    """
+    if not holds_run(run_dir):
+        return False
+    history = Run(run_dir).history
+    has_begun = any(isinstance(event, events.StageStarted) for event in history)
+    return has_begun or not history or not isinstance(history[-1], events.Failed | events.Stopped)
+
+
+def watch(run_dir: Path, follow: bool = True) -> Iterator[Event]:
+    """Yield the events of a run that any process trains, from its folder.
+
+    With ``follow``, go on until the run has ended; if its process died without a word, the last
+    event is a `Failed` that says so.
+    """
+    path, offset = run_dir / _EVENTS, 0
+    last: Event | None = None
+    while True:
+        # The trainer is looked for first: what it wrote before it went is then in the file.
+        is_alive = living_trainer(run_dir) is not None
+        found, offset = read_events(path, offset)
+        yield from found
+        last = found[-1] if found else last
+        has_ended = isinstance(last, ENDS)
+        if not follow or has_ended:
+            return
+        if not is_alive:
+            yield _interruption()
+            return
+        if not found:
+            time.sleep(_POLL)
+
+
+def read_preview(run_dir: Path, event: events.Previewed) -> list[Volume]:
+    volumes = [nifti.read(run_dir / path) for path in event.paths]
+    if not len(volumes) == len(event.names) == len(event.windows):  # a run of an earlier version
+        return volumes
+    return [
+        replace(volume, name=name, covariates={"window": window} if window else {})
+        for volume, name, window in zip(volumes, event.names, event.windows, strict=True)
+    ]
+
+
+def fingerprint(path: Path) -> str:
+    """Hash size, start, middle and end of a file: quick for thousands of scans; "" without one.
+
+    Of a series inside a file it is that file's.
+    """
+    path = path.parent if path.parent.is_file() else path
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+            for start in (0, size // 2, max(0, size - _SAMPLED_BYTES)):
+                file.seek(start)
+                digest.update(file.read(_SAMPLED_BYTES))
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+def hash_split(split: Split) -> str:
+    text = json.dumps(asdict(split), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write a JSON file, whole or not at all: a run may be killed at any moment."""
+    with replacing(path) as file:
+        file.write(json.dumps(values, indent=1).encode() + b"\n")
+
+
+def _write_reference(run_dir: Path, reference: Reference) -> dict[str, Any]:
+    folder = run_dir.resolve()
+    resolved = functools.cache(Path.resolve)  # slices share a folder, which may be far away
+
+    def place(path: Path) -> str:
+        path = resolved(path.parent) / path.name
+        # Inside the run folder paths are relative, so that the folder can be moved.
+        return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+    return {
+        "path": place(reference.path),
+        "subject": reference.subject,
+        "labels": [place(path) for path in reference.labels],
+        "slices": [place(path) for path in reference.slices],
+        "covariates": dict(reference.covariates),
+        "fingerprint": fingerprint(reference.path),
+    }
+
+
+def _parse_reference(run_dir: Path, entry: Mapping[str, Any]) -> Reference:
+    return Reference(
+        path=run_dir / entry["path"],
+        subject=entry["subject"],
+        labels=tuple(run_dir / path for path in entry["labels"]),
+        slices=tuple(run_dir / path for path in entry.get("slices", ())),
+        covariates=entry.get("covariates", {}),
+    )
+
+
+def _interruption() -> events.Failed:
+    return events.Failed(
+        "The run was interrupted: its process ended without a word.",
+        advice="Resume it: it goes on from the last checkpoint.",
+    )

@@ -1,0 +1,197 @@
+"""k-space in the raw data format of the ISMRM: HDF5 with one record for each readout.
+
+Inati et al., Magn Reson Med 77:411 (2017).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.geometry import Affine, picture_affine
+from napari_mrgen.io.hdf5 import opened
+from napari_mrgen.io.ismrmrd_header import Header, Space, read_header
+from napari_mrgen.io.naming import plain_subject
+from napari_mrgen.kspace import KSpace, Samples
+from napari_mrgen.volume import Array
+
+_GROUP = "dataset"
+_NOT_IMAGING = sum(1 << (flag - 1) for flag in (19, 20, 23, 24, 26, 27, 28, 29))
+"""Flags of noise, calibration, navigators, phase correction, feedback and dummy scans."""
+_REVERSED = 1 << 21
+_LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+_NOTE = "Orientation and position are those that the ISMRMRD file gives for its readouts."
+_NO_DIRECTIONS = "The ISMRMRD file gives no directions: left and right are not known."
+
+
+def is_ismrmrd(path: Path) -> bool:
+    """Whether a file is HDF5 with a header and records of readouts."""
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return False
+    with opened(path) as file:
+        group = file.get(_GROUP)
+        return isinstance(group, h5py.Group) and "xml" in group and "data" in group
+
+
+def read(path: Path) -> KSpace:
+    """Read the first contrast; frames are heart phases within repetitions.
+
+    On a grid, readouts of one line are averaged. Along a trajectory, a frame is all readouts of
+    one repetition and phase; frames that have fewer than most, such as the last, are left out.
+    """
+    with opened(path) as file:
+        header = read_header(path, file[_GROUP]["xml"][0])
+        records = file[_GROUP]["data"][()]
+    heads, index = records["head"], records["head"]["idx"]
+    taken = (heads["flags"] & np.uint64(_NOT_IMAGING)) == 0
+    taken &= (index["contrast"] == 0) & (index["set"] == 0)
+    if not taken.any():
+        raise MrgenError(f"{path.name} holds no readouts of an image.")
+    records = records[taken]
+    grid = header.trajectory == "cartesian"
+    samples, trajectory = (
+        (_on_grid(path, header, records), None) if grid else _on_spokes(path, header, records)
+    )
+    image = header.middle if grid else header.image
+    affine, note = _place(image, records["head"], samples.shape[1])
+    return KSpace(
+        samples=samples,
+        shape=image.matrix[1:],
+        affine=affine,
+        trajectory=trajectory,
+        name=path.stem,
+        subject=plain_subject(path),
+        source={"path": str(path), "format": "ismrmrd", "notes": [note]},
+    )
+
+
+def _frames(index: Array) -> Array:
+    """Return the frame of each readout: heart phases within repetitions."""
+    phases = int(index["phase"].max()) + 1
+    return np.asarray(index["repetition"].astype(int) * phases + index["phase"])
+
+
+def _readout(record: Array) -> Samples:
+    """Return the samples of one readout ``(c, k)``, those to be discarded as zero."""
+    head = record["head"]
+    count = int(head["number_of_samples"])
+    values = record["data"].view(np.complex64).reshape(int(head["active_channels"]), count).copy()
+    values[:, : int(head["discard_pre"])] = 0
+    values[:, count - int(head["discard_post"]) :] = 0
+    return values[:, ::-1] if int(head["flags"]) & _REVERSED else values
+
+
+def _on_grid(path: Path, header: Header, records: Array) -> Samples:
+    """Return ``(t, z, c, y, x)``: each readout in its line, the mean where a line has several."""
+    index = records["head"]["idx"]
+    depth, height, width = header.encoded.matrix
+    frames = _frames(index)
+    lines = index["kspace_encode_step_1"].astype(int) - header.centre[1] + height // 2
+    layers = index["slice"].astype(int)
+    if depth > 1:
+        layers = index["kspace_encode_step_2"].astype(int) - header.centre[0] + depth // 2
+    slices = depth if depth > 1 else int(layers.max()) + 1
+    if min(lines.min(), layers.min()) < 0 or lines.max() >= height or layers.max() >= slices:
+        raise MrgenError(f"{path.name} has lines outside the {depth} x {height} of its header.")
+    coils = int(records["head"]["active_channels"].max())
+    samples = np.zeros((int(frames.max()) + 1, slices, coils, height, width), np.complex64)
+    counts = np.zeros((*samples.shape[:2], height), int)
+    for record, place in zip(records, zip(frames, layers, lines, strict=True), strict=True):
+        frame, layer, line = place
+        values = _readout(record)
+        first = width // 2 - int(record["head"]["center_sample"])
+        if first < 0 or first + values.shape[1] > width or len(values) != coils:
+            raise MrgenError(f"{path.name} has readouts that do not fit the {width} samples.")
+        samples[frame, layer, :, line, first : first + values.shape[1]] += values
+        counts[frame, layer, line] += 1
+    samples /= np.maximum(counts, 1)[:, :, None, :, None].astype(np.float32)
+    if depth == 1:
+        return samples
+    shifted = np.fft.ifft(np.fft.ifftshift(samples, 1), axis=1, norm="ortho")
+    return _middle(np.fft.fftshift(shifted, 1), header.middle.matrix[0])
+
+
+def _middle(samples: Samples, kept: int) -> Samples:
+    first = samples.shape[1] // 2 - kept // 2
+    return np.ascontiguousarray(samples[:, first : first + kept])
+
+
+def _on_spokes(path: Path, header: Header, records: Array) -> tuple[Samples, Array]:
+    """Return samples ``(t, z, c, k)`` and places ``(t, k, 2)``."""
+    heads = records["head"]
+    if header.encoded.matrix[0] > 1 or not heads["trajectory_dimensions"].min() >= 2:
+        msg = f"{path.name} is {header.trajectory}, and has no 2-D trajectory with its readouts."
+        raise MrgenError(msg)
+    frames, layers = _frames(heads["idx"]), heads["idx"]["slice"].astype(int)
+    groups = [
+        [np.flatnonzero((frames == frame) & (layers == layer)) for layer in np.unique(layers)]
+        for frame in np.unique(frames)
+    ]
+    counts = [len(group) for row in groups for group in row]
+    usual = max(set(counts), key=lambda count: (counts.count(count), count))
+    whole = [row for row in groups if all(len(group) == usual for group in row)]
+    if not whole or usual == 0 or len(np.unique(heads["number_of_samples"])) > 1:
+        raise MrgenError(f"{path.name} has frames or slices of different numbers of samples.")
+    samples = np.stack(
+        [
+            np.stack([np.concatenate([_readout(records[i]) for i in group], 1) for group in row])
+            for row in whole
+        ]
+    )
+    every = np.stack(
+        [
+            np.stack([np.concatenate([_places(records[i]) for i in group]) for group in row])
+            for row in whole
+        ]
+    )
+    places = every[:, 0]
+    if np.abs(every - places[:, None]).max() > 1e-3 * np.abs(places).max():
+        raise MrgenError(f"{path.name} has other places for each slice; split the slices.")
+    return samples, _radians(header, places)
+
+
+def _places(record: Array) -> Array:
+    """Return the places of one readout's samples ``(k, 2)``, y then x, as stored."""
+    places = record["traj"].reshape(-1, int(record["head"]["trajectory_dimensions"]))[:, 1::-1]
+    return places[::-1] if int(record["head"]["flags"]) & _REVERSED else places
+
+
+def _radians(header: Header, places: Array) -> Array:
+    """Return places in radians a pixel of the image.
+
+    They are stored as shares of the encoded grid, -0.5 to 0.5, or as its steps: what is larger.
+    """
+    _, height, width = header.encoded.matrix
+    if np.abs(places).max() > 1:
+        places = places / (height, width)
+    finer = np.array(header.image.pixel[1:]) / np.array(header.encoded.pixel[1:])
+    return np.ascontiguousarray(places * (2 * np.pi * finer), np.float32)
+
+
+def _place(image: Space, heads: Array, slices: int) -> tuple[Affine, str]:
+    """Return the affine of the image, by what the readouts say of their slices."""
+    first = [heads[heads["idx"]["slice"] == number][:1] for number in range(slices)]
+    head = heads[0]
+    directions = np.stack([head["slice_dir"], head["phase_dir"], head["read_dir"]], 1)
+    directions = directions.astype(np.float64)
+    if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-2):
+        return picture_affine(image.pixel), _NO_DIRECTIONS
+    columns = directions * image.pixel
+    centre, middle = head["position"].astype(np.float64), slices // 2.0
+    if slices > 1 and all(len(one) for one in first):
+        last = first[-1]["position"][0].astype(np.float64)
+        start = first[0]["position"][0].astype(np.float64)
+        if np.linalg.norm(last - start) > 0:
+            columns[:, 0] = (last - start) / (slices - 1)
+        centre, middle = (start + last) / 2, (slices - 1) / 2
+    _, height, width = image.matrix
+    # The centre of what was encoded lies in the pixel at size // 2, that of slices in their middle.
+    pixel = np.array([middle, height // 2, width // 2])
+    affine = np.eye(4)
+    affine[:3, :3] = _LPS_TO_RAS[:, None] * columns
+    affine[:3, 3] = _LPS_TO_RAS * centre - affine[:3, :3] @ pixel
+    return affine, _NOTE

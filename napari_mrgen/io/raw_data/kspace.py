@@ -1,0 +1,142 @@
+"""Files of k-space: which they are, what is in them, and the image that comes out.
+
+ISMRMRD and fastMRI (HDF5), BART (``.cfl`` with its ``.hdr``), and NumPy (``.npy``): complex, with
+axes ``y x``, ``c y x``, ``t c y x`` or ``t z c y x``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.geometry import picture_affine
+from napari_mrgen.io.naming import plain_subject
+from napari_mrgen.io.raw_data import bart, fastmri, ismrmrd
+from napari_mrgen.kspace import KSpace, Samples
+from napari_mrgen.volume import Volume
+
+SUFFIXES = (".h5", ".hdf5", ".mrd", ".npy", ".cfl")
+
+_AXES = {2: "yx", 3: "cyx", 4: "tcyx", 5: "tzcyx"}
+_TOLERANCE = 1e-4
+"""Of the gridding, which is for looking at."""
+_NOTE = (
+    "NumPy files hold neither voxel size nor orientation: lengths are in voxels, "
+    "left and right are not known."
+)
+
+
+def is_kspace(path: Path) -> bool:
+    """Whether a file holds k-space that `read` reads; quick, from its header alone."""
+    suffix = path.suffix.lower()
+    if suffix in (".cfl", ".hdr"):
+        return bart.is_bart(path)
+    if suffix == ".npy":
+        return _is_array(path)
+    return suffix in SUFFIXES and (fastmri.is_fastmri(path) or ismrmrd.is_ismrmrd(path))
+
+
+def read(path: Path) -> KSpace:
+    """Read k-space as complex64, whatever its file."""
+    path = Path(path)
+    if path.suffix.lower() in (".cfl", ".hdr"):
+        return bart.read(path)
+    if path.suffix.lower() == ".npy":
+        return _read_array(path)
+    if fastmri.is_fastmri(path):
+        return fastmri.read(path)
+    if ismrmrd.is_ismrmrd(path):
+        return ismrmrd.read(path)
+    msg = (
+        f"{path.name} holds no k-space that is known; expected ISMRMRD or fastMRI (HDF5), "
+        "BART (.cfl with .hdr) or a complex .npy."
+    )
+    raise MrgenError(msg)
+
+
+def read_image(path: Path) -> Volume:
+    """Read k-space, and return its image."""
+    return to_image(read(path))
+
+
+def to_image(kspace: KSpace) -> Volume:
+    """Return the root of the sum of squares over coils: float32, axes ``zyx`` or ``tzyx``.
+
+    What was not measured counts as zero. Along a trajectory samples weigh as much as they are away
+    from the centre, which is right for radial ones; the scale is arbitrary.
+    """
+    shape = (kspace.frames, kspace.slices, *kspace.shape)
+    array = np.empty(shape, np.float32)
+    for frame in range(kspace.frames):
+        for place in range(kspace.slices):
+            array[frame, place] = np.linalg.norm(_coil_images(kspace, frame, place), axis=0)
+    is_cine = kspace.frames > 1
+    return Volume(
+        array=array if is_cine else array[0],
+        axes="tzyx" if is_cine else "zyx",
+        affine=kspace.affine,
+        name=kspace.name,
+        subject=kspace.subject,
+        times=kspace.times if is_cine else None,
+        source=kspace.source,
+    )
+
+
+def _coil_images(kspace: KSpace, frame: int, place: int) -> Samples:
+    """Return the images of one slice, ``(c, y, x)``."""
+    samples = kspace.samples[frame, place]
+    if kspace.trajectory is not None:
+        return _gridded(samples, kspace.trajectory[frame], kspace.shape)
+    axes = (-2, -1)
+    shifted = np.fft.ifftshift(samples, axes)
+    images = np.fft.fftshift(np.fft.ifft2(shifted, norm="ortho"), axes)
+    rows, columns = (
+        slice(size // 2 - kept // 2, size // 2 - kept // 2 + kept)
+        for size, kept in zip(images.shape[1:], kspace.shape, strict=True)
+    )
+    return np.asarray(images[:, rows, columns])
+
+
+def _gridded(samples: Samples, places: np.ndarray, shape: tuple[int, int]) -> Samples:
+    import finufft
+
+    step = np.linalg.norm(places[1] - places[0])
+    # The centre stands for some of k-space too; see `mri.density.ramp`.
+    weighted = np.ascontiguousarray(samples * np.maximum(np.linalg.norm(places, axis=-1), step / 6))
+    y, x = np.ascontiguousarray(places.T)
+    plan = finufft.Plan(1, shape, len(samples), eps=_TOLERANCE, isign=1, dtype="complex64")
+    plan.setpts(y, x)
+    return np.asarray(plan.execute(weighted)).reshape(-1, *shape)
+
+
+def _is_array(path: Path) -> bool:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False
+    return array.dtype.kind == "c" and array.ndim in _AXES
+
+
+def _read_array(path: Path) -> KSpace:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise MrgenError(f"{path.name} is damaged or no array of NumPy: {error}.") from error
+    if array.dtype.kind != "c" or array.ndim not in _AXES:
+        msg = (
+            f"{path.name} holds {array.dtype} {array.shape}; k-space is complex, with axes "
+            f"{', '.join(_AXES.values())}."
+        )
+        raise MrgenError(msg)
+    missing = tuple(i for i, axis in enumerate("tzcyx") if axis not in _AXES[array.ndim])
+    samples = np.expand_dims(array, missing).astype(np.complex64)
+    return KSpace(
+        samples=samples,
+        shape=(samples.shape[3], samples.shape[4]),
+        affine=picture_affine(),
+        name=path.stem,
+        subject=plain_subject(path),
+        source={"path": str(path), "format": "npy", "spacing_known": False, "notes": [_NOTE]},
+    )
