@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint benchmark screenshots setup system clean
+.PHONY: demo test quick lint benchmark screenshots setup system clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       train, predict and show the built-in beating heart"
 	@echo "make test       run all checks and tests"
+	@echo "make quick      run the tests of values, files, physics, metrics and data (2 minutes)"
 	@echo "make benchmark  measure speed and model quality (hours)"
 
 demo: setup
@@ -19,6 +20,12 @@ demo: setup
 test: export OMP_NUM_THREADS = 1
 test: setup lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# The half of the tests that needs no training and no window.
+quick: export OMP_NUM_THREADS = 1
+quick: setup
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+		tests/io tests/samples tests/mri tests/nn tests/metrics tests/data tests/compatibility tests/test_*.py
 
 lint: setup
 	$(BIN)/ruff check .

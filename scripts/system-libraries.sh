@@ -21,9 +21,15 @@ done
 if [ "$(id -u)" -eq 0 ]; then
     echo "Installing system libraries:$missing"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
+    # Another apt may be at work. `install` waits for it; `update` has no such option, so try again.
+    tries=0
+    until apt-get update -qq; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 30 ] || exit 1
+        sleep 10
+    done
     # shellcheck disable=SC2086  # a list of words is meant
-    apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing >/dev/null
 else
     echo "Qt or the virtual display may need system libraries; if a window does not open, run:"
     echo "    sudo apt-get install$missing"
