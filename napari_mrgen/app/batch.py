@@ -13,7 +13,7 @@ from PIL import Image
 
 from napari_mrgen.app.outputs import check_folder, save, slug
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.encoding import is_spacing_known
+from napari_mrgen.io.nifti import is_spacing_known
 from napari_mrgen.io.nifti import write as write_nifti
 from napari_mrgen.volume import Volume
 

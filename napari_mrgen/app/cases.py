@@ -120,7 +120,7 @@ def _told_apart(cases: Sequence[Case]) -> Iterator[Case]:
 
 def _name_of(scan: Path) -> str:
     """Return what a scan is called; of a series in an HDF5 file also that of the file."""
-    return series.name_of(scan) if series.is_series(scan) else stem(scan)
+    return series.series_name(scan) if series.is_series(scan) else stem(scan)
 
 
 def _is_folder(path: Path | None) -> bool:

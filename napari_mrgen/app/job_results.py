@@ -13,7 +13,7 @@ from napari_mrgen.engine.curves import read_curves
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.folder import Run
-from napari_mrgen.io.drafts import drafted
+from napari_mrgen.io.files import drafted
 
 WEIGHTS, EXPORT, PREDICTIONS, HISTORY = "weights", "export", "predictions", "history.csv"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_mrgen.app.jobs.file import Job
 from napari_mrgen.app.jobs.run import Outcome
-from napari_mrgen.io.drafts import drafted
+from napari_mrgen.io.files import drafted
 
 SUMMARY = "summary.csv"
 WAITING = "waiting"

@@ -9,8 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from napari_mrgen.io.drafts import drafted
-from napari_mrgen.io.hdf5 import opened
+from napari_mrgen.io.files import drafted, opened_hdf5
 from napari_mrgen.volume import Array, Volume
 
 PARTS = ("input", "result", "truth")
@@ -66,7 +65,7 @@ def _put(group: h5py.Group, file: h5py.File, part: str) -> None:
 
 def read_results(path: Path, most: int | None = None) -> dict[str, dict[str, Array]]:
     """Return the arrays of such a file by part and case; of the first ``most`` cases alone."""
-    with opened(path) as file:
+    with opened_hdf5(path) as file:
         chosen = set(_names(file, "result")[:most])
         return {part: _cases(file, part, chosen) for part in PARTS if part in file}
 

@@ -17,7 +17,7 @@ from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.failures import is_out_of_memory
 from napari_mrgen.engine.family import GenerateConfig
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.drafts import drafted
+from napari_mrgen.io.files import drafted
 from napari_mrgen.io.nifti import write
 from napari_mrgen.volume import Volume
 

@@ -19,9 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_mrgen.data.scaling import Scaling
-from napari_mrgen.io.encoding import is_spacing_known
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.nifti import peek
+from napari_mrgen.io.nifti import is_spacing_known, peek
 from napari_mrgen.volume import Volume
 
 Plane = Literal["axial", "coronal", "sagittal"]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from napari_mrgen.engine.atomic import replacing
+from napari_mrgen.io.files import replacing
 
 Curve = list[tuple[int, float]]
 """Step and value."""

@@ -30,7 +30,7 @@ from napari_mrgen.engine.run.journal import Journal
 from napari_mrgen.engine.run.lock import locked
 from napari_mrgen.engine.stages import train
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.drafts import remove_drafts
+from napari_mrgen.io.files import remove_drafts
 
 
 def fit(

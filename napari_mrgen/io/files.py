@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import errno
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
+from itertools import chain
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import psutil
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.drafts import drafted
 
+_DRAFTS = ".*.part.*"
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 _MOST_COMPRESSED = 1032
@@ -53,6 +56,58 @@ def read_span(path: Path, start: int, length: int) -> npt.NDArray[np.uint8]:
         )
         raise MrgenError(msg)
     return span
+
+
+@contextmanager
+def drafted(path: Path) -> Iterator[Path]:
+    """Give a name to write to, with the same suffix; it takes the place of ``path`` at the end."""
+    draft = path.with_name(f".{os.getpid()}.part.{path.name}")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of ``path`` when all of it is on the disk."""
+    with drafted(path) as draft, draft.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    if os.name == "nt":  # A folder cannot be opened there, and need not be.
+        return
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_drafts(folder: Path, parts: Iterable[str]) -> None:
+    """Remove what a killed process left half written in a folder, and anywhere in parts of it.
+
+    In others below it, such as another run's, somebody may be writing.
+    """
+    inside = (folder.joinpath(part).rglob(_DRAFTS) for part in parts)
+    for draft in chain(folder.glob(_DRAFTS), *inside):
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened_hdf5(path: Path) -> Iterator[Any]:
+    """Open an HDF5 file to read; a fault, here or while it is read, becomes a sentence."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise MrgenError(f"{path} cannot be opened: {error.strerror}.") from error
+    except (OSError, KeyError) as error:
+        msg = f"{path.name} is damaged or not an HDF5 file; copy or download it again."
+        raise MrgenError(msg) from error
 
 
 @contextmanager

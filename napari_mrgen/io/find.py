@@ -63,15 +63,15 @@ class Reference:
         if hdf5_series.is_series(self.path) or kspace.is_kspace(self.path):
             image = self.read()
             return nifti.Peek(image.axes, image.array.shape, image.affine, image.times)
-        return oasis_png.peek(self._files) if self.is_png else nifti.peek(self.path)
+        return oasis_png.peek_slices(self._files) if self.is_png else nifti.peek(self.path)
 
     def read(self) -> Volume:
         """Read the image; what ACDC's ``Info.cfg`` says is added to its covariates."""
         if hdf5_series.is_series(self.path):
-            return replace(hdf5_series.read(self.path), subject=self.subject)
+            return replace(hdf5_series.read_series(self.path), subject=self.subject)
         if kspace.is_kspace(self.path):
             return replace(kspace.read_image(self.path), subject=self.subject)
-        volume = oasis_png.read(self._files) if self.is_png else nifti.read(self.path)
+        volume = oasis_png.read_slices(self._files) if self.is_png else nifti.read(self.path)
         covariates = {**acdc.read_info(self.path), **self.covariates}
         return replace(volume, subject=self.subject, covariates=covariates)
 
@@ -84,7 +84,7 @@ class Reference:
             return None
         image = self.peek()
         if self.is_png:
-            maps = [oasis_png.read(self.labels)]
+            maps = [oasis_png.read_slices(self.labels)]
         else:
             maps = [nifti.read(path) for path in self.labels]
         array, frames = _on_axes(image, maps, self.labels[: len(maps)])
@@ -139,7 +139,7 @@ def find_series(path: Path) -> tuple[Reference, ...]:
 
     Whose they are is not known: each is a subject, named by its set and its place in the file.
     """
-    found = hdf5_series.find(Path(path))
+    found = hdf5_series.series_in(Path(path))
     return tuple(Reference(place, f"{set_of(place) or 'series'} {place.name}") for place in found)
 
 

@@ -12,8 +12,7 @@ from scipy.ndimage import affine_transform
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.geometry import Affine
-from napari_mrgen.io.layers import LayerData, to_layer
-from napari_mrgen.io.transforms import data_to_world
+from napari_mrgen.io.layers import LayerData, data_to_world, to_layer
 from napari_mrgen.volume import Array, Volume
 
 Points = npt.NDArray[np.float64]

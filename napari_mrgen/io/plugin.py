@@ -17,7 +17,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import movies, nifti
 from napari_mrgen.io.datasets import oasis, oasis_png
 from napari_mrgen.io.find import Reference, find, reference_to
-from napari_mrgen.io.header import is_header
+from napari_mrgen.io.headers import is_header
 from napari_mrgen.io.layers import LayerData, from_layer, to_layer
 from napari_mrgen.io.naming import is_label_name, stem, suffix_of
 from napari_mrgen.io.raw_data import kspace

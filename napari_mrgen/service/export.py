@@ -24,7 +24,7 @@ from napari_mrgen.engine.exportable import Exportable, Sizes
 from napari_mrgen.engine.run.model import Model, load_model
 from napari_mrgen.engine.run.model_header import first_line, model_file
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.drafts import drafted
+from napari_mrgen.io.files import drafted
 from napari_mrgen.io.nifti import NOTICE
 from napari_mrgen.service.extras import need
 from napari_mrgen.volume import Array

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
-from napari_mrgen.io.encoding import is_spacing_known
 from napari_mrgen.io.geometry import PLAIN, Order
+from napari_mrgen.io.nifti import is_spacing_known
 from napari_mrgen.volume import AXES, Kind, Volume
 
 Row = tuple[float, float, float, float]

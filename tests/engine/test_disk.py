@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from napari_mrgen.engine.atomic import replacing
 from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.engine.run.state import saved_states
+from napari_mrgen.io.files import replacing
 from tests.engine.conftest import Nursery, digest_state
 
 CONFIG = {"steps": 20, "save_every": 5, "preview_every": 50, "ballast": 500_000}

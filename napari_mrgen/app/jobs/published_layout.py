@@ -18,7 +18,7 @@ from pydantic import Field
 from napari_mrgen.app.jobs.file import Entry, Job, JobFile, Paths, Prediction, anchored, parse_entry
 from napari_mrgen.app.jobs.notify import PASSWORD, SERVICE, Notices
 from napari_mrgen.errors import MrgenError, unknown
-from napari_mrgen.io.hdf5 import opened
+from napari_mrgen.io.files import opened_hdf5
 from napari_mrgen.io.naming import set_of
 
 FAMILY, PRESET = "reconstruction", "seed"
@@ -288,7 +288,7 @@ def _weights(data: SeedData, what: str) -> Path:
 
 def _count_series(path: Path) -> int:
     """Return how many series a file holds, without reading them."""
-    with opened(path) as file:
+    with opened_hdf5(path) as file:
         if SERIES not in file:
             msg = f"{path.name} holds no {SERIES}; expected the undersampled series in x_train."
             raise MrgenError(msg)

@@ -27,7 +27,7 @@ from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.folder import Run, is_taken, write_json
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.drafts import remove_drafts
+from napari_mrgen.io.files import remove_drafts
 
 if TYPE_CHECKING:
     from napari_mrgen.app.result_folder import Done

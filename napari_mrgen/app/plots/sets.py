@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_mrgen.engine.atomic import replacing
+from napari_mrgen.io.files import replacing
 from napari_mrgen.metrics.image_set import ImageSet, Sets
 from napari_mrgen.metrics.images import radial_power
 from napari_mrgen.metrics.memorisation import find_copies

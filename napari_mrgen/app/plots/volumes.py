@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from napari_mrgen.app.plots.sets import draw_table
-from napari_mrgen.engine.atomic import replacing
+from napari_mrgen.io.files import replacing
 from napari_mrgen.metrics.scoreboard import Score, tabulate
 from napari_mrgen.metrics.volumes import Comparison
 

@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
-from napari_mrgen.engine.atomic import replacing
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
@@ -25,6 +24,7 @@ from napari_mrgen.engine.run.journal import read_events
 from napari_mrgen.engine.run.lock import living_trainer
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
+from napari_mrgen.io.files import replacing
 from napari_mrgen.io.find import Reference
 from napari_mrgen.volume import Volume
 

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import psutil
 
-from napari_mrgen.engine.atomic import replacing
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.files import replacing
 
 _SILENCE = 600.0
 """Seconds without an event after which a trainer on another machine is taken for dead."""

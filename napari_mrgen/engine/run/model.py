@@ -11,7 +11,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from napari_mrgen.engine.atomic import replacing
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.layout import put_channels_last
 from napari_mrgen.engine.run.model_header import (
@@ -22,6 +21,7 @@ from napari_mrgen.engine.run.model_header import (
     read_header,
 )
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.files import replacing
 
 
 @dataclass(frozen=True)

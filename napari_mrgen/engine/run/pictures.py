@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from napari_mrgen.engine.atomic import replacing
+from napari_mrgen.io.files import replacing
 from napari_mrgen.io.layers import contrast_limits
 from napari_mrgen.io.movies import montage, write_movie
 from napari_mrgen.volume import Array, Volume

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from napari_mrgen.engine.atomic import replacing
 from napari_mrgen.engine.job import Trainee
 from napari_mrgen.engine.patience import Standing
+from napari_mrgen.io.files import replacing
 
 _KEPT = 2
 _FORMAT = 1

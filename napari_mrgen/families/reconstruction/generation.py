@@ -24,8 +24,7 @@ from napari_mrgen.families.reconstruction.networks import Unrolled
 from napari_mrgen.families.reconstruction.scoring import score
 from napari_mrgen.families.reconstruction.tasks import run_case
 from napari_mrgen.families.reconstruction.training import scan_spec
-from napari_mrgen.io.raw_data.kspace import is_kspace
-from napari_mrgen.io.raw_data.kspace import read as read_kspace
+from napari_mrgen.io.raw_data.kspace import is_kspace, read_kspace
 from napari_mrgen.volume import Volume
 
 __all__ = ["generate", "score"]

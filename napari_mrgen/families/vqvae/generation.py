@@ -21,7 +21,7 @@ from napari_mrgen.families.vqvae.networks import Networks, decode, encode
 from napari_mrgen.families.vqvae.sampling import draw_codes
 from napari_mrgen.families.vqvae.scoring import score, sets
 from napari_mrgen.families.vqvae.training import slice_spec
-from napari_mrgen.io.encoding import is_spacing_known
+from napari_mrgen.io.nifti import is_spacing_known
 from napari_mrgen.volume import Volume
 
 __all__ = ["draw_slices", "generate", "score", "sets"]

@@ -116,14 +116,14 @@ def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: named[path] or bare[path] or path.stem for path in paths}
 
 
-def peek(paths: Sequence[Path]) -> Peek:
-    """Tell the shape of the volume that `read` would return, from the first slice."""
+def peek_slices(paths: Sequence[Path]) -> Peek:
+    """Tell the shape of the volume that `read_slices` would return, from the first slice."""
     with _opened(paths[0]) as picture:
         width, height = picture.size
     return Peek("zyx", (len(paths), height, width), _GEOMETRY.copy(), None)
 
 
-def read(paths: Sequence[Path]) -> Volume:
+def read_slices(paths: Sequence[Path]) -> Volume:
     """Read slices as a ``zyx`` volume, labels where they are named so; 8 and 16 bit stay.
 
     The voxel size is not known and counts as 1; a layer then counts voxels, not millimetres.

@@ -38,7 +38,7 @@ def is_bart(path: Path) -> bool:
     return read_head(header, len(_TITLE)) == _TITLE
 
 
-def read(path: Path) -> KSpace:
+def read_bart(path: Path) -> KSpace:
     """Read one of a pair as k-space; an image that BART has stored cannot be told from it."""
     samples = _read_array(path)
     trajectory = None

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.files import opened_hdf5
 from napari_mrgen.io.geometry import picture_affine
-from napari_mrgen.io.hdf5 import opened
-from napari_mrgen.io.ismrmrd_header import read_header
 from napari_mrgen.io.naming import plain_subject
+from napari_mrgen.io.raw_data.ismrmrd import read_ismrmrd_header
 from napari_mrgen.kspace import KSpace
 
 _NOTE = "fastMRI files hold no orientation: left and right are not known."
@@ -27,13 +27,13 @@ def is_fastmri(path: Path) -> bool:
 
     if not h5py.is_hdf5(path):
         return False
-    with opened(path) as file:
+    with opened_hdf5(path) as file:
         return isinstance(file.get("kspace"), h5py.Dataset)
 
 
-def read(path: Path) -> KSpace:
+def read_fastmri(path: Path) -> KSpace:
     """Read the slices; the image is the part of the readout that the header asks for."""
-    with opened(path) as file:
+    with opened_hdf5(path) as file:
         stored = file["kspace"][()]
         text = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
         subject = file.attrs.get("patient_id")
@@ -47,7 +47,7 @@ def read(path: Path) -> KSpace:
     shape, spacing, notes = coils.shape[-2:], (1.0, 1.0, 1.0), [_NOTE, _NO_SIZE]
     if text is not None:
         # Rows are along the readout, which is x of the header.
-        header = read_header(path, text)
+        header = read_ismrmrd_header(path, text)
         z, y, x = header.image.pixel
         spacing, notes = (z, x, y), [_NOTE]
         _, height, width = header.image.matrix

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.files import opened_hdf5
 from napari_mrgen.io.geometry import picture_affine
-from napari_mrgen.io.hdf5 import opened
 from napari_mrgen.volume import Volume
 
 KEYS = ("imagesRecon", "imagesTrue")
@@ -28,23 +28,23 @@ def is_series(path: Path) -> bool:
 
 def places(path: Path) -> tuple[Path, ...]:
     """Return the paths of all series in a file; none where it holds no such images."""
-    with opened(path) as file:
+    with opened_hdf5(path) as file:
         stored = _dataset(file)
         count = _count(path, stored)
     return tuple(path / f"{index:06d}" for index in range(count))
 
 
-def find(path: Path) -> tuple[Path, ...]:
+def series_in(path: Path) -> tuple[Path, ...]:
     """Return the paths of all series in a file, or in the files of a folder in their order."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     chosen = [file for file in files if file.is_file() and file.suffix.lower() in SUFFIXES]
     return tuple(place for file in chosen for place in places(file))
 
 
-def read(path: Path) -> Volume:
+def read_series(path: Path) -> Volume:
     """Read one series as ``tzyx`` with one slice; lengths are in pixels, times are not known."""
     file_path, index = path.parent, int(path.name)
-    with opened(file_path) as file:
+    with opened_hdf5(file_path) as file:
         stored = _dataset(file)
         if stored is None or index >= _count(file_path, stored):
             names = " or ".join(KEYS)
@@ -56,12 +56,12 @@ def read(path: Path) -> Volume:
         array=np.ascontiguousarray(frames)[:, None],
         axes="tzyx",
         affine=picture_affine(),
-        name=name_of(path),
+        name=series_name(path),
         source={"path": str(path), "format": "hdf5", "spacing_known": False},
     )
 
 
-def name_of(path: Path) -> str:
+def series_name(path: Path) -> str:
     """Return the name of a series: that of its file, and its place in it."""
     return f"{path.parent.stem}-{int(path.name):06d}"
 

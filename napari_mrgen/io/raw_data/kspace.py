@@ -29,7 +29,7 @@ _NOTE = (
 
 
 def is_kspace(path: Path) -> bool:
-    """Whether a file holds k-space that `read` reads; quick, from its header alone."""
+    """Whether a file holds k-space that `read_kspace` reads; quick, from its header alone."""
     suffix = path.suffix.lower()
     if suffix in (".cfl", ".hdr"):
         return bart.is_bart(path)
@@ -38,17 +38,17 @@ def is_kspace(path: Path) -> bool:
     return suffix in SUFFIXES and (fastmri.is_fastmri(path) or ismrmrd.is_ismrmrd(path))
 
 
-def read(path: Path) -> KSpace:
+def read_kspace(path: Path) -> KSpace:
     """Read k-space as complex64, whatever its file."""
     path = Path(path)
     if path.suffix.lower() in (".cfl", ".hdr"):
-        return bart.read(path)
+        return bart.read_bart(path)
     if path.suffix.lower() == ".npy":
         return _read_array(path)
     if fastmri.is_fastmri(path):
-        return fastmri.read(path)
+        return fastmri.read_fastmri(path)
     if ismrmrd.is_ismrmrd(path):
-        return ismrmrd.read(path)
+        return ismrmrd.read_ismrmrd(path)
     msg = (
         f"{path.name} holds no k-space that is known; expected ISMRMRD or fastMRI (HDF5), "
         "BART (.cfl with .hdr) or a complex .npy."
@@ -58,7 +58,7 @@ def read(path: Path) -> KSpace:
 
 def read_image(path: Path) -> Volume:
     """Read k-space, and return its image."""
-    return to_image(read(path))
+    return to_image(read_kspace(path))
 
 
 def to_image(kspace: KSpace) -> Volume:

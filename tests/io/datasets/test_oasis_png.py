@@ -191,7 +191,7 @@ class TestPlainFolders:
 
     def test_sixteen_bits_keep_their_range(self, tmp_path: Path) -> None:
         array = np.arange(0, 65536, 256, dtype=np.uint16).reshape(16, 16)
-        volume = oasis_png.read([save(array, tmp_path / "a.png")])
+        volume = oasis_png.read_slices([save(array, tmp_path / "a.png")])
         assert volume.array.dtype == np.uint16
         np.testing.assert_array_equal(volume.array[0], array)
 
@@ -199,12 +199,12 @@ class TestPlainFolders:
     def test_grey_in_other_modes(self, mode: str, tmp_path: Path) -> None:
         grey = np.where(HEAD[6] > 90, 255, 0).astype(np.uint8)
         Image.fromarray(grey).convert(mode).save(tmp_path / "a.png")
-        np.testing.assert_array_equal(oasis_png.read([tmp_path / "a.png"]).array[0], grey)
+        np.testing.assert_array_equal(oasis_png.read_slices([tmp_path / "a.png"]).array[0], grey)
 
     def test_colour_is_refused(self, tmp_path: Path) -> None:
         array = np.stack([HEAD[6], HEAD[6], HEAD[5]], -1)
         with pytest.raises(MrgenError, match=r"a\.png is in colour"):
-            oasis_png.read([save(array, tmp_path / "a.png")])
+            oasis_png.read_slices([save(array, tmp_path / "a.png")])
 
     def test_a_file_that_is_cut_short(self, tmp_path: Path) -> None:
         whole = save(HEAD[6], tmp_path / "whole.png").read_bytes()
@@ -212,7 +212,7 @@ class TestPlainFolders:
         for length in (*range(60), len(whole) // 2, len(whole) - 40):
             cut.write_bytes(whole[:length])
             with pytest.raises(MrgenError, match=r"cut\.png is damaged or no PNG") as refused:
-                oasis_png.read([cut])
+                oasis_png.read_slices([cut])
             assert "\n" not in str(refused.value)
 
     def test_pictures_beside_volumes(self, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ class TestPlainFolders:
 
     def test_a_file_that_is_missing(self, tmp_path: Path) -> None:
         with pytest.raises(MrgenError, match="cannot be opened: No such file"):
-            oasis_png.read([tmp_path / "a.png"])
+            oasis_png.read_slices([tmp_path / "a.png"])
 
 
 def test_ten_thousand_slices_are_found_unopened_and_quickly(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def scan(tmp_path: Path) -> Path:
 
 def test_the_image_of_a_cine(scan: Path) -> None:
     assert kspace.is_kspace(scan)
-    found = kspace.read(scan)
+    found = kspace.read_kspace(scan)
     np.testing.assert_array_equal(found.samples, SAMPLES)
     assert found.shape == (10, 12)
     volume = kspace.to_image(found)
@@ -52,7 +52,7 @@ def test_the_image_of_a_cine(scan: Path) -> None:
 
 def test_geometry_is_that_of_the_readouts(scan: Path) -> None:
     """Positions are LPS, of the field of view's centre: pixel (5, 6)."""
-    affine = kspace.read(scan).affine
+    affine = kspace.read_kspace(scan).affine
     np.testing.assert_allclose(affine @ [0, 5, 6, 1], [-10, -20, 30, 1])
     np.testing.assert_allclose(affine @ [1, 5, 6, 1], [-10, -20, 38, 1])
     np.testing.assert_allclose(affine @ [0, 6, 6, 1], [-10, -21.5, 30, 1])
@@ -74,7 +74,7 @@ def test_noise_and_other_contrasts_are_left_out_and_lines_averaged(tmp_path: Pat
     other = first._replace(counters={**first.counters, "contrast": 1})
     again = [one._replace(values=3 * one.values) for one in readouts]
     path = write(tmp_path / "scan.h5", [noise, other, *readouts, *again])
-    np.testing.assert_allclose(kspace.read(path).samples, 2 * SAMPLES, rtol=1e-5)
+    np.testing.assert_allclose(kspace.read_kspace(path).samples, 2 * SAMPLES, rtol=1e-5)
 
 
 def test_partial_and_reversed_readouts_lie_in_their_place(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_partial_and_reversed_readouts_lie_in_their_place(tmp_path: Path) -> Non
         for one in partial
     ]
     for readouts in (partial, turned):
-        samples = kspace.read(write(tmp_path / "scan.h5", readouts)).samples
+        samples = kspace.read_kspace(write(tmp_path / "scan.h5", readouts)).samples
         np.testing.assert_array_equal(samples[..., 4:], SAMPLES[..., 4:])
         assert not samples[..., :4].any()
 
@@ -99,7 +99,7 @@ def test_lines_count_from_the_centre_of_the_header(tmp_path: Path) -> None:
         for one in late
         if (y := one.counters["kspace_encode_step_1"])
     ]
-    samples = kspace.read(write(tmp_path / "scan.h5", moved, centre=2)).samples
+    samples = kspace.read_kspace(write(tmp_path / "scan.h5", moved, centre=2)).samples
     np.testing.assert_array_equal(samples[..., 3:, :], SAMPLES[..., 3:, :])
     assert not samples[..., :3, :].any()
 
@@ -132,7 +132,7 @@ def test_a_radial_scan_in_shares_or_steps_of_the_grid(tmp_path: Path, unit: int)
         values = np.full((2, 24), number + 1j)
         readouts.append(Readout(values, AXES, {"repetition": number // 3}, places))
     xml = header((1, 24, 24), (1, 12, 12), PIXEL, "radial")
-    found = kspace.read(write_ismrmrd(tmp_path / "scan.h5", xml, readouts))
+    found = kspace.read_kspace(write_ismrmrd(tmp_path / "scan.h5", xml, readouts))
     assert found.samples.shape == (2, 1, 2, 72)
     assert found.shape == (12, 12)
     assert found.trajectory is not None
@@ -153,18 +153,18 @@ def test_what_is_wrong_is_said_in_words(tmp_path: Path, scan: Path) -> None:
         ([far], "outside the 1 x 10"), ([long], "do not fit the 24"), ([noise], "no readouts of"),
     ):  # fmt: skip
         with pytest.raises(MrgenError, match=message):
-            kspace.read(write(tmp_path / "bad.h5", readouts))
+            kspace.read_kspace(write(tmp_path / "bad.h5", readouts))
     for xml, message in (("<a/>", "no encoding"), ("nothing", "no use")):
         with h5py.File(scan, "r+") as file:
             file["dataset/xml"][0] = xml
         with pytest.raises(MrgenError, match=message):
-            kspace.read(scan)
+            kspace.read_kspace(scan)
     spiral = header((1, 24, 24), (1, 12, 12), PIXEL, "spiral")
     with pytest.raises(MrgenError, match="is spiral, and has no 2-D trajectory"):
-        kspace.read(write_ismrmrd(tmp_path / "bad.h5", spiral, whole))
+        kspace.read_kspace(write_ismrmrd(tmp_path / "bad.h5", spiral, whole))
 
 
 def test_a_file_that_was_cut_off(scan: Path) -> None:
     scan.write_bytes(scan.read_bytes()[:3000])
     with pytest.raises(MrgenError, match=r"scan\.h5"):
-        kspace.read(scan)
+        kspace.read_kspace(scan)

@@ -24,7 +24,7 @@ def test_an_array_of_each_number_of_axes(tmp_path: Path, axes: str) -> None:
     taken = tuple(slice(None) if axis in axes else 0 for axis in "tzcyx")
     np.save(tmp_path / "scan.npy", transform(IMAGES)[taken])
     assert kspace.is_kspace(tmp_path / "scan.npy")
-    found = kspace.read(tmp_path / "scan.npy")
+    found = kspace.read_kspace(tmp_path / "scan.npy")
     assert found.samples.shape == tuple(
         size if axis in axes else 1 for axis, size in zip("tzcyx", IMAGES.shape, strict=True)
     )
@@ -38,7 +38,7 @@ def test_an_array_of_each_number_of_axes(tmp_path: Path, axes: str) -> None:
 
 def test_the_scan_of_the_shared_data(mrgen_data: Path) -> None:
     path = mrgen_data / "kspace" / "cartesian_ksp.npy"
-    found = kspace.read(path)
+    found = kspace.read_kspace(path)
     assert (found.coils, found.shape) == (8, (230, 180))
     assert found.sampled.mean() == pytest.approx(0.12, abs=0.01)
     image = kspace.to_image(found).array[0]
@@ -98,12 +98,12 @@ def test_bart_along_a_trajectory(tmp_path: Path) -> None:
     samples = np.arange(2 * 5 * 3, dtype=np.complex64).reshape(1, 5, 3, 2)
     path = write_bart(tmp_path / "scan.cfl", samples)
     with pytest.raises(MrgenError, match=r"put their places beside it as scan_traj\.cfl"):
-        kspace.read(path)
+        kspace.read_kspace(path)
     places = np.zeros((3, 5, 3))
     along = np.linspace(-8, 8, 5)[:, None]
     places[0], places[1] = 0.6 * along, 0.8 * along
     write_bart(tmp_path / "scan_traj.cfl", places)
-    found = kspace.read(path)
+    found = kspace.read_kspace(path)
     assert found.shape == (16, 16)
     assert found.trajectory is not None
     radians = np.linspace(-np.pi, np.pi, 5)
@@ -125,7 +125,7 @@ def test_bart_that_makes_no_sense(tmp_path: Path, text: str, message: str) -> No
     path = write_bart(tmp_path / "scan.cfl", np.zeros((4, 4)))
     path.with_suffix(".hdr").write_text(text)
     with pytest.raises(MrgenError, match=message):
-        kspace.read(path)
+        kspace.read_kspace(path)
 
 
 @pytest.mark.parametrize("is_multicoil", [True, False])
@@ -155,7 +155,7 @@ def test_other_arrays_are_not_ours(tmp_path: Path, name: str, array: np.ndarray)
     assert not kspace.is_kspace(path)
     assert plugin.get_reader(str(path)) is None
     with pytest.raises(MrgenError, match="k-space is complex, with axes"):
-        kspace.read(path)
+        kspace.read_kspace(path)
 
 
 def test_other_files_are_not_ours(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_other_files_are_not_ours(tmp_path: Path) -> None:
     for name in ("a.npy", "b.h5", "c.h5"):
         assert not kspace.is_kspace(tmp_path / name)
         with pytest.raises(MrgenError):
-            kspace.read(tmp_path / name)
+            kspace.read_kspace(tmp_path / name)
 
 
 def test_a_dropped_file_becomes_an_image_layer(tmp_path: Path) -> None:
