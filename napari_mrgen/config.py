@@ -8,11 +8,12 @@ these, or one of these or None: what a form can show and a command line can take
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_mrgen.errors import MrgenError, unknown
 
@@ -20,10 +21,39 @@ Level = Literal["basic", "advanced"]
 
 
 def setting(
-    default: Any, *, unit: str = "", level: Level = "basic", title: str | None = None, **limits: Any
+    default: Any,
+    *,
+    unit: str = "",
+    level: Level = "basic",
+    title: str | None = None,
+    old: str = "",
+    old_values: Mapping[str, str] | None = None,
+    **limits: Any,
 ) -> Any:
-    """Declare a field: default, unit, level of the form, limits (``ge``, ``gt``, ``le``)."""
+    """Declare a field of a `Config`.
+
+    Parameters
+    ----------
+    default
+        The value where none is given.
+    unit
+        Unit that stands beside the value.
+    level
+        Whether a form shows the field at once or under *Advanced settings*.
+    title
+        Label of the form; by default it is made from the name.
+    old
+        Name under which earlier versions wrote the setting. It is still read.
+    old_values
+        Choices that earlier versions wrote, and what each is called today.
+    **limits
+        Limits of pydantic: ``ge``, ``gt``, ``le``, ``lt``.
+    """
     extra: dict[str, Any] = {"unit": unit, "level": level}
+    if old:
+        extra["old"] = old
+    if old_values:
+        extra["old_values"] = dict(old_values)
     return Field(default, title=title, json_schema_extra=extra, **limits)
 
 
@@ -42,17 +72,41 @@ class Config(BaseModel):
                 msg = f"{cls.__name__}.{name}: a form cannot show {info.annotation!r}"
                 raise TypeError(msg)
 
+    @model_validator(mode="before")
     @classmethod
-    def parse(cls, values: dict[str, Any]) -> Self:
+    def _read_old(cls, values: Any) -> Any:
+        return cls.with_current_names(values) if isinstance(values, dict) else values
+
+    @classmethod
+    def with_current_names(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings under the names and choices of today.
+
+        Raises
+        ------
+        MrgenError
+            If a setting is given by its old name and by its new one.
+        """
+        current = dict(values)
+        for name, old, choices in _old_spellings(cls):
+            if old in current:
+                if name in current:
+                    raise MrgenError(f"{old} is an old name of {name}; give only {name}.")
+                current[name] = current.pop(old)
+            if isinstance(current.get(name), str):
+                current[name] = choices.get(current[name], current[name])
+        return current
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
         """Make a Config from untrusted values; a bad one is named in one sentence."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             raise MrgenError(_first_problem(cls, error)) from None
 
-    def with_values(self, values: dict[str, Any]) -> Self:
+    def with_values(self, values: Mapping[str, Any]) -> Self:
         """Return a copy with ``values`` set and everything checked again."""
-        return self.parse({**self.model_dump(), **values})
+        return self.parse({**self.model_dump(), **self.with_current_names(values)})
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -65,7 +119,7 @@ class Config(BaseModel):
             mark = getattr(error, "problem_mark", None)
             where = f" in line {mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-            msg = f"The settings are no YAML: {problem}{where}."
+            msg = f"The settings are not YAML: {problem}{where}."
             raise MrgenError(msg) from None
         if not isinstance(values, dict):
             got = "nothing" if values is None else type(values).__name__
@@ -87,12 +141,20 @@ def is_plain(annotation: Any) -> bool:
     return origin is tuple and Ellipsis not in arguments and all(map(is_plain, arguments))
 
 
+def _old_spellings(cls: type[Config]) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+    """Yield each field that was once written otherwise: name, old name, and old choices."""
+    for name, info in cls.model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and ("old" in extra or "old_values" in extra):
+            yield name, str(extra.get("old", "")), extra.get("old_values", {})  # type: ignore[misc]
+
+
 def _first_problem(cls: type[Config], error: ValidationError) -> str:
     problem = error.errors()[0]
-    said = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
-        return f"{said}."
+        return f"{message}."
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return str(unknown("setting", name, cls.model_fields))
-    return f"{name}: {said[0].lower()}{said[1:]}, got {problem['input']!r}."
+    return f"{name}: {message[0].lower()}{message[1:]}, got {problem['input']!r}."

@@ -39,6 +39,13 @@ class Small(Config):
     """Where."""
 
 
+class Renamed(Config):
+    discriminator_width: int = setting(8, ge=1, old="judge_width")
+    """Channels of the discriminator's first layer."""
+    network: Literal["unet", "published"] = setting("unet", old_values={"simple": "published"})
+    """Network."""
+
+
 @given(
     st.floats(1e-12, 1e12),
     st.sampled_from(["a", "b"]),
@@ -114,3 +121,36 @@ def test_a_field_that_no_form_can_show_is_refused() -> None:
 
         class Bad(Config):
             names: list[int]
+
+
+def test_an_old_name_is_read() -> None:
+    for config in (
+        Renamed.parse({"judge_width": 3}),
+        Renamed.from_yaml("judge_width: 3"),
+        Renamed().with_values({"judge_width": 3}),
+        Renamed.model_validate({"judge_width": 3}),
+    ):
+        assert config == Renamed(discriminator_width=3)
+    assert "judge_width" not in Renamed(discriminator_width=3).to_yaml()
+
+
+def test_an_old_choice_is_read() -> None:
+    assert Renamed.parse({"network": "simple"}).network == "published"
+    assert Renamed().with_values({"network": "simple"}).network == "published"
+    with pytest.raises(MrgenError, match="'unet' or 'published', got 'other'"):
+        Renamed.parse({"network": "other"})
+
+
+def test_an_error_names_the_setting_as_it_is_called_today() -> None:
+    with pytest.raises(MrgenError, match=r"^discriminator_width: .* equal to 1, got 0.$"):
+        Renamed.parse({"judge_width": 0})
+    with pytest.raises(MrgenError, match="There is no setting 'judge_widths'"):
+        Renamed.parse({"judge_widths": 1})
+
+
+@pytest.mark.parametrize("read", [Renamed.parse, Renamed().with_values])
+def test_an_old_and_a_new_name_together_are_refused(read: Any) -> None:
+    with pytest.raises(MrgenError) as caught:
+        read({"judge_width": 3, "discriminator_width": 4})
+    message = "judge_width is an old name of discriminator_width; give only discriminator_width."
+    assert str(caught.value) == message

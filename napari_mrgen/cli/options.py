@@ -70,13 +70,13 @@ def parse_paths(pairs: Iterable[str]) -> dict[str, list[Path]]:
 
 def apply_settings(config: AnyConfig, pairs: Sequence[str]) -> AnyConfig:
     """Return the config with ``NAME=VALUE`` options applied and everything checked again."""
+    fields = type(config).model_fields
+    texts = dict(_split(pair, "--set learning_rate=1e-4") for pair in pairs)
     values = {}
-    for pair in pairs:
-        name, text = _split(pair, "--set learning_rate=1e-4")
-        field = type(config).model_fields.get(name)
-        if field is None:
-            raise unknown("setting", name, type(config).model_fields)
-        values[name] = parse_value(text, field.annotation)
+    for name, text in config.with_current_names(texts).items():
+        if name not in fields:
+            raise unknown("setting", name, fields)
+        values[name] = parse_value(text, fields[name].annotation)
     return config.with_values(values)
 
 
