@@ -3,7 +3,7 @@
     python benchmarks/brain_slices.py RUNS [--data FOLDER]
 
 Trains on the T1w brains of IXI, axial slices of 128 x 128 pixels, and scores on subjects that no
-model has seen: the VQ-VAE at both factors with its two priors, the DCGAN, and the ``seed`` of each
+model has seen: the VQ-VAE at both factors with its two priors, the DCGAN, and ``published`` of each
 for the same time on the clock. Finished trainings under RUNS are used again.
 """
 
@@ -64,14 +64,20 @@ def train_all(inputs: Inputs, runs: Path) -> dict[str, dict[str, float]]:
         VQVAE, quick.with_values({"prior": "dcgan"}), inputs, runs / "vqvae-dcgan",
         only_stage="prior", start_from=runs / "vqvae" / "model-texture.safetensors",
     )  # fmt: skip
-    published = VQVAE.preset("seed").with_values({"size": SIZE, "patch": SIZE, "prior_steps": 0})
+    published = VQVAE.preset("published").with_values(
+        {"size": SIZE, "patch": SIZE, "prior_steps": 0}
+    )
     without_prior = seconds["vqvae"]["vqvae"] + seconds["vqvae"]["texture"]
     seconds["vqvae, seed"] = _train_as_long(
         VQVAE, published, inputs, runs / "vqvae-seed", without_prior
     )
     seconds["dcgan"] = train(DCGAN, DCGAN.preset("quick"), inputs, runs / "dcgan")
     seconds["dcgan, seed"] = _train_as_long(
-        DCGAN, DCGAN.preset("seed"), inputs, runs / "dcgan-seed", sum(seconds["dcgan"].values())
+        DCGAN,
+        DCGAN.preset("published"),
+        inputs,
+        runs / "dcgan-seed",
+        sum(seconds["dcgan"].values()),
     )
     return seconds
 

@@ -1,12 +1,12 @@
 """How much translated T1w and T2w volumes are like the real ones, beside methods and models.
 
-    python benchmarks/cyclegan.py RUNS [--data FOLDER] [--models quick unet seed] [--folds 0 1 2]
-                                  [--finished]
+    python benchmarks/cyclegan.py RUNS [--data FOLDER] [--models quick unet published]
+                                  [--folds 0 1 2] [--finished]
 
 Trains on two of the three aligned pairs of Open MS and scores on the third, all ways round, and on
 the MNI152 averages, which no model has seen: ``quick``, a plain U-Net of the same size that learns
-from pairs alone, and ``seed`` for the same time on the clock. Then the native pairs of the same
-data, which lie on different grids: registered, trained on and translated without a hand on them.
+from pairs alone, and ``published`` for the same time on the clock. Then the native pairs of the
+same data, which lie on different grids: registered, trained on and translated without a hand on them.
 Finished trainings under RUNS are used again; with ``--finished`` nothing else is looked at.
 """
 
@@ -39,7 +39,7 @@ from napari_mrgen.metrics.scoreboard import Score
 FAMILY = families.get("cyclegan")
 QUICK = FAMILY.preset("quick")
 PAIRS_ALONE = {"adversarial_weight": 0.0, "cycle_weight": 0.0, "identity_weight": 0.0}
-PUBLISHED = FAMILY.preset("seed").with_values({"patch": QUICK.model_dump()["patch"]})
+PUBLISHED = FAMILY.preset("published").with_values({"patch": QUICK.model_dump()["patch"]})
 """On patches as ``quick``: of whole volumes it would see no more than a dozen in the same time."""
 LENGTHS = {"translation": "steps"}
 TEMPLATE = "MNI152"
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder for the trained models")
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--models", nargs="*", default=("quick", "unet", "seed"))
+    parser.add_argument("--models", nargs="*", default=("quick", "unet", "published"))
     parser.add_argument("--folds", nargs="*", type=int, default=(0, 1, 2))
     parser.add_argument("--finished", action="store_true", help="train nothing")
     chosen = parser.parse_args()
@@ -132,7 +132,7 @@ def trained(model: str, fold: Fold, runs: Path) -> None:
         return
     (folder,) = folders(model, fold, runs)
     config = QUICK
-    if model == "seed":
+    if model == "published":
         config = PUBLISHED
         if not folder.exists():
             (quick,) = folders("quick", fold, runs)

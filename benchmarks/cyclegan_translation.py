@@ -48,7 +48,7 @@ from napari_mrgen.families.cyclegan.translating import translate
 SHAPE: Shape = (156, 188, 156)
 NETWORKS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "`quick`": ("quick", {}),
-    "`seed` with 9 blocks": ("seed", {"blocks": 9}),
+    "`published` with 9 blocks": ("published", {"blocks": 9}),
 }
 TILES = (112, 96, 64)
 TYPES: Mapping[Precision, torch.dtype] = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}

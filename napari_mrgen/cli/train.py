@@ -41,7 +41,9 @@ def add(commands: Commands) -> None:
     add_inputs(parser)
     parser.add_argument("--out", type=Path, metavar="RUN", help="the run folder to make")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--preset", metavar="NAME", help="tiny, quick, base or seed (default: base)")
+    start.add_argument(
+        "--preset", metavar="NAME", help="tiny, quick, base or published (default: base)"
+    )
     start.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of settings")
     add_settings(parser)
     add_device(parser)

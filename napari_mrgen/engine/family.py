@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     Networks = Mapping[str, nn.Module]
 
 
+OLD_PRESETS = {"seed": "published", "seed_deep": "published_deep"}
+"""Names of presets that earlier versions wrote, and what each is called today."""
+
+
 class TrainConfig(Config):
     """Settings that every family's training has; a family adds its own."""
 
@@ -185,6 +189,7 @@ class Family:
     """Key of the built-in sample that shows this family at work."""
 
     def preset(self, name: str) -> TrainConfig:
+        name = OLD_PRESETS.get(name, name)
         if name not in self.presets:
             raise unknown("preset", name, self.presets)
         return self.presets[name]

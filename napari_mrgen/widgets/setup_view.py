@@ -33,7 +33,7 @@ PRESET_HINTS = {
     "tiny": "Seconds on any computer: a first try, not a good model.",
     "quick": "Minutes on any computer, and better than simple methods.",
     "base": "The best results; takes a GPU, or a night.",
-    "seed": "The published model, to compare with.",
+    "published": "The published model, to compare with.",
     "": "Your own settings.",
 }
 OWN = "own settings"

@@ -35,7 +35,7 @@ from napari_mrgen.samples import beating_heart, brain
 from napari_mrgen.volume import Volume
 
 FILES = {"__init__.py", "config.py", "networks.py", "training.py", "generation.py"}
-PRESETS = {"tiny", "quick", "base", "seed"}
+PRESETS = {"tiny", "quick", "base", "published"}
 ELSEWHERE = {"pairs", "undersampled", "truth"}
 """Roles for what other roles hold, too, or in place of others."""
 

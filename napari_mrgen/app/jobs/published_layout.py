@@ -21,7 +21,7 @@ from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io.files import opened_hdf5
 from napari_mrgen.io.naming import set_of
 
-FAMILY, PRESET = "reconstruction", "seed"
+FAMILY, PRESET = "reconstruction", "published"
 MAIL_FILE = "email_config.yaml"
 SERIES = "imagesRecon"
 """Where a file keeps its undersampled series, ``(series, x, y, t)``."""

@@ -170,7 +170,7 @@ BASE = CycleGanConfig(
 )
 """The best, on a GPU."""
 
-SEED = CycleGanConfig(
+PUBLISHED = CycleGanConfig(
     network="published",
     patch=0,
     steps=40,
@@ -209,12 +209,18 @@ needs half the memory; two such updates of the generators meet one of the discri
 original's two. Its 150 epochs became a length that a CPU can do.
 """
 
-SEED_DEEP = SEED.with_values(
+PUBLISHED_DEEP = PUBLISHED.with_values(
     {"width": 64, "levels": 2, "blocks": 8, "judge_levels": 3, "checkpointing": True, "patch": 64}
 )
 """The larger variant of 3D_CycleGAN, made for volumes of half the size: a generator of 64, 128 and
 256 filters with 8 residual blocks, 30.6 million weights; discriminators of 64, 128 and 256 filters.
-Otherwise as ``seed``, but for patches of 64 in place of small whole volumes.
+Otherwise as ``published``, but for patches of 64 in place of small whole volumes.
 """
 
-PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "seed": SEED, "seed_deep": SEED_DEEP}
+PRESETS = {
+    "tiny": TINY,
+    "quick": QUICK,
+    "base": BASE,
+    "published": PUBLISHED,
+    "published_deep": PUBLISHED_DEEP,
+}

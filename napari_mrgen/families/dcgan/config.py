@@ -152,7 +152,7 @@ BASE = DcganConfig(
 )
 """The best, on a GPU."""
 
-SEED = DcganConfig(
+PUBLISHED = DcganConfig(
     network="dcgan",
     condition="none",
     latent=100,
@@ -181,4 +181,4 @@ folder, and results that are always written. A batch of 256 became one of 64, an
 length that a CPU can do.
 """
 
-PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "seed": SEED}
+PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "published": PUBLISHED}

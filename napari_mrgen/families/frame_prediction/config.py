@@ -134,7 +134,7 @@ BASE = FramePredictionConfig(
 )
 """The best, on a GPU."""
 
-SEED = FramePredictionConfig(
+PUBLISHED = FramePredictionConfig(
     network="simple_ugen",
     batch_size=8,
     slices=8,
@@ -165,4 +165,4 @@ skipped. The rate of 1e-4 and the 100 epochs became 1e-3 and a length that a CPU
 image error stays beside the discriminator's opinion; the original drops it.
 """
 
-PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "seed": SEED}
+PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "published": PUBLISHED}

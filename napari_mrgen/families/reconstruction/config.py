@@ -142,7 +142,7 @@ BASE = ReconstructionConfig(
 )
 """The best, on a GPU."""
 
-SEED = ReconstructionConfig(
+PUBLISHED = ReconstructionConfig(
     network="unet3d",
     inputs="zero-filled",
     steps=4000,
@@ -169,4 +169,4 @@ before series are cut; early stopping needs no metric that the loss already is. 
 steps.
 """
 
-PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "seed": SEED}
+PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "published": PUBLISHED}

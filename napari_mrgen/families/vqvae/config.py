@@ -190,7 +190,7 @@ BASE = VqVaeConfig(
 )
 """The best, on a GPU."""
 
-SEED = VqVaeConfig(
+PUBLISHED = VqVaeConfig(
     network="published",
     prior="dcgan",
     size=256,
@@ -221,4 +221,4 @@ split before training. The batch of 48 (prior: 256) became 16, and the prior's 2
 that a CPU can do; the prior is told the level of a slice, as every prior here.
 """
 
-PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "seed": SEED}
+PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "published": PUBLISHED}

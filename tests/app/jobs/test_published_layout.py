@@ -79,7 +79,11 @@ def translate(root: Path, *changes: tuple[str, Any]) -> JobFile:
 def test_the_file_as_it_is_shipped(root: Path) -> None:
     (job,) = translate(root).jobs
     data = root / "data"
-    assert (job.family, job.preset, job.task) == ("reconstruction", "seed", "train_and_predict")
+    assert (job.family, job.preset, job.task) == (
+        "reconstruction",
+        "published",
+        "train_and_predict",
+    )
     assert job.out == root / "keras_training" / TASK["task_name"]
     assert job.inputs == {
         "undersampled": (data / "input_train.h5", data / "input_validation.h5"),

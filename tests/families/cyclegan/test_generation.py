@@ -244,7 +244,7 @@ def test_a_mask_of_another_grid_says_where_the_brain_is():
 
 
 def test_the_published_network_sees_what_it_was_trained_on():
-    seed = families.get("cyclegan").preset("seed").with_values({"width": 2, "judge_width": 2})
+    seed = families.get("cyclegan").preset("published").with_values({"width": 2, "judge_width": 2})
     source = head(is_stripped=False)
     sitting = sit(source, head().with_array((head().array > 0).astype(np.uint8)), seed)
     assert sitting.values.size < source.array.size

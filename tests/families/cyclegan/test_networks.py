@@ -4,11 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from napari_mrgen.families.cyclegan.config import PRESETS, SEED, SEED_DEEP, TINY, CycleGanConfig
+from napari_mrgen.families.cyclegan.config import (
+    PRESETS,
+    PUBLISHED,
+    PUBLISHED_DEEP,
+    TINY,
+    CycleGanConfig,
+)
 from napari_mrgen.families.cyclegan.networks import Way, judges, networks
 
-PUBLISHED = SEED.with_values({"width": 4, "judge_width": 4})
-SMALL = pytest.mark.parametrize("config", [TINY, PUBLISHED], ids=["residual", "published"])
+SMALL_PUBLISHED = PUBLISHED.with_values({"width": 4, "judge_width": 4})
+SMALL = pytest.mark.parametrize("config", [TINY, SMALL_PUBLISHED], ids=["residual", "published"])
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -28,8 +34,11 @@ def weights(network: nn.Module, *, of_convolutions: bool = False) -> int:
 
 def test_the_published_networks_have_the_published_number_of_weights() -> None:
     with torch.device("meta"):
-        translator, judge = networks(SEED, ())["t1_to_t2"], judges(SEED)["judge_t2"]
-        deep, deep_judge = networks(SEED_DEEP, ())["t1_to_t2"], judges(SEED_DEEP)["judge_t2"]
+        translator, judge = networks(PUBLISHED, ())["t1_to_t2"], judges(PUBLISHED)["judge_t2"]
+        deep, deep_judge = (
+            networks(PUBLISHED_DEEP, ())["t1_to_t2"],
+            judges(PUBLISHED_DEEP)["judge_t2"],
+        )
     assert weights(translator, of_convolutions=True) == 353_985
     assert weights(judge) == 8_257
     assert weights(deep, of_convolutions=True) == pytest.approx(30.6e6, rel=0.01)
@@ -37,7 +46,7 @@ def test_the_published_networks_have_the_published_number_of_weights() -> None:
 
 
 def test_the_published_discriminator_judges_at_half_the_resolution() -> None:
-    (logits,) = judges(PUBLISHED)["judge_t1"](noise(1, 1, 12, 14, 16))
+    (logits,) = judges(SMALL_PUBLISHED)["judge_t1"](noise(1, 1, 12, 14, 16))
     assert logits.shape == (1, 1, 6, 7, 8)
 
 

@@ -22,7 +22,7 @@ from napari_mrgen.samples import brain
 
 FAMILY = families.get("dcgan")
 TINY = PRESETS["tiny"].with_values({"steps": 8, "preview_every": 4, "save_every": 4})
-PUBLISHED = PRESETS["seed"].with_values(
+SMALL_PUBLISHED = PRESETS["published"].with_values(
     {"size": 64, "batch_size": 2, "steps": 4, "preview_every": 4, "save_every": 4}
 )
 
@@ -46,7 +46,7 @@ def train(config: DcganConfig, inputs: Inputs, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("config", [TINY, PUBLISHED], ids=["residual", "published"])
+@pytest.mark.parametrize("config", [TINY, SMALL_PUBLISHED], ids=["residual", "published"])
 def test_a_stop_and_a_resume_change_nothing(
     config: DcganConfig, inputs: Inputs, tmp_path: Path
 ) -> None:

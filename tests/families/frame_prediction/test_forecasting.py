@@ -7,7 +7,7 @@ from napari_mrgen.families.frame_prediction.forecasting import carry_labels, for
 from napari_mrgen.families.frame_prediction.networks import networks
 
 BUILT = networks(PRESETS["tiny"], ())
-SEED = networks(PRESETS["seed"], ())
+PUBLISHED = networks(PRESETS["published"], ())
 
 
 def context(*shape: int) -> torch.Tensor:
@@ -23,7 +23,7 @@ def test_any_size_is_continued(size):
 @pytest.mark.parametrize("size", [(4, 32, 32), (9, 50, 33)])
 def test_simple_ugen_is_padded(size):
     with torch.no_grad():
-        assert forecast(SEED, context(1, 5, *size), 0, 2).shape == (1, 2, *size)
+        assert forecast(PUBLISHED, context(1, 5, *size), 0, 2).shape == (1, 2, *size)
 
 
 def test_what_lies_a_cycle_ahead_repeats():

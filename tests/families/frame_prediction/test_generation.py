@@ -107,7 +107,7 @@ def test_a_cycle_longer_than_the_series_does_not_lead_round(cine):
 
 
 def ask(cine: Volume, stage: str, **changes) -> list[Volume]:
-    trained = PRESETS["seed"].with_values(changes)
+    trained = PRESETS["published"].with_values(changes)
     config = FramePredictionGenerateConfig(stage=stage, frames=2)
     built = networks(trained, ())
     return list(generate(built, trained, config, {"cine": cine}, torch.Generator(), {}))

@@ -53,7 +53,7 @@ def test_any_number_of_frames_goes_in_and_out(context, count):
 
 
 def test_what_is_sent_is_seen_instead():
-    generator = networks(PRESETS["seed"], ())["generator"]
+    generator = networks(PRESETS["published"], ())["generator"]
     context = frames(1, 5, 4, 32, 32)
     own, other = (roll_out(generator, context, NO_CYCLE, NO_CYCLE) for _ in range(2))
     first = next(own)
@@ -62,15 +62,15 @@ def test_what_is_sent_is_seen_instead():
 
 
 def test_simple_ugen_has_the_published_layers():
-    generator = networks(PRESETS["seed"], ())["generator"]
+    generator = networks(PRESETS["published"], ())["generator"]
     slopes = 2 * (5 + 10 + 15 + 20)
     assert sum(p.numel() for p in generator.parameters()) == 68_411 + slopes
-    judge = discriminator(PRESETS["seed"])
+    judge = discriminator(PRESETS["published"])
     assert sum(p.numel() for p in judge.parameters()) == 36_073
 
 
 def test_noise_layers_draw_from_the_generator_alone():
-    generator = networks(PRESETS["seed"], ())["generator"]
+    generator = networks(PRESETS["published"], ())["generator"]
     context = frames(1, 5, 4, 32, 32)
 
     def draw(seed: int | None) -> torch.Tensor:
@@ -90,5 +90,5 @@ def test_timing_repeats_with_the_cycle_and_is_silent_without_one():
 
 
 def test_presets_differ_from_the_defaults_as_they_say():
-    assert PRESETS["seed"].network == "simple_ugen"
+    assert PRESETS["published"].network == "simple_ugen"
     assert all(isinstance(preset, FramePredictionConfig) for preset in PRESETS.values())

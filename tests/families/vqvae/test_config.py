@@ -13,7 +13,7 @@ def test_the_transformer_never_sees_more_than_it_can(name: str) -> None:
 
 
 def test_the_seed_is_the_published_system():
-    seed = PRESETS["seed"]
+    seed = PRESETS["published"]
     assert (seed.codes, seed.code_size, seed.size, seed.side) == (512, 64, 256, 64)
     assert (seed.network, seed.prior) == ("published", "dcgan")
 
