@@ -3,8 +3,8 @@
     python benchmarks/frame_prediction.py RUNS [--data FOLDER]
 
 Trains ``quick`` on 18 patients of the derived Sunnybrook cines, ``published``, and a direct
-multi-frame U-Net for the same time on the clock, and scores all on the other 8 patients and, without more
-training, on a real series of ACDC. Finished trainings under RUNS are used again.
+multi-frame U-Net for the same time on the clock, and scores all on the other 8 patients and,
+without more training, on a real series of ACDC. Finished trainings under RUNS are used again.
 """
 
 from __future__ import annotations
