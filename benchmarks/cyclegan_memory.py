@@ -5,8 +5,9 @@
 Each case is measured in a process of its own. Its peak of resident memory is counted above what the
 process held just before its networks were made; a step of a tiny volume has loaded code and kernels
 by then. Of small volumes two steps are taken, of larger ones one, since gradients and optimizer
-states of the first are little beside them. Freed blocks go back to the system, as `engine/heap.py`
-lets them where little memory is free; a last column leaves those of small volumes to malloc.
+states of the first are little beside them. Freed blocks go back to the system, as
+`engine/device.py` lets them where little memory is free; a last column leaves those of small
+volumes to malloc.
 ``--seed`` measures the published network instead, with 9 residual blocks, at its own shape.
 
 Linux only: it reads and resets peaks under /proc.
@@ -30,12 +31,11 @@ import torch
 from common import grid, machine, write
 
 from napari_mrgen import families
-from napari_mrgen.engine.device import Precision
+from napari_mrgen.engine.device import Precision, give_back, set_threshold
 from napari_mrgen.engine.distributed import lay_out
-from napari_mrgen.engine.heap import give_back, set_threshold
 from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws
-from napari_mrgen.engine.weights import Average
+from napari_mrgen.engine.weights import WeightAverage
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
 from napari_mrgen.families.cyclegan.training import cycle_task
@@ -155,7 +155,7 @@ def peak_bytes(work: Callable[[Shape], object], shape: Shape) -> int:
 def take_steps(case: Case, shape: Shape) -> None:
     task, batch = case.build(shape)
     batch = {name: torch.rand_like(t) if t.ndim == 5 else t for name, t in batch.items()}
-    average = Average({name: task.networks[name] for name in task.shipped}, 0.99)
+    average = WeightAverage({name: task.networks[name] for name in task.shipped}, 0.99)
     for network in (*task.networks.values(), *average.networks.values()):
         lay_out(network, case.precision)
     for step in case.steps:

@@ -33,13 +33,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_mrgen import families
 from napari_mrgen.data.heads.preprocessing import Prepared, prepare_inputs
-from napari_mrgen.engine.device import PRECISIONS, Precision
+from napari_mrgen.engine.device import PRECISIONS, Precision, set_threshold
 from napari_mrgen.engine.distributed import in_precision
-from napari_mrgen.engine.heap import set_threshold
-from napari_mrgen.engine.layout import put_channels_last
 from napari_mrgen.engine.memory.measure import measure_call
 from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.engine.run.model import load_model
+from napari_mrgen.engine.weights import put_channels_last
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import Way, networks
 from napari_mrgen.families.cyclegan.training import prepare_spec

@@ -80,7 +80,7 @@ def _run(path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "kind": "run",
         "path": str(path),
-        "family": run.choices.family,
+        "family": run.options.family,
         "status": run.status,
         "train_subjects": list(inputs.split.train),
         "test_subjects": list(inputs.split.test),

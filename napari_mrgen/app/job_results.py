@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_mrgen.app.jobs.file import Job
-from napari_mrgen.engine.curves import read_curves
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.folder import Run
+from napari_mrgen.engine.run.pictures import read_curves
 from napari_mrgen.io.files import drafted
 
 WEIGHTS, EXPORT, PREDICTIONS, HISTORY = "weights", "export", "predictions", "history.csv"

@@ -26,7 +26,7 @@ def replay(run_dir: Path, stage: str | None = None) -> Volume:
         If the folder is no run, or has nothing to replay yet.
     """
     run = Run(run_dir)
-    config = run.config(families.get(run.choices.family))
+    config = run.config(families.get(run.options.family))
     if stage is not None:
         config.check_stage(stage, has_start=True)
     for name in (stage,) if stage else reversed(config.stages):

@@ -1,4 +1,4 @@
-"""Team: the processes that train one run together, mostly just one.
+"""The processes that train one run together, mostly just one.
 
 Lightning Fabric owns devices and processes. Its wrappers of networks are not used: that of several
 processes cannot have a network called several times in a step, or frozen for a while, as
@@ -22,19 +22,19 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from napari_mrgen.engine.device import Precision, choose_precision
-from napari_mrgen.engine.layout import put_channels_last
+from napari_mrgen.engine.weights import put_channels_last
 from napari_mrgen.errors import MrgenError
 
 
-class Wish(enum.IntEnum):
-    """What a process wants to do next; the greatest wish of all is what they do."""
+class Action(enum.IntEnum):
+    """What a process is to do next; of several requests the greatest holds for all."""
 
-    GO = 0
+    CONTINUE = 0
     PAUSE = 1
     STOP = 2
 
 
-class Team:
+class ProcessGroup:
     """The processes of a run, as seen by one of them."""
 
     def __init__(self, device: torch.device, precision: str) -> None:
@@ -45,7 +45,7 @@ class Team:
         self.fabric = _launch(device, *processes)
         self.device = self.fabric.device
         self.rank, self.size = self.fabric.global_rank, self.fabric.world_size
-        # Wishes are agreed at every step: through gloo, so that no GPU waits for it.
+        # Actions are agreed at every step: through gloo, so that no GPU waits for it.
         self._group = dist.new_group(backend="gloo") if self.size > 1 else None
 
     @property
@@ -53,13 +53,13 @@ class Team:
         """Whether this process writes; the others only train."""
         return self.rank == 0
 
-    def agree(self, wish: Wish) -> Wish:
+    def agree(self, action: Action) -> Action:
         """Return what all processes do next; all must ask at the same place."""
         if self._group is None:
-            return wish
-        shared = torch.tensor(int(wish))
+            return action
+        shared = torch.tensor(int(action))
         dist.all_reduce(shared, dist.ReduceOp.MAX, group=self._group)
-        return Wish(int(shared))
+        return Action(int(shared))
 
     def check_batch(self, batch_size: int) -> None:
         """Refuse a batch that the processes cannot share evenly."""

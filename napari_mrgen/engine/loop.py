@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 import torch
+from torch import Tensor
 
-from napari_mrgen.engine.batches import Batches
-from napari_mrgen.engine.distributed import Wish
-from napari_mrgen.engine.job import Job, Trainee
-from napari_mrgen.engine.meter import Meter
+from napari_mrgen.engine.context import StageState, TrainingContext
+from napari_mrgen.engine.distributed import Action
+from napari_mrgen.engine.failures import NotANumberError
 from napari_mrgen.engine.run import events, pictures
-from napari_mrgen.engine.run.events import Event
+from napari_mrgen.engine.run.events import Event, Stepped
 from napari_mrgen.engine.run.state import save_state
-from napari_mrgen.engine.task import Batch, Draws
+from napari_mrgen.engine.task import Batch, Dataset, Draws
 from napari_mrgen.io import nifti
 
 LONG_PAUSE = 60.0
@@ -25,132 +27,136 @@ _BEAT = 0.2
 _PREVIEWS_KEPT = 8
 
 
-def train_stage(job: Job, trainee: Trainee) -> Iterator[Event]:
-    """Train from ``trainee.step`` on; ends early, saved, when a stop was asked for.
+def train_stage(context: TrainingContext, state: StageState) -> Iterator[Event]:
+    """Train from ``state.step`` on; ends early, saved, when a stop was asked for.
 
-    The caller sees by ``trainee.step`` whether the stage is complete.
+    The caller sees by ``state.step`` whether the stage is complete.
     """
-    stage, config = trainee.stage, job.config
-    batches = Batches(
-        stage.dataset, job.draws(stage.name), config.batch_size, job.team.rank, job.team.size
-    )
-    meter = Meter(stage.name, trainee.step, stage.steps)
-    while not trainee.is_complete:
-        if (yield from _obey(job, trainee, meter)) is Wish.STOP:
-            yield from _save(job, trainee, meter)
+    stage, config = state.stage, context.config
+    group, draws = context.group, context.draws(stage.name)
+    batches = Batches(stage.dataset, draws, config.batch_size, group.rank, group.size)
+    throughput = Throughput(stage.name, state.step, stage.steps)
+    while not state.is_complete:
+        if (yield from _obey(context, state, throughput)) is Action.STOP:
+            yield from _save(context, state, throughput)
             return
-        _take_step(job, trainee, batches, meter)
+        _take_step(context, state, batches, throughput)
         began = time.monotonic()
-        is_last = trainee.is_complete
-        if job.team.is_first and (meter.is_due(trainee.step) or is_last):
-            yield meter.read(trainee.step)
-        if trainee.step % config.preview_every == 0 or is_last:
-            if job.team.is_first:
-                yield from _look(job, trainee)
-            _lose_patience(job, trainee)
-        if trainee.step % config.save_every == 0 or trainee.is_complete:
-            yield from _save(job, trainee, meter)
-        meter.leave_out(time.monotonic() - began)
+        is_last = state.is_complete
+        if context.group.is_first and (throughput.is_due(state.step) or is_last):
+            yield throughput.read(state.step)
+        if state.step % config.preview_every == 0 or is_last:
+            if context.group.is_first:
+                yield from _look(context, state)
+            _stop_early(context, state)
+        if state.step % config.save_every == 0 or state.is_complete:
+            yield from _save(context, state, throughput)
+        throughput.leave_out(time.monotonic() - began)
 
 
-def _take_step(job: Job, trainee: Trainee, batches: Batches, meter: Meter) -> None:
-    stage, team = trainee.stage, job.team
-    batch = _to_device(batches(trainee.step), team.device)
-    draws = Draws((*job.draws(stage.name).key, "step", trainee.step, team.rank))
-    losses = stage.task.step(batch, trainee.step, draws)
+def _take_step(
+    context: TrainingContext, state: StageState, batches: Batches, throughput: Throughput
+) -> None:
+    stage, group = state.stage, context.group
+    batch = _to_device(batches(state.step), group.device)
+    draws = Draws((*context.draws(stage.name).key, "step", state.step, group.rank))
+    losses = stage.task.step(batch, state.step, draws)
     for network in stage.task.networks.values():
-        team.average(network.buffers())
-    trainee.step += 1
-    trainee.average.update(trainee.step)
-    meter.add(losses)
+        group.average(network.buffers())
+    state.step += 1
+    state.average.update(state.step)
+    throughput.add(losses)
 
 
-def _lose_patience(job: Job, trainee: Trainee) -> None:
-    """End the stage where its patience is at an end; only the first process has evaluated."""
-    patience = trainee.stage.patience
-    if patience is not None:
-        is_over = patience.is_over(trainee.standing)
-        trainee.is_over = job.team.agree(Wish.STOP if is_over else Wish.GO) is Wish.STOP
+def _stop_early(context: TrainingContext, state: StageState) -> None:
+    """End the stage if it stopped improving; only the first process has evaluated."""
+    early_stopping = state.stage.early_stopping
+    if early_stopping is not None:
+        is_over = early_stopping.is_over(state.early_stopping)
+        action = context.group.agree(Action.STOP if is_over else Action.CONTINUE)
+        state.is_over = action is Action.STOP
 
 
-def _obey(job: Job, trainee: Trainee, meter: Meter) -> Generator[Event, None, Wish]:
+def _obey(
+    context: TrainingContext, state: StageState, throughput: Throughput
+) -> Generator[Event, None, Action]:
     """Wait while the run is paused; return what all processes do then."""
-    wish = job.team.agree(job.wish())
-    if wish is not Wish.PAUSE:
-        return wish
+    action = context.group.agree(context.requested_action())
+    if action is not Action.PAUSE:
+        return action
     began, is_saved = time.monotonic(), False
-    place = (trainee.stage.name, trainee.step)
-    if job.team.is_first:
+    place = (state.stage.name, state.step)
+    if context.group.is_first:
         yield events.Paused(*place)
-    while wish is Wish.PAUSE:
-        job.control.wait(_BEAT)
-        wish = job.team.agree(job.wish())
+    while action is Action.PAUSE:
+        context.control.wait(_BEAT)
+        action = context.group.agree(context.requested_action())
         if not is_saved and time.monotonic() - began > LONG_PAUSE:
-            meter.leave_out(time.monotonic() - began)
+            throughput.leave_out(time.monotonic() - began)
             began, is_saved = time.monotonic(), True
-            yield from _save(job, trainee, meter)
-            if job.team.size > 1:
-                job.control.stop()  # Elsewhere others wait for these machines.
-    meter.leave_out(time.monotonic() - began)
-    if job.team.is_first and wish is Wish.GO:
+            yield from _save(context, state, throughput)
+            if context.group.size > 1:
+                context.control.stop()  # Elsewhere others wait for these machines.
+    throughput.leave_out(time.monotonic() - began)
+    if context.group.is_first and action is Action.CONTINUE:
         yield events.Resumed(*place)
-    return wish
+    return action
 
 
-def _save(job: Job, trainee: Trainee, meter: Meter) -> Iterator[Event]:
-    if not job.team.is_first or trainee.saved == trainee.step:
+def _save(context: TrainingContext, state: StageState, throughput: Throughput) -> Iterator[Event]:
+    if not context.group.is_first or state.saved == state.step:
         return
-    if meter.has_losses:
-        yield meter.read(trainee.step)  # What is not a number is not saved.
-    path = save_state(job.checkpoints, trainee)
-    job.save_model(job.model_path, trainee)
-    trainee.saved = trainee.step
-    yield events.Saved(trainee.stage.name, trainee.step, str(path.relative_to(job.run_dir)))
+    if throughput.has_losses:
+        yield throughput.read(state.step)  # What is not a number is not saved.
+    path = save_state(context.checkpoints, state)
+    context.save_model(context.model_path, state)
+    state.saved = state.step
+    yield events.Saved(state.stage.name, state.step, str(path.relative_to(context.run_dir)))
 
 
 @torch.no_grad()
-def _measure(job: Job, trainee: Trainee) -> dict[str, float]:
+def _measure(context: TrainingContext, state: StageState) -> dict[str, float]:
     """Mean metrics of the averaged networks over the held-out batches."""
     found: dict[str, list[float]] = {}
-    for batch in trainee.stage.dataset.held_out():
-        on_device = _to_device(batch, job.team.device)
-        metrics = trainee.stage.task.evaluate(trainee.average.networks, on_device)
+    for batch in state.stage.dataset.held_out():
+        on_device = _to_device(batch, context.group.device)
+        metrics = state.stage.task.evaluate(state.average.networks, on_device)
         for name, value in metrics.items():
             found.setdefault(name, []).append(float(value))
     return {name: fmean(values) for name, values in found.items()}
 
 
-def _look(job: Job, trainee: Trainee) -> Iterator[Event]:
+def _look(context: TrainingContext, state: StageState) -> Iterator[Event]:
     """Evaluate and preview the averaged networks: no random state of the training is touched."""
-    stage, step = trainee.stage, trainee.step
-    trainee.metrics = _measure(job, trainee)
-    if trainee.metrics:
-        yield events.Evaluated(stage.name, step, trainee.metrics)
-    _judge(job, trainee)
-    draws = Draws((*job.draws(stage.name).key, "preview"))
+    stage, step = state.stage, state.step
+    state.metrics = _measure(context, state)
+    if state.metrics:
+        yield events.Evaluated(stage.name, step, state.metrics)
+    _keep_best(context, state)
+    draws = Draws((*context.draws(stage.name).key, "preview"))
     with torch.no_grad():
-        volumes = stage.task.preview(trainee.average.networks, draws)
+        volumes = stage.task.preview(state.average.networks, draws)
     paths: list[str] = []
     for number, volume in enumerate(volumes):
-        path = job.run_dir / "previews" / f"{trainee.index}-{stage.name}-{step:08d}-{number}.nii"
+        path = context.run_dir / "previews" / f"{state.index}-{stage.name}-{step:08d}-{number}.nii"
         nifti.write(volume, path)
         pictures.keep(volume, path.with_suffix(".png"))
-        paths.append(str(path.relative_to(job.run_dir)))
+        paths.append(str(path.relative_to(context.run_dir)))
     if paths:
-        _thin_out(job.run_dir / "previews", len(paths) * _PREVIEWS_KEPT)
+        _thin_out(context.run_dir / "previews", len(paths) * _PREVIEWS_KEPT)
         names = tuple(volume.name for volume in volumes)
         windows = tuple(volume.covariates.get("window") for volume in volumes)
         yield events.Previewed(stage.name, step, tuple(paths), names, windows)
 
 
-def _judge(job: Job, trainee: Trainee) -> None:
-    """Keep the model of a stage with `Patience` if there was no better one before."""
-    patience, step = trainee.stage.patience, trainee.step
-    if patience is None:
+def _keep_best(context: TrainingContext, state: StageState) -> None:
+    """Keep the model of a stage with `EarlyStopping` if there was no better one before."""
+    early_stopping, step = state.stage.early_stopping, state.step
+    if early_stopping is None:
         return
-    trainee.standing = patience.judge(trainee.standing, step, trainee.metrics)
-    if trainee.standing.best_step == step:
-        job.save_model(job.best_path, trainee)
+    state.early_stopping = early_stopping.update(state.early_stopping, step, state.metrics)
+    if state.early_stopping.best_step == step:
+        context.save_model(context.best_path, state)
 
 
 def _thin_out(folder: Path, kept: int) -> None:
@@ -161,3 +167,93 @@ def _thin_out(folder: Path, kept: int) -> None:
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:
     return {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}
+
+
+_SHORTEST, _LONGEST = 0.2, 5.0
+_TOLD_PER_STAGE = 500
+
+
+class Throughput:
+    """Collects the losses of steps; reading them, which waits for a GPU, is done when due.
+
+    Events come up to five times a second at first, and more seldom in long stages. They depend on
+    the clock, training does not depend on them.
+    """
+
+    def __init__(self, stage: str, step: int, steps: int) -> None:
+        self._stage, self._steps = stage, steps
+        self._first = self._told = step
+        self._began = self._since = time.monotonic()
+        self._losses: dict[str, list[Tensor]] = {}
+        self._waited = 0.0
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        for name, loss in losses.items():
+            self._losses.setdefault(name, []).append(loss.detach())
+
+    def is_due(self, step: int) -> bool:
+        now = time.monotonic()
+        pause = (now - self._began) / _TOLD_PER_STAGE
+        return step == self._steps or now - self._since > min(max(_SHORTEST, pause), _LONGEST)
+
+    def leave_out(self, seconds: float) -> None:
+        """Do not count time that was not training: pauses, previews, saving."""
+        self._waited += seconds
+
+    def read(self, step: int) -> Stepped:
+        """Return the means since the last reading; raise if they are not numbers."""
+        now = time.monotonic()
+        means = {name: float(torch.stack(v).float().mean()) for name, v in self._losses.items()}
+        for name, value in means.items():
+            if not math.isfinite(value):
+                msg = f"The loss {name!r} is no longer a number at step {step} of {self._stage!r}."
+                raise NotANumberError(msg)
+        pace = (now - self._began - self._waited) / max(1, step - self._first)
+        self._losses, self._told, self._since = {}, step, now
+        left = pace * (self._steps - step)
+        return Stepped(self._stage, step, self._steps, means, pace, left)
+
+    @property
+    def has_losses(self) -> bool:
+        return bool(self._losses)
+
+
+@dataclass
+class Batches:
+    """The batch of every step.
+
+    Epochs follow one another without a gap: an endless row of permutations, cut into batches. So no
+    sample is dropped, no batch is short, and data sets smaller than a batch work.
+
+    Parameters
+    ----------
+    draws
+        Of this run and stage.
+    size
+        Samples in a step, over all processes.
+    rank, processes
+        Process ``rank`` takes every ``processes``-th sample.
+    """
+
+    dataset: Dataset
+    draws: Draws
+    size: int
+    rank: int = 0
+    processes: int = 1
+    _epoch: int = field(default=-1, init=False)
+    _order: list[int] = field(default_factory=list, init=False)
+
+    def __call__(self, step: int) -> Batch:
+        start = step * self.size
+        places = range(start + self.rank, start + self.size, self.processes)
+        samples = [self._sample(place) for place in places]
+        return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+
+    def _sample(self, place: int) -> Batch:
+        epoch, position = divmod(place, len(self.dataset))
+        if epoch != self._epoch:
+            generator = self.draws("order", epoch)
+            self._order = torch.randperm(len(self.dataset), generator=generator).tolist()
+            self._epoch = epoch
+        index = self._order[position]
+        return self.dataset.sample(index, self.draws("sample", epoch, index))

@@ -8,10 +8,8 @@ from pathlib import Path
 import torch
 
 from napari_mrgen.data.preparing import Preparing
-from napari_mrgen.engine.building import DrawingFrom
-from napari_mrgen.engine.curves import draw_curves, read_curves
-from napari_mrgen.engine.distributed import Wish
-from napari_mrgen.engine.job import Job, Trainee
+from napari_mrgen.engine.context import StageState, TrainingContext
+from napari_mrgen.engine.distributed import Action
 from napari_mrgen.engine.loop import train_stage
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run import folder as runs
@@ -20,63 +18,64 @@ from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.journal import write_scoreboard
 from napari_mrgen.engine.run.model import load_weights, put_weights
 from napari_mrgen.engine.run.model_header import check_start, first_line, read_header
+from napari_mrgen.engine.run.pictures import draw_curves, read_curves
 from napari_mrgen.engine.run.state import load_state
 from napari_mrgen.engine.task import Draws, Stage
-from napari_mrgen.engine.weights import Average
+from napari_mrgen.engine.weights import DrawingFrom, WeightAverage
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 
 
-def train(job: Job) -> Iterator[Event]:
+def train(context: TrainingContext) -> Iterator[Event]:
     """Train what is not trained yet; the last event is `Stopped` or `Finished`."""
-    source = job.family.stages(job.config, job.inputs)
-    names = stage_names(job)
-    last: Trainee | None = None
+    source = context.family.stages(context.config, context.inputs)
+    names = stage_names(context)
+    last: StageState | None = None
     for index, name in enumerate(names):
         yield events.Progressed(f"Preparing stage {name}")
-        stage = yield from _build(job, source, index)
+        stage = yield from _build(context, source, index)
         if stage is None:
             yield events.Stopped(name, 0)
             return
-        if job.choices.only_stage not in (None, name):
+        if context.options.only_stage not in (None, name):
             continue
-        last = _enrol(job, index, stage)
-        if job.stage_model_path(name).exists():
-            _take_finished(job, last)
+        last = _enrol(context, index, stage)
+        if context.stage_model_path(name).exists():
+            _take_finished(context, last)
         else:
-            yield from _train(job, last)
-        is_stopped = job.team.agree(job.wish()) is Wish.STOP
+            yield from _train(context, last)
+        is_stopped = context.group.agree(context.requested_action()) is Action.STOP
         if not last.is_complete or (is_stopped and index + 1 < len(names)):
             yield events.Stopped(name, last.step)
             return
-        if not job.team.is_first:  # The first process has done so before it wrote the results.
-            _take_best(job, last)
+        if not context.group.is_first:  # The first process has done so before it wrote the results.
+            _take_best(context, last)
         last.average.hand_over()
         for network in stage.task.networks.values():
-            job.team.release(network)
+            context.group.release(network)
     if last is None:
-        msg = f"{job.family.name} has nothing to train with this configuration."
+        msg = f"{context.family.name} has nothing to train with this configuration."
         raise MrgenError(msg)
-    yield from _conclude(job, last)
+    yield from _conclude(context, last)
 
 
-def stage_names(job: Job) -> tuple[str, ...]:
+def stage_names(context: TrainingContext) -> tuple[str, ...]:
     """Return the stages to be built: those before a stage that runs alone prepare the way."""
-    known, wanted = job.config.stages, job.choices.only_stage
+    known, wanted = context.config.stages, context.options.only_stage
     if wanted is None:
         return known
-    job.config.check_stage(wanted, has_start=job.choices.start_from is not None)
+    context.config.check_stage(wanted, has_start=context.options.start_from is not None)
     return known[: known.index(wanted) + 1]
 
 
 def _build(
-    job: Job, source: Iterator[Stage | Preparing], index: int
+    context: TrainingContext, source: Iterator[Stage | Preparing], index: int
 ) -> Generator[Event, None, Stage | None]:
     """Let the family build its next stage; the first weights follow from the seed alone.
 
     None if a stop was asked for while it made its data ready.
     """
-    drawing = DrawingFrom(Draws((job.config.seed, "stage", index))())
+    drawing = DrawingFrom(Draws((context.config.seed, "stage", index))())
     while True:
         with drawing:
             stage = next(source, None)
@@ -84,93 +83,97 @@ def _build(
             break
         yield events.Progressed(stage.title, stage.share)
         # Of several processes some may find this work done: they agree at the first step.
-        if job.team.size == 1 and job.control.is_stopped:
+        if context.group.size == 1 and context.control.is_stopped:
             return None
-    if stage is None or stage.name != job.config.stages[index]:
+    if stage is None or stage.name != context.config.stages[index]:
         got = "none" if stage is None else repr(stage.name)
-        msg = f"{job.family.name}: expected stage {job.config.stages[index]!r}, got {got}"
+        msg = f"{context.family.name}: expected stage {context.config.stages[index]!r}, got {got}"
         raise ValueError(msg)
     return stage
 
 
-def _enrol(job: Job, index: int, stage: Stage) -> Trainee:
+def _enrol(context: TrainingContext, index: int, stage: Stage) -> StageState:
     """Bring networks and optimizers to the device, with an average beside them."""
     task = stage.task
     # Copied before the networks are prepared: their copies must not call the originals.
-    average = Average({name: task.networks[name] for name in task.shipped}, job.config.ema_decay)
+    average = WeightAverage(
+        {name: task.networks[name] for name in task.shipped}, context.config.ema_decay
+    )
     for network in (*task.networks.values(), *average.networks.values()):
-        job.team.prepare(network)
-    task.device = job.team.device
-    task.average_gradients = job.team.average_gradients
-    task.together = job.team.together
-    return Trainee(index, stage, average)
+        context.group.prepare(network)
+    task.device = context.group.device
+    task.average_gradients = context.group.average_gradients
+    task.together = context.group.together
+    return StageState(index, stage, average)
 
 
-def _take_finished(job: Job, trainee: Trainee) -> None:
-    path = job.stage_model_path(trainee.stage.name)
-    put_weights(trainee.average.networks, load_weights(path), path.name)
+def _take_finished(context: TrainingContext, state: StageState) -> None:
+    path = context.stage_model_path(state.stage.name)
+    put_weights(state.average.networks, load_weights(path), path.name)
     header = read_header(path)
-    trainee.step, trainee.metrics, trainee.was_finished = header.step, header.metrics, True
+    state.step, state.metrics, state.was_finished = header.step, header.metrics, True
 
 
-def _take_start(job: Job, trainee: Trainee) -> None:
+def _take_start(context: TrainingContext, state: StageState) -> None:
     """Let the first stage trained take over the networks of the model to start from, if any."""
-    if job.choices.start_from is None or not (job.choices.only_stage or trainee.index == 0):
+    if context.options.start_from is None or not (context.options.only_stage or state.index == 0):
         return
-    source = Path(job.choices.start_from)
-    check_start(source, job.family.name)
-    weights, networks = load_weights(source), trainee.stage.task.networks
+    source = Path(context.options.start_from)
+    check_start(source, context.family.name)
+    weights, networks = load_weights(source), state.stage.task.networks
     if not weights.keys() & networks.keys():
         msg = (
-            f"{source.name} has no network of stage {trainee.stage.name}: expected one of "
+            f"{source.name} has no network of stage {state.stage.name}: expected one of "
             f"{', '.join(networks)}, got {', '.join(weights)}; start from another model."
         )
         raise MrgenError(msg)
     put_weights(networks, weights, source.name)
-    put_weights(trainee.average.networks, weights, source.name)
+    put_weights(state.average.networks, weights, source.name)
 
 
-def _train(job: Job, trainee: Trainee) -> Iterator[Event]:
+def _train(context: TrainingContext, state: StageState) -> Iterator[Event]:
     """Train a stage from its newest state on; when complete, let it write its results."""
-    stage = trainee.stage
-    step, damaged = load_state(job.checkpoints, trainee)
+    stage = state.stage
+    step, damaged = load_state(context.checkpoints, state)
     if step is None:
-        _take_start(job, trainee)
-        if stage.patience is not None and job.team.is_first:
-            job.best_path.unlink(missing_ok=True)  # It would be of a stage before this one.
-    trainee.step = step or 0
-    trainee.is_over = stage.patience is not None and stage.patience.is_over(trainee.standing)
+        _take_start(context, state)
+        if stage.early_stopping is not None and context.group.is_first:
+            context.best_path.unlink(missing_ok=True)  # It would be of a stage before this one.
+    state.step = step or 0
+    state.is_over = stage.early_stopping is not None and stage.early_stopping.is_over(
+        state.early_stopping
+    )
     for name in damaged:
         yield events.Warned(f"The checkpoint {name} is damaged and was passed over.")
-    yield events.StageStarted(stage.name, stage.title, trainee.step, stage.steps)
-    yield from train_stage(job, trainee)
-    if trainee.is_complete and job.team.is_first:
-        if stage.patience is not None:
-            job.save_model(job.last_path, trainee)
-            _take_best(job, trainee)
+    yield events.StageStarted(stage.name, stage.title, state.step, stage.steps)
+    yield from train_stage(context, state)
+    if state.is_complete and context.group.is_first:
+        if stage.early_stopping is not None:
+            context.save_model(context.last_path, state)
+            _take_best(context, state)
         yield events.Progressed(f"Writing the results of stage {stage.name}")
         with torch.no_grad():
-            stage.task.finish(trainee.average.networks, job.run_dir)
+            stage.task.finish(state.average.networks, context.run_dir)
         # After all that a resumed run would need again: it says that the stage is finished.
-        job.save_model(job.stage_model_path(stage.name), trainee)
-        yield from _look_back(job, trainee)
+        context.save_model(context.stage_model_path(stage.name), state)
+        yield from _look_back(context, state)
 
 
-def _take_best(job: Job, trainee: Trainee) -> None:
-    """Let the best model of a stage with `Patience` take the place of its last one."""
-    path = job.best_path
-    if trainee.stage.patience is None or trainee.was_finished or not path.exists():
+def _take_best(context: TrainingContext, state: StageState) -> None:
+    """Let the best model of a stage with `EarlyStopping` take the place of its last one."""
+    path = context.best_path
+    if state.stage.early_stopping is None or state.was_finished or not path.exists():
         return
     header = read_header(path)
-    put_weights(trainee.average.networks, load_weights(path), path.name)
-    trainee.metrics, trainee.best_step = header.metrics, header.step
+    put_weights(state.average.networks, load_weights(path), path.name)
+    state.metrics, state.best_step = header.metrics, header.step
 
 
-def _look_back(job: Job, trainee: Trainee) -> Iterator[Event]:
+def _look_back(context: TrainingContext, state: StageState) -> Iterator[Event]:
     """Leave a movie of the stage's previews, and its curves as a figure."""
-    stage, folder = trainee.stage, job.run_dir
+    stage, folder = state.stage, context.run_dir
     try:
-        pictures = sorted((folder / "previews").glob(f"{trainee.index}-{stage.name}-*-0.png"))
+        pictures = sorted((folder / "previews").glob(f"{state.index}-{stage.name}-*-0.png"))
         album.bind(pictures, folder / "movies" / f"{stage.name}_training.gif")
         curves = read_curves(folder / "metrics.csv", stage.name)
         draw_curves(curves, stage.title, folder / "figures" / f"{stage.name}_curves.png")
@@ -180,28 +183,32 @@ def _look_back(job: Job, trainee: Trainee) -> Iterator[Event]:
         )
 
 
-def _conclude(job: Job, trainee: Trainee) -> Iterator[Event]:
+def _conclude(context: TrainingContext, state: StageState) -> Iterator[Event]:
     """Score the model beside the trivial methods, and save it."""
-    if not job.team.is_first:
-        yield events.Finished(str(job.model_path))
+    if not context.group.is_first:
+        yield events.Finished(str(context.model_path))
         return
-    scoreboard = yield from _score(job, trainee)
+    scoreboard = yield from _score(context, state)
     if scoreboard is None:
-        yield events.Stopped(trainee.stage.name, trainee.step)
+        yield events.Stopped(state.stage.name, state.step)
         return
-    runs.write_json(job.run_dir / "scoreboard.json", write_scoreboard(scoreboard))
-    figures = scoreboard.rows[0].mean if scoreboard.rows else trainee.metrics
-    job.save_model(job.model_path, trainee, figures)
-    yield events.Finished(str(job.model_path), scoreboard)
+    runs.write_json(context.run_dir / "scoreboard.json", write_scoreboard(scoreboard))
+    figures = scoreboard.rows[0].mean if scoreboard.rows else state.metrics
+    context.save_model(context.model_path, state, figures)
+    yield events.Finished(str(context.model_path), scoreboard)
 
 
-def _score(job: Job, trainee: Trainee) -> Generator[Event, None, Scoreboard | None]:
+def _score(
+    context: TrainingContext, state: StageState
+) -> Generator[Event, None, Scoreboard | None]:
     """Score subject by subject; None if a stop was asked for."""
-    subjects = {scan.subject for role in job.inputs.references for scan in job.inputs.test(role)}
-    source = job.family.score(trainee.average.networks, job.config, job.inputs)
+    subjects = {
+        scan.subject for role in context.inputs.references for scan in context.inputs.test(role)
+    }
+    source = context.family.score(state.average.networks, context.config, context.inputs)
     scores: list[Score] = []
     seen: set[str] = set()
-    while not job.control.is_stopped:
+    while not context.control.is_stopped:
         with torch.no_grad():
             score = next(source, None)
         if score is None:

@@ -1,18 +1,19 @@
-"""Stage, Task and Dataset: what a family hands to the engine for training."""
+"""Stage, Task, Dataset and early stopping: what a family hands to the engine for training."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from napari_mrgen.engine.patience import Patience
+from napari_mrgen.errors import unknown
 from napari_mrgen.volume import Volume
 
 Batch = Mapping[str, Tensor]
@@ -122,6 +123,75 @@ class Task:
 
 
 @dataclass(frozen=True)
+class EarlyStoppingState:
+    """How the evaluations of a stage went so far: a part of its training state."""
+
+    best: float | None = None
+    """Best value of the metric."""
+    best_step: int | None = None
+    reference: float | None = None
+    """Last value that was better than the one before it by more than ``min_delta``."""
+    waited: int = 0
+    """Evaluations since then."""
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Early stopping [1]_: the best model is kept, whatever comes after it.
+
+    References
+    ----------
+    .. [1] L. Prechelt, Early stopping, but when? Neural Networks: Tricks of the Trade (1998).
+
+    Examples
+    --------
+    >>> early_stopping, state = EarlyStopping("loss", patience=2), EarlyStoppingState()
+    >>> for step, loss in enumerate([0.5, 0.3, 0.4, 0.35]):
+    ...     state = early_stopping.update(state, step, {"loss": loss})
+    >>> state.best, state.best_step, early_stopping.is_over(state)
+    (0.3, 1, True)
+    """
+
+    metric: str
+    """One of those that the stage's task evaluates."""
+    patience: int = 0
+    """Evaluations without an improvement after which the stage ends; 0: it never does."""
+    min_delta: float = 0.0
+    """A smaller change is not an improvement; its value may still be the best."""
+    mode: Literal["min", "max"] = "min"
+
+    def update(
+        self, state: EarlyStoppingState, step: int, metrics: Mapping[str, float]
+    ) -> EarlyStoppingState:
+        """Return the state after an evaluation; one without any metric changes nothing.
+
+        Raises
+        ------
+        MrgenError
+            If there are metrics, but not this one.
+        """
+        if not metrics:
+            return state
+        if self.metric not in metrics:
+            raise unknown("metric", self.metric, metrics)
+        value = metrics[self.metric]
+        if self._gain(value, state.best) > 0:
+            state = replace(state, best=value, best_step=step)
+        if self._gain(value, state.reference) > self.min_delta:
+            return replace(state, reference=value, waited=0)
+        return replace(state, waited=state.waited + 1)
+
+    def is_over(self, state: EarlyStoppingState) -> bool:
+        return 0 < self.patience <= state.waited
+
+    def _gain(self, value: float, before: float | None) -> float:
+        """Return by how much a value is better; NaN where it is NaN itself."""
+        if before is None:
+            return value if math.isnan(value) else math.inf
+        return before - value if self.mode == "min" else value - before
+
+
+@dataclass(frozen=True)
 class Stage:
     """One part of a training: a name, how many steps, on what data, learning how."""
 
@@ -130,5 +200,5 @@ class Stage:
     steps: int
     dataset: Dataset
     task: Task
-    patience: Patience | None = None
+    early_stopping: EarlyStopping | None = None
     """If given, the best model of the stage is the one that it ends with, and it may end early."""

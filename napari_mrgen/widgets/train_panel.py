@@ -147,7 +147,7 @@ class TrainPanel(Panel):
         """Show an earlier run: its settings, curves and scores."""
         try:
             run = Run(run_dir)
-            family = families.get(run.choices.family)
+            family = families.get(run.options.family)
             config, history = run.config(family), run.history
             self.session.open(run_dir, history)
         except (MrgenError, OSError) as error:

@@ -12,7 +12,7 @@ from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.app.replay import replay
 from napari_mrgen.cli.main import main
-from napari_mrgen.engine.run.folder import Choices, create
+from napari_mrgen.engine.run.folder import RunOptions, create
 from napari_mrgen.engine.run.pictures import keep
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
@@ -26,7 +26,7 @@ def run_dir(hearts: Path, tmp_path: Path) -> Path:
     """A run with two previews of its first stage and one of its second, of two volumes each."""
     folder = tmp_path / "run"
     inputs = gather(FAMILY, {"cine": [hearts]}, CONFIG)
-    create(folder, Choices(FAMILY.name, "32-true"), CONFIG, inputs)
+    create(folder, RunOptions(FAMILY.name, "32-true"), CONFIG, inputs)
     (folder / "events.jsonl").touch()
     generator = np.random.default_rng(0)
     for name in ("0-autoencoder-00000010", "0-autoencoder-00000020", "1-gan-00000010"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_mrgen.engine.distributed import Team, Wish, in_precision
+from napari_mrgen.engine.distributed import Action, ProcessGroup, in_precision
 
 CPU = torch.device("cpu")
 
@@ -26,8 +26,8 @@ class Spy(nn.Module):
 
 
 def test_weights_are_channels_last_and_results_float32() -> None:
-    network, team = Spy(), Team(CPU, "bf16-mixed")
-    team.prepare(network)
+    network, group = Spy(), ProcessGroup(CPU, "bf16-mixed")
+    group.prepare(network)
     assert network.flat.weight.is_contiguous(memory_format=torch.channels_last)
     assert network.deep.weight.is_contiguous(memory_format=torch.channels_last_3d)
     result = network(torch.zeros(1, 2, 8, 8))
@@ -37,9 +37,9 @@ def test_weights_are_channels_last_and_results_float32() -> None:
 
 
 def test_a_released_network_can_be_copied() -> None:
-    network, team = Spy(), Team(CPU, "bf16-mixed")
-    team.prepare(network)
-    team.release(network)
+    network, group = Spy(), ProcessGroup(CPU, "bf16-mixed")
+    group.prepare(network)
+    group.release(network)
     copied = copy.deepcopy(network)
     copied(torch.zeros(1, 2, 8, 8))
     assert copied.seen is torch.float32
@@ -67,7 +67,7 @@ def test_weights_changed_within_a_step_are_seen() -> None:
 
 
 def test_one_process_agrees_with_itself() -> None:
-    team = Team(CPU, "32-true")
-    assert (team.rank, team.size, team.is_first) == (0, 1, True)
-    assert all(team.agree(wish) is wish for wish in Wish)
-    assert team.together(torch.add, torch.ones(2), torch.ones(2)).tolist() == [2, 2]
+    group = ProcessGroup(CPU, "32-true")
+    assert (group.rank, group.size, group.is_first) == (0, 1, True)
+    assert all(group.agree(action) is action for action in Action)
+    assert group.together(torch.add, torch.ones(2), torch.ones(2)).tolist() == [2, 2]

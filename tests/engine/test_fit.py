@@ -14,7 +14,7 @@ import torch
 from napari_mrgen.engine import loop
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.meter import Meter
+from napari_mrgen.engine.loop import Throughput
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.folder import Run, holds_run, read_preview, watch
@@ -32,11 +32,11 @@ def train(folder: Path, control: Control | None = None, **more: Any) -> Iterator
     return fit(toy.FAMILY, config, inputs, folder / "run", control or Control(), **options)
 
 
-def stopping_at(step: int, monkeypatch: pytest.MonkeyPatch, wish: str = "stop") -> Control:
+def stopping_at(step: int, monkeypatch: pytest.MonkeyPatch, action: str = "stop") -> Control:
     """Return a control that is told to stop, or to pause, while a step is taken."""
     control = Control()
     monkeypatch.setattr(
-        toy, "on_step", lambda _, here: getattr(control, wish)() if here == step else None
+        toy, "on_step", lambda _, here: getattr(control, action)() if here == step else None
     )
     return control
 
@@ -145,7 +145,7 @@ def test_saving_and_looking_change_nothing(tmp_path: Path) -> None:
 
 def test_a_run_in_bfloat16_trains(tmp_path: Path) -> None:
     assert isinstance(last(train(tmp_path, precision="bf16-mixed")), events.Finished)
-    assert Run(tmp_path / "run").choices.precision == "bf16-mixed"
+    assert Run(tmp_path / "run").options.precision == "bf16-mixed"
 
 
 class TestStages:
@@ -247,13 +247,13 @@ class TestControl:
         assert [type(e) for e in told[-2:]] == [events.Saved, events.Stopped]
         assert any(isinstance(e, events.Paused) for e in told)
 
-    @pytest.mark.parametrize("wish", ["stop", "pause"])
+    @pytest.mark.parametrize("action", ["stop", "pause"])
     def test_what_was_saved_was_told(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
     ) -> None:
         monkeypatch.setattr(loop, "LONG_PAUSE", 0.0)
-        monkeypatch.setattr(Meter, "is_due", lambda *_: False)
-        control = stopping_at(2, monkeypatch, wish)
+        monkeypatch.setattr(Throughput, "is_due", lambda *_: False)
+        control = stopping_at(2, monkeypatch, action)
         told = []
         for event in train(tmp_path, control, save_every=100):
             told.append(event)
@@ -294,7 +294,7 @@ class TestFailure:
     def test_nor_when_a_stop_is_asked_for(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Meter, "is_due", lambda *_: False)
+        monkeypatch.setattr(Throughput, "is_due", lambda *_: False)
         control = stopping_at(2, monkeypatch)
         failed = last(train(tmp_path, control, learning_rate=1e30, save_every=100))
         assert isinstance(failed, events.Failed)

@@ -25,8 +25,7 @@ from napari_mrgen.data.split import Split
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import Family, GenerateConfig, Input, Plan, TrainConfig
 from napari_mrgen.engine.memory.measure import measure_step
-from napari_mrgen.engine.patience import Patience
-from napari_mrgen.engine.task import Batch, Draws, Networks, Stage, Task
+from napari_mrgen.engine.task import Batch, Draws, EarlyStopping, Networks, Stage, Task
 from napari_mrgen.io.find import Reference
 from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.volume import Volume
@@ -214,7 +213,7 @@ def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage | Preparing]:
     first = task.networks["predictor"]
     patience = None
     if config.patience is not None:
-        patience = Patience(config.monitor, config.patience, config.min_delta)
+        patience = EarlyStopping(config.monitor, config.patience, config.min_delta)
     yield Stage("first", "First", config.steps, ToyData(), task, patience)
     both = build(config)
     both["predictor"] = copy.deepcopy(first)

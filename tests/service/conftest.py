@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from napari_mrgen import families
-from napari_mrgen.engine.building import DrawingFrom
 from napari_mrgen.engine.run.model import save_model
 from napari_mrgen.engine.run.model_header import Header
+from napari_mrgen.engine.weights import DrawingFrom
 from napari_mrgen.io import nifti
 from napari_mrgen.samples import beating_heart
 

@@ -12,17 +12,17 @@ from typing import Any
 import torch
 
 from napari_mrgen.engine.device import describe
-from napari_mrgen.engine.distributed import Team
+from napari_mrgen.engine.distributed import ProcessGroup
 from napari_mrgen.engine.run.folder import ENVIRONMENT, write_json
 
 _PACKAGES = ("napari-mrgen", "torch", "lightning-fabric", "numpy")
 
 
-def record_environment(run_dir: Path, team: Team) -> list[str]:
+def record_environment(run_dir: Path, group: ProcessGroup) -> list[str]:
     """Add this session's environment to the run folder; name what differs from the last one."""
     path = run_dir / ENVIRONMENT
     sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    now = _describe(team)
+    now = _describe(group)
     write_json(path, [*sessions, now])
     if not sessions:
         return []
@@ -34,15 +34,15 @@ def record_environment(run_dir: Path, team: Team) -> list[str]:
     ]
 
 
-def _describe(team: Team) -> dict[str, Any]:
+def _describe(group: ProcessGroup) -> dict[str, Any]:
     return {
         "machine": platform.node(),
         "platform": platform.platform(),
         "processor": torch.backends.cpu.get_cpu_capability(),
-        "device": describe(team.device).title,
-        "device_name": str(team.device),
-        "precision": team.precision,
-        "processes": team.size,
+        "device": describe(group.device).title,
+        "device_name": str(group.device),
+        "precision": group.precision,
+        "processes": group.size,
         "threads": torch.get_num_threads(),
         "python": sys.version.split()[0],
         **{name: _version(name) for name in _PACKAGES},

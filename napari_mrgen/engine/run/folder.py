@@ -41,7 +41,7 @@ ENDS = (events.Stopped, events.Failed, events.Finished)
 
 
 @dataclass(frozen=True)
-class Choices:
+class RunOptions:
     """What was chosen for a run beside its Config."""
 
     family: str
@@ -58,14 +58,14 @@ class Run:
     path: Path
 
     @property
-    def choices(self) -> Choices:
+    def options(self) -> RunOptions:
         values = self._read("run.json")
         if values.get("format") != _FORMAT:
             msg = (
                 f"{self.path.name} was written by another version (format {values.get('format')})."
             )
             raise MrgenError(msg)
-        return Choices(**values)
+        return RunOptions(**values)
 
     @property
     def inputs(self) -> Inputs:
@@ -115,7 +115,7 @@ class Run:
         return values
 
 
-def create(run_dir: Path, choices: Choices, config: TrainConfig, inputs: Inputs) -> None:
+def create(run_dir: Path, options: RunOptions, config: TrainConfig, inputs: Inputs) -> None:
     """Write what a run starts from; the folder may hold saved layers, but is not `is_taken`."""
     run_dir.mkdir(parents=True, exist_ok=True)
     for name in (_EVENTS, ENVIRONMENT):  # Of a run that failed while it was made ready.
@@ -125,16 +125,16 @@ def create(run_dir: Path, choices: Choices, config: TrainConfig, inputs: Inputs)
         for role, found in inputs.references.items()
     }
     write_json(run_dir / "inputs.json", {"references": references, "split": asdict(inputs.split)})
-    set_course(run_dir, choices, config)
+    set_course(run_dir, options, config)
     for name in ("checkpoints", "previews"):
         (run_dir / name).mkdir(exist_ok=True)
 
 
-def set_course(run_dir: Path, choices: Choices, config: TrainConfig) -> None:
+def set_course(run_dir: Path, options: RunOptions, config: TrainConfig) -> None:
     """Write how a run goes on from here."""
     with replacing(run_dir / "config.yaml") as file:
         file.write(config.to_yaml().encode())
-    write_json(run_dir / "run.json", asdict(choices))
+    write_json(run_dir / "run.json", asdict(options))
 
 
 def holds_run(run_dir: Path) -> bool:

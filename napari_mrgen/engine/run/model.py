@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from napari_mrgen.engine.family import Family, TrainConfig
-from napari_mrgen.engine.layout import put_channels_last
 from napari_mrgen.engine.run.model_header import (
     Header,
     first_line,
@@ -20,6 +19,7 @@ from napari_mrgen.engine.run.model_header import (
     model_file,
     read_header,
 )
+from napari_mrgen.engine.weights import put_channels_last
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import replacing
 

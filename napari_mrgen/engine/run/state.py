@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from napari_mrgen.engine.job import Trainee
-from napari_mrgen.engine.patience import Standing
+from napari_mrgen.engine.context import StageState
+from napari_mrgen.engine.task import EarlyStoppingState
 from napari_mrgen.io.files import replacing
 
 _KEPT = 2
@@ -38,58 +37,55 @@ def saved_states(folder: Path) -> list[Saved]:
     return sorted(states, key=lambda state: (state.index, state.step), reverse=True)
 
 
-def save_state(folder: Path, trainee: Trainee) -> Path:
-    """Write networks, optimizers, average and standing; keep the last states only."""
-    stage, task = trainee.stage, trainee.stage.task
-    averaged = trainee.average.networks
-    state = {
+def save_state(folder: Path, state: StageState) -> Path:
+    """Write networks, optimizers, average and early stopping; keep the last files only."""
+    stage, task = state.stage, state.stage.task
+    averaged = state.average.networks
+    content = {
         "format": _FORMAT,
         "networks": {name: network.state_dict() for name, network in task.networks.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
         "average": {name: network.state_dict() for name, network in averaged.items()},
-        "standing": asdict(trainee.standing),
+        "early_stopping": asdict(state.early_stopping),
     }
-    path = folder / f"{trainee.index}-{stage.name}-{trainee.step:08d}.pt"
+    path = folder / f"{state.index}-{stage.name}-{state.step:08d}.pt"
     with replacing(path) as file:
-        torch.save(state, file)
+        torch.save(content, file)
     for old in saved_states(folder)[_KEPT:]:
         old.path.unlink(missing_ok=True)
     return path
 
 
-def load_state(folder: Path, trainee: Trainee) -> tuple[int | None, list[str]]:
-    """Load the newest whole state of a stage; return its step, and the names of damaged files.
+def load_state(folder: Path, state: StageState) -> tuple[int | None, list[str]]:
+    """Load the newest whole file of a stage; return its step, and the names of damaged files.
 
     Without one the step is None and nothing is changed.
     """
     damaged = []
-    task = trainee.stage.task
+    task = state.stage.task
     for saved in saved_states(folder):
-        if saved.stage != trainee.stage.name:
+        if saved.stage != state.stage.name:
             continue
-        state = _read(saved.path)
-        if state is None:
+        content = _read(saved.path)
+        if content is None:
             damaged.append(saved.path.name)
             continue
-        for name, values in _entries(state, "networks"):
+        for name, values in content["networks"].items():
             task.networks[name].load_state_dict(values)
-        for name, values in _entries(state, "optimizers"):
+        for name, values in content["optimizers"].items():
             task.optimizers[name].load_state_dict(values)
-        for name, values in _entries(state, "average"):
-            trainee.average.networks[name].load_state_dict(values)
-        # A run that an earlier version began has none.
-        trainee.standing = Standing(**state.get("standing", {}))
+        for name, values in content["average"].items():
+            state.average.networks[name].load_state_dict(values)
+        # Earlier versions wrote it as "standing", or not at all.
+        stopping = content.get("early_stopping", content.get("standing", {}))
+        state.early_stopping = EarlyStoppingState(**stopping)
         return saved.step, damaged
     return None, damaged
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
         return None
-    return state if isinstance(state, dict) and state.get("format") == _FORMAT else None
-
-
-def _entries(state: dict[str, Any], part: str) -> Iterator[tuple[str, Any]]:
-    yield from state[part].items()
+    return content if isinstance(content, dict) and content.get("format") == _FORMAT else None

@@ -15,8 +15,7 @@ from napari_mrgen.data.undersampled import PairedSeries, ScanSpec, SimulatedScan
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataLook, Plan
 from napari_mrgen.engine.memory.measure import measure_step
-from napari_mrgen.engine.patience import Patience
-from napari_mrgen.engine.task import Batch, Draws, Stage, Task
+from napari_mrgen.engine.task import Batch, Draws, EarlyStopping, Stage, Task
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.networks import input_channels, networks
@@ -31,7 +30,7 @@ def stages(config: ReconstructionConfig, inputs: Inputs) -> Iterator[Stage]:
     """Yield the one stage; its best model by ``monitor`` is the one that it ends with."""
     data = training_data(config, inputs)
     task = ReconstructionTask(config, networks(config, ()), data)
-    patience = Patience(
+    patience = EarlyStopping(
         config.monitor,
         config.patience,
         config.min_delta,

@@ -15,7 +15,7 @@ from napari_mrgen.app.result_file import read_results
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.run.folder import Choices, create
+from napari_mrgen.engine.run.folder import RunOptions, create
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
@@ -62,7 +62,7 @@ def test_a_model_of_one_direction_translates_what_it_can(apart_mm: float, tmp_pa
         nifti.write(Volume(values, "zyx", affine), path)
         references[role] = (Reference(path, "a"),)
     config = families.get("cyclegan").preset("tiny").with_values({"direction": "t2 to t1"})
-    create(run, Choices("cyclegan", "32-true"), config, Inputs(references, Split((), ("a",))))
+    create(run, RunOptions("cyclegan", "32-true"), config, Inputs(references, Split((), ("a",))))
     job = Job(name="job", task="predict", model=run, out=tmp_path / "job", device="cpu")
     assert list(predict(job, Control()))
     found = read_results(job.out / "predictions" / "result.h5")

@@ -18,8 +18,8 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.folder import (
-    Choices,
     Run,
+    RunOptions,
     create,
     fingerprint,
     read_preview,
@@ -152,7 +152,7 @@ class TestLock:
 def test_a_run_with_its_inputs_inside_can_be_moved(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     inputs = toy.inputs(run_dir / "inputs")
-    create(run_dir, Choices("toy", "32-true"), toy.ToyConfig(), inputs)
+    create(run_dir, RunOptions("toy", "32-true"), toy.ToyConfig(), inputs)
     moved = run_dir.rename(tmp_path / "moved")
     assert Run(moved).inputs == toy.inputs(moved / "inputs")
     assert Run(moved).changed_inputs() == ()
@@ -165,14 +165,14 @@ def test_a_run_remembers_the_slices_of_a_case_and_what_is_known_of_it(tmp_path: 
     labels = tuple(folder / f"seg_001_slice_{k}.nii.png" for k in range(3))
     case = Reference(slices[0], "case_001", labels, slices, {"age": 74.0, "sex": "F"})
     inputs = Inputs({"slices": (case,)}, Split(("case_001",), ()))
-    create(tmp_path / "run", Choices("toy", "32-true"), toy.ToyConfig(), inputs)
+    create(tmp_path / "run", RunOptions("toy", "32-true"), toy.ToyConfig(), inputs)
     assert Run(tmp_path / "run").inputs == inputs
 
 
 def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
-    create(tmp_path, Choices("toy", "32-true", format=9), toy.ToyConfig(), toy.inputs(tmp_path))
+    create(tmp_path, RunOptions("toy", "32-true", format=9), toy.ToyConfig(), toy.inputs(tmp_path))
     with pytest.raises(MrgenError, match="format 9"):
-        _ = Run(tmp_path).choices
+        _ = Run(tmp_path).options
 
 
 @pytest.mark.parametrize("size", [0, 5, 200_000])

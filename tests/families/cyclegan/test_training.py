@@ -12,16 +12,16 @@ from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.engine.context import StageState
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import DataLook
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.job import Trainee
 from napari_mrgen.engine.memory.measure import measure_call, measure_step
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.model import load_weights
 from napari_mrgen.engine.run.state import load_state, save_state
 from napari_mrgen.engine.task import Stage
-from napari_mrgen.engine.weights import Average
+from napari_mrgen.engine.weights import WeightAverage
 from napari_mrgen.families.cyclegan.config import PUBLISHED, QUICK, TINY, CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import networks
 from napari_mrgen.families.cyclegan.previews import TILE
@@ -185,11 +185,11 @@ def test_a_saved_state_fits_what_a_run_steps_down_to(
         assert found == (3, []), title
 
 
-def trainee(config: CycleGanConfig, inputs: Inputs) -> Trainee:
+def trainee(config: CycleGanConfig, inputs: Inputs) -> StageState:
     *_, stage = stages(config, inputs)
     assert isinstance(stage, Stage)
     shipped = {name: stage.task.networks[name] for name in stage.task.shipped}
-    return Trainee(0, stage, Average(shipped, 0.9), step=3)
+    return StageState(0, stage, WeightAverage(shipped, 0.9), step=3)
 
 
 def test_savings_come_to_an_end() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_mrgen.engine.weights import Average
+from napari_mrgen.engine.weights import WeightAverage
 from napari_mrgen.families.vqvae.quantization import (
     Codebook,
     EmaCodebook,
@@ -149,7 +149,7 @@ class TestEmaCodebook:
 
     def test_the_average_has_the_newest_codes(self):
         book = EmaCodebook(16, 4)
-        average = Average({"codebook": book, "encoder": torch.nn.Linear(2, 2)}, 0.99)
+        average = WeightAverage({"codebook": book, "encoder": torch.nn.Linear(2, 2)}, 0.99)
         for step in range(5):
             book(clusters(seed=step), draws(step))
             average.update(step + 1)

@@ -1,4 +1,4 @@
-"""Job: what all parts of a training need to know."""
+"""What all parts of a training need to know."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from pathlib import Path
 
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.distributed import Team, Wish
+from napari_mrgen.engine.distributed import Action, ProcessGroup
 from napari_mrgen.engine.family import Family, TrainConfig
-from napari_mrgen.engine.patience import Standing
-from napari_mrgen.engine.run.folder import Choices, hash_split
+from napari_mrgen.engine.run.folder import RunOptions, hash_split
 from napari_mrgen.engine.run.model import save_model
 from napari_mrgen.engine.run.model_header import Header
-from napari_mrgen.engine.task import Draws, Stage
-from napari_mrgen.engine.weights import Average
+from napari_mrgen.engine.task import Draws, EarlyStoppingState, Stage
+from napari_mrgen.engine.weights import WeightAverage
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run with its folder, its processes and its control."""
+class TrainingContext:
+    """A run with its settings, data, folder, processes and control."""
 
     family: Family
     config: TrainConfig
     inputs: Inputs
     run_dir: Path
-    choices: Choices
-    team: Team
+    options: RunOptions
+    group: ProcessGroup
     control: Control
 
     @property
@@ -40,7 +39,7 @@ class Job:
 
     @property
     def best_path(self) -> Path:
-        """Where the best model of a stage with `Patience` is kept while it trains."""
+        """Where the best model of a stage with `EarlyStopping` is kept while it trains."""
         return self.run_dir / "model-best.safetensors"
 
     @property
@@ -55,42 +54,42 @@ class Job:
     def draws(self, stage: str) -> Draws:
         return Draws((self.config.seed, stage))
 
-    def wish(self) -> Wish:
-        """What this process's control asks for; `Team.agree` says what all do."""
+    def requested_action(self) -> Action:
+        """What this process's control asks for; `ProcessGroup.agree` says what all do."""
         if self.control.is_stopped:
-            return Wish.STOP
-        return Wish.PAUSE if self.control.is_paused else Wish.GO
+            return Action.STOP
+        return Action.PAUSE if self.control.is_paused else Action.CONTINUE
 
     def save_model(
-        self, path: Path, trainee: Trainee, metrics: Mapping[str, float] | None = None
+        self, path: Path, state: StageState, metrics: Mapping[str, float] | None = None
     ) -> None:
         """Write the averaged networks of a stage as a model file."""
         header = Header(
             family=self.family.name,
-            stage=trainee.stage.name,
-            step=trainee.step if trainee.best_step is None else trainee.best_step,
+            stage=state.stage.name,
+            step=state.step if state.best_step is None else state.best_step,
             config=self.config.model_dump(mode="json"),
-            data=dict(trainee.stage.dataset.describe()),
-            networks=tuple(trainee.average.networks),
+            data=dict(state.stage.dataset.describe()),
+            networks=tuple(state.average.networks),
             split=hash_split(self.inputs.split),
             subjects=len(self.inputs.split.train),
-            metrics=dict(trainee.metrics if metrics is None else metrics),
+            metrics=dict(state.metrics if metrics is None else metrics),
         )
-        save_model(path, trainee.average.networks, header)
+        save_model(path, state.average.networks, header)
 
 
 @dataclass
-class Trainee:
+class StageState:
     """A stage in training: its average, where it is, and how good it was when last looked at."""
 
     index: int
     stage: Stage
-    average: Average
+    average: WeightAverage
     step: int = 0
     saved: int | None = None
     """Step of the last state written."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    standing: Standing = field(default_factory=Standing)
+    early_stopping: EarlyStoppingState = field(default_factory=EarlyStoppingState)
     is_over: bool = False
     """Whether it was given up for want of improvement: all processes have agreed on that."""
     best_step: int | None = None

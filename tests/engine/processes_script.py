@@ -12,7 +12,7 @@ import torch
 
 from napari_mrgen.engine import loop
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.distributed import Team
+from napari_mrgen.engine.distributed import ProcessGroup
 from napari_mrgen.engine.fit import fit, resume
 from napari_mrgen.engine.run.events import Event, Failed
 from tests.engine import toy
@@ -45,7 +45,9 @@ def main(folder: Path) -> None:
     note["resumed"], note["resumed_weights"] = type(last).__name__, dict(trained)
 
     part = torch.tensor([[float(rank())]])
-    sums = Team(torch.device("cpu"), "32-true").together(lambda whole: whole.cumsum(0), part)
+    sums = ProcessGroup(torch.device("cpu"), "32-true").together(
+        lambda whole: whole.cumsum(0), part
+    )
     note["together"] = sums.tolist()
 
     trained.clear()
@@ -67,10 +69,10 @@ def remember_weights(trained: dict[str, str]) -> None:
     """Note the hash of this process's networks after every step."""
     take_step = loop._take_step
 
-    def spy(job: Any, trainee: Any, *more: Any) -> None:
-        take_step(job, trainee, *more)
-        networks = {name: net.state_dict() for name, net in trainee.stage.task.networks.items()}
-        trained[f"{trainee.stage.name} {trainee.step}"] = digest(networks)
+    def spy(context: Any, state: Any, *more: Any) -> None:
+        take_step(context, state, *more)
+        networks = {name: net.state_dict() for name, net in state.stage.task.networks.items()}
+        trained[f"{state.stage.name} {state.step}"] = digest(networks)
 
     loop._take_step = spy
 

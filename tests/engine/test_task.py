@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.fit import fit, resume
-from napari_mrgen.engine.patience import Patience, Standing
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.model import load_weights
 from napari_mrgen.engine.run.model_header import read_header
 from napari_mrgen.engine.run.state import saved_states
+from napari_mrgen.engine.task import EarlyStopping, EarlyStoppingState
 from napari_mrgen.errors import MrgenError
 from tests.engine import toy
 from tests.engine.conftest import Nursery, digest, digest_state
@@ -25,50 +25,50 @@ SETTINGS = {"steps": 30, "patience": 2, "min_delta": 0.2, "preview_every": 3, "s
 """The first stage gives up early, between two checkpoints."""
 
 
-def judge_all(patience: Patience, values: list[float]) -> list[Standing]:
-    standings = [Standing()]
+def judge_all(patience: EarlyStopping, values: list[float]) -> list[EarlyStoppingState]:
+    standings = [EarlyStoppingState()]
     for step, value in enumerate(values, 1):
-        standings.append(patience.judge(standings[-1], step, {"figure": value}))
+        standings.append(patience.update(standings[-1], step, {"figure": value}))
     return standings[1:]
 
 
 @given(FIGURES)
 def test_the_best_is_the_first_best(values: list[float]) -> None:
-    least = judge_all(Patience("figure"), values)[-1]
+    least = judge_all(EarlyStopping("figure"), values)[-1]
     assert (least.best, least.best_step) == (min(values), values.index(min(values)) + 1)
-    most = judge_all(Patience("figure", mode="max"), values)[-1]
+    most = judge_all(EarlyStopping("figure", mode="max"), values)[-1]
     assert (most.best, most.best_step) == (max(values), values.index(max(values)) + 1)
 
 
 @given(FIGURES)
 def test_less_is_better_is_the_mirror_of_more_is_better(values: list[float]) -> None:
-    down = judge_all(Patience("figure", 3, 0.5), values)
-    up = judge_all(Patience("figure", 3, 0.5, "max"), [-value for value in values])
+    down = judge_all(EarlyStopping("figure", 3, 0.5), values)
+    up = judge_all(EarlyStopping("figure", 3, 0.5, "max"), [-value for value in values])
     assert [standing.waited for standing in down] == [standing.waited for standing in up]
 
 
 @given(FIGURES)
 def test_without_patience_it_never_ends(values: list[float]) -> None:
-    patience = Patience("figure", 0)
+    patience = EarlyStopping("figure", 0)
     assert not any(map(patience.is_over, judge_all(patience, values)))
 
 
 def test_small_gains_are_the_best_but_no_improvement() -> None:
-    last = judge_all(Patience("figure", 3, min_delta=1.0), [5.0, 4.5, 4.2, 4.1])[-1]
-    assert last == Standing(best=4.1, best_step=4, reference=5.0, waited=3)
-    assert Patience("figure", 3).is_over(last)
-    assert not Patience("figure", 4).is_over(last)
+    last = judge_all(EarlyStopping("figure", 3, min_delta=1.0), [5.0, 4.5, 4.2, 4.1])[-1]
+    assert last == EarlyStoppingState(best=4.1, best_step=4, reference=5.0, waited=3)
+    assert EarlyStopping("figure", 3).is_over(last)
+    assert not EarlyStopping("figure", 4).is_over(last)
 
 
 def test_what_is_not_a_number_is_never_better() -> None:
-    standings = judge_all(Patience("figure", 2), [math.nan, 3.0, math.nan])
+    standings = judge_all(EarlyStopping("figure", 2), [math.nan, 3.0, math.nan])
     assert [standing.waited for standing in standings] == [1, 0, 1]
     assert standings[-1].best == 3.0
 
 
 def test_an_unknown_figure_is_refused_in_words() -> None:
     with pytest.raises(MrgenError, match="metric 'ssmi'; did you mean 'ssim'"):
-        Patience("ssmi").judge(Standing(), 1, {"ssim": 0.5})
+        EarlyStopping("ssmi").update(EarlyStoppingState(), 1, {"ssim": 0.5})
 
 
 # ---------------------------------------------------------------- in a run
@@ -93,11 +93,11 @@ def test_the_stage_ends_when_nothing_gets_better(whole: tuple[Path, list[events.
                and e.stage == "first"}  # fmt: skip
     last = max(figures)
     assert last < SETTINGS["steps"]
-    patience = Patience("mse", SETTINGS["patience"], SETTINGS["min_delta"])
-    standing = Standing()
+    patience = EarlyStopping("mse", SETTINGS["patience"], SETTINGS["min_delta"])
+    standing = EarlyStoppingState()
     for step, value in figures.items():
         assert not patience.is_over(standing)
-        standing = patience.judge(standing, step, {"mse": value})
+        standing = patience.update(standing, step, {"mse": value})
     assert patience.is_over(standing)
     steps = {e.stage: e.step for e in seen if isinstance(e, events.Saved)}
     assert steps == {"first": last, "second": SETTINGS["steps"]}
