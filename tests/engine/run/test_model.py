@@ -76,7 +76,7 @@ def test_the_header_is_read_without_torch(model: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
         "from napari_mrgen.engine.run.model_header import read_header\n"
-        "from napari_mrgen.engine import runs, records\n"
+        "from napari_mrgen.engine.run import folder, journal\n"
         f"read_header(Path({str(model)!r}))\n"
         "sys.exit('torch' in sys.modules)"
     )
