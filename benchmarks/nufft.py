@@ -24,8 +24,8 @@ import torch
 from common import RESULTS, machine
 from torch import Tensor
 
-from napari_mrgen.mri import nufft, toeplitz
-from napari_mrgen.mri.gridding import ramp
+from napari_mrgen.mri import nufft
+from napari_mrgen.mri.gridding import radial_weights
 from napari_mrgen.mri.trajectories import radial
 
 FRAMES, SIZE, SPOKES = 20, 192, 13
@@ -64,7 +64,7 @@ def measure(coils: int, threads: int, runs: int) -> list[dict[str, Any]]:
     trajectory = radial(FRAMES, SPOKES, 2 * SIZE, angle="tiny golden")
     series = torch.randn(FRAMES, coils, *SHAPE, dtype=torch.complex64, generator=generator)
     samples = nufft.forward(series, trajectory)
-    weights = ramp(trajectory)
+    weights = radial_weights(trajectory)
     double = trajectory.double()
     exact = {
         "forward": nufft.forward(series.to(torch.complex128), double),
@@ -107,7 +107,7 @@ def operators(
     ours = nufft._SETTINGS[torch.complex64]
     same = partial(direct, trajectory, threads, **ours)
     default = partial(direct, trajectory, threads, eps=1e-6)
-    kernel = toeplitz.kernel(trajectory, weights, SHAPE)
+    kernel = nufft.toeplitz_kernel(trajectory, weights, SHAPE)
     return {
         "forward": {
             OURS: lambda: nufft.forward(series, trajectory),
@@ -122,7 +122,7 @@ def operators(
             PEER: lambda: back(samples, places),
         },
         "normal": {
-            OURS: lambda: toeplitz.normal(series, kernel),
+            OURS: lambda: nufft.normal(series, kernel),
             DIRECT: lambda: same(same(series, 2) * weights[:, None], 1),
             DIRECT_DEFAULT: lambda: default(default(series, 2) * weights[:, None], 1),
             PEER: lambda: back(there(series, places) * weights[:, None], places),

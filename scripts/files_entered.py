@@ -3,7 +3,8 @@
 ``python scripts/files_entered.py`` takes each path once on the built-in heart: a drop on napari to
 its layers, `train` to the first optimizer step, `generate` to the written file, and `evaluate` to
 the scoreboard. A file counts when one of its functions is called; importing it alone does not. Each
-count stands beside its limit, and the script fails where one is over it; ``--list`` names the files.
+count stands beside its limit, and the script fails where one exceeds it; ``--list`` names the
+files.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Count the package: files, lines, functions, small files, import circles, repeated public names.
 
-``python scripts/package_counts.py`` prints each count beside its limit and fails where one is over
-it. ``python scripts/package_counts.py FOLDER`` prints the counts of one folder. The limits are there
-to notice drift: do not meet them by cutting what is read together, or by joining what is not.
+``python scripts/package_counts.py`` prints each count beside its limit and fails where one
+exceeds it. ``python scripts/package_counts.py FOLDER`` prints the counts of one folder. The limits
+are there to notice drift: do not meet them by cutting what is read together, or by joining what is not.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Module:
 
     @property
     def functions(self) -> int:
-        return sum(isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(self.tree))
+        return sum(
+            isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(self.tree)
+        )
 
     @property
     def public_names(self) -> set[str]:
@@ -82,7 +84,9 @@ def _at_import(body: list[ast.stmt]) -> list[ast.stmt]:
         if is_for_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         statements.append(node)
-        statements += _at_import(getattr(node, "body", [])) + _at_import(getattr(node, "orelse", []))
+        statements += _at_import(getattr(node, "body", [])) + _at_import(
+            getattr(node, "orelse", [])
+        )
     return statements
 
 

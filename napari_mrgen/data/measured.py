@@ -11,7 +11,7 @@ from napari_mrgen.data.realtime import Measured, grid
 from napari_mrgen.data.undersampled import Case, case_of
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.kspace import KSpace
-from napari_mrgen.mri import gridding, toeplitz
+from napari_mrgen.mri import gridding, nufft
 
 _ALIKE, _MOST = 0.05, 0.9
 """Along spokes nearly all steps from sample to sample are alike, and lead straight on."""
@@ -38,7 +38,7 @@ def measured_of(kspace: KSpace) -> Iterator[Measured]:
             "trained on spokes: give a radial scan."
         )
         raise MrgenError(msg)
-    weights = gridding.ramp(trajectory)
+    weights = gridding.radial_weights(trajectory)
     for place in range(kspace.slices):
         samples = torch.from_numpy(kspace.samples[:, place])
         yield Measured(samples, trajectory, weights, kspace.shape)
@@ -58,5 +58,5 @@ def case_of_samples(measured: Measured, *, shared: bool, physics: bool) -> Case:
     """Put together what a network is given of a slice; see `undersampled.case_of`."""
     kernel = None
     if physics:
-        kernel = toeplitz.kernel(measured.trajectory, measured.weights, measured.shape)
+        kernel = nufft.toeplitz_kernel(measured.trajectory, measured.weights, measured.shape)
     return case_of(grid(measured), kernel, shared=shared)

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from napari_mrgen.data.scaling import Scaling
-from napari_mrgen.mri import coils, nufft, sharing, toeplitz, trajectories
-from napari_mrgen.mri import gridding as density
+from napari_mrgen.mri import coils, gridding, nufft, trajectories
 from napari_mrgen.mri.noise import complex_noise
 
 SHARED = (1, 5, 9)
@@ -49,7 +48,7 @@ class Protocol:
         return torch.stack([_shares(self, self.first + i, size) for i in range(frames)])
 
     def kernel(self, frames: int, shape: tuple[int, int]) -> Tensor:
-        """Return what `toeplitz.normal` needs, ``(t, 2y, 2x)``."""
+        """Return what `nufft.normal` needs, ``(t, 2y, 2x)``."""
         # Angles follow from the frame, so scans that begin elsewhere share what is kept.
         whole = replace(self, first=0)
         make = _kernel if max(shape) <= _LARGEST_KEPT else _kernel.__wrapped__
@@ -113,7 +112,7 @@ def scan(
 def draw_maps(count: int, shape: tuple[int, int], g: torch.Generator) -> Tensor:
     """Draw sensitivities of coils and a smooth phase on the fine grid of images of ``shape``."""
     fine = (round(shape[0] * _FINER), round(shape[1] * _FINER))
-    maps = coils.synthetic(count, fine, g)
+    maps = coils.simulate_maps(count, fine, g)
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, size) for size in fine), indexing="ij")
     waves = torch.stack([y, x, y * x, y * y - x * x, torch.ones_like(y)])
     phase = torch.einsum("w,wyx->yx", 1.5 * torch.randn(len(waves), generator=g), waves)
@@ -131,11 +130,11 @@ def refine(frames: Tensor, shape: tuple[int, int]) -> Tensor:
 
 def grid(measured: Measured) -> Gridded:
     """Grid each frame, and estimate what the coils see from the average of all."""
-    images = sharing.zero_fill(
+    images = gridding.zero_filled(
         measured.samples, measured.trajectory, measured.weights, measured.shape
     )
     average = images.mean(0)
-    maps = coils.estimate(average)
+    maps = coils.estimate_maps(average)
     maps = maps * smooth_phase(coils.combine(average, maps))
     return Gridded(coils.combine(images, maps), maps)
 
@@ -151,7 +150,7 @@ def channels(series: Tensor) -> Tensor:
 
     Of a gridded series they are what gridding the spokes of so many frames together gives.
     """
-    averages = [sharing.moving_average(series, min(n, len(series))) for n in SHARED]
+    averages = [gridding.moving_average(series, min(n, len(series))) for n in SHARED]
     return torch.stack([*averages, series.mean(0).expand_as(series)])
 
 
@@ -184,16 +183,16 @@ def _spline(size: int, fine: int) -> Tensor:
 
 @lru_cache(maxsize=4096)
 def _places(protocol: Protocol, frame: int, size: int) -> Tensor:
-    turned = trajectories.degrees(protocol.angle)
+    turned = trajectories.increment_degrees(protocol.angle)
     offset = frame * protocol.spokes * turned
     return trajectories.radial(1, protocol.spokes, _DENSER * size, angle=turned, offset=offset)[0]
 
 
 def _shares(protocol: Protocol, frame: int, size: int) -> Tensor:
-    return density.ramp(_places(protocol, frame, size)[None])[0]
+    return gridding.radial_weights(_places(protocol, frame, size)[None])[0]
 
 
 @lru_cache(maxsize=_MOST_KERNELS)
 def _kernel(protocol: Protocol, frame: int, shape: tuple[int, int]) -> Tensor:
     places = _places(protocol, frame, max(shape))[None]
-    return toeplitz.kernel(places, density.ramp(places), shape)[0]
+    return nufft.toeplitz_kernel(places, gridding.radial_weights(places), shape)[0]

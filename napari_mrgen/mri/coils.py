@@ -1,4 +1,4 @@
-"""Receiver coils: what each one sees, and one image out of what they saw."""
+"""Receiver coils: sensitivity maps, and the combination of coil images."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from torch import Tensor
 from torch.nn import functional
 
 _NEAREST, _FURTHEST = 1.5, 2.2
-"""Distance of the wires from the centre, in halves of the field of view; corners are at 1.42."""
+"""Wires lie this far from the centre, in halves of the field of view; corners lie at 1.42."""
 _ROUNDS = 8
-"""Of the estimate; after five nothing visible changes."""
+"""Iterations of the estimate; after five nothing visible changes."""
 
 
-def synthetic(coils: int, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Draw smooth sensitivities of coils that stand around the field of view.
+def simulate_maps(coils: int, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Simulate smooth sensitivities of coils that stand around the field of view.
 
-    Each is the field of a long wire across the slice, which falls with the distance and turns its
-    phase around the wire. Places and phases are drawn.
+    Each is the field of a long wire across the slice: it falls with the distance, and its phase
+    turns around the wire. Positions and phases are random.
 
     Returns
     -------
     Tensor
         complex64, ``(c, y, x)``, on the generator's device; the sum of squares over coils is 1.
+
+    Examples
+    --------
+    >>> maps = simulate_maps(4, (16, 16), torch.Generator().manual_seed(0))
+    >>> images = expand(torch.ones(16, 16), maps)
+    >>> bool(torch.allclose(root_sum_of_squares(images), torch.ones(16, 16)))
+    True
     """
     device = generator.device
     share = (torch.arange(coils, device=device) + _rand(coils, generator)) / coils
@@ -37,15 +44,15 @@ def synthetic(coils: int, shape: tuple[int, int], generator: torch.Generator) ->
 
 
 def expand(images: Tensor, maps: Tensor) -> Tensor:
-    """Show images ``(..., y, x)`` as each coil sees them: ``(..., c, y, x)``."""
+    """Multiply images ``(..., y, x)`` by coil sensitivities: ``(..., c, y, x)``."""
     return images.unsqueeze(-3) * maps
 
 
 def combine(images: Tensor, maps: Tensor) -> Tensor:
-    """Make one image of those of the coils: the adjoint of `expand`.
+    """Combine coil images into one: the adjoint of `expand`.
 
-    Where the maps' sum of squares is 1 it is also the image of least noise: Roemer et al., Magn
-    Reson Med 16:192 (1990).
+    Where the maps' sum of squares is 1 it is also the image of least noise (Roemer et al., Magn
+    Reson Med 16:192, 1990).
 
     Parameters
     ----------
@@ -68,18 +75,18 @@ def root_sum_of_squares(images: Tensor) -> Tensor:
     return combined
 
 
-def estimate(images: Tensor, width: int = 7) -> Tensor:
-    """Estimate sensitivities from coil images: what is the same over a few pixels is the coils'.
+def estimate_maps(images: Tensor, width: int = 7) -> Tensor:
+    """Estimate sensitivities from coil images, taking them as constant over a few pixels.
 
-    Around each pixel it is the strongest common vector of the coils, found by turns: combine with
-    the maps, correlate with what comes out. Walsh et al., Magn Reson Med 43:682 (2000), without
-    its matrices, as Inati et al., Proc ISMRM 22:4407 (2014). The phase that all coils share stays
-    with the image, where it cannot be told from the coils'.
+    Around each pixel they are the dominant eigenvector of the local coil covariance (Walsh et al.,
+    Magn Reson Med 43:682, 2000), found by power iteration without forming the matrices (Inati et
+    al., Proc ISMRM 22:4407, 2014): combine with the maps, correlate with the combined image. The
+    phase that all coils share stays with the image, since the data do not separate the two.
 
     Parameters
     ----------
     images
-        Complex, ``(..., c, y, x)``; a time average of an undersampled series does.
+        Complex, ``(..., c, y, x)``; the time average of an undersampled series suffices.
     width
         Pixels over which sensitivities are taken as constant; odd.
 
@@ -98,7 +105,7 @@ def estimate(images: Tensor, width: int = 7) -> Tensor:
 
 
 def blur(images: Tensor, width: int) -> Tensor:
-    """Average each pixel with its neighbours, those beyond the edge left out."""
+    """Average each pixel of a complex image with its neighbours inside the image."""
     flat = torch.view_as_real(images).movedim(-1, 0).flatten(0, -3)[:, None]
     for size in ((width, 1), (1, width)):
         padding = (size[0] // 2, size[1] // 2)

@@ -1,7 +1,9 @@
-"""Density compensation: how much of k-space each sample stands for.
+"""Gridding of radial samples: density compensation, zero filling, and averaging over frames.
 
 Weights are areas in units of ``(2 pi)^2``, the whole of k-space. So of a fully sampled trajectory
-``adjoint(weights * forward(image))`` has the scale of the image, and needs no factor.
+``adjoint(weights * forward(image))`` has the scale of the image, and needs no factor. Samples of
+several frames gridded together make an image of the same scale as the mean of their images; each
+frame is therefore gridded once, and view sharing is a moving average over the gridded frames.
 """
 
 from __future__ import annotations
@@ -9,15 +11,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from napari_mrgen.mri.nufft import adjoint, forward
+from napari_mrgen.mri.nufft import adjoint
 
 
-def ramp(trajectory: Tensor) -> Tensor:
-    """Weigh the samples of spokes through the centre by their distance from it.
+def radial_weights(trajectory: Tensor) -> Tensor:
+    """Weight the samples of spokes through the centre by their distance from it (ramp filter).
 
-    The spokes of a frame share the circle evenly, however few they are. So the mean over several
-    frames has the right weights too. Along a spoke there must be twice as many samples as pixels;
-    as many as pixels is too few, and makes images a sixth too dark.
+    The spokes of a frame share the circle evenly, however few they are, so the mean over several
+    frames is weighted correctly too. Along a spoke there must be twice as many samples as pixels;
+    with as many samples as pixels images become a sixth too dark.
 
     Parameters
     ----------
@@ -28,6 +30,15 @@ def ramp(trajectory: Tensor) -> Tensor:
     -------
     Tensor
         ``(t, k)``.
+
+    Examples
+    --------
+    >>> import math
+    >>> from napari_mrgen.mri.trajectories import radial
+    >>> weights = radial_weights(radial(frames=2, spokes=101, samples=128))
+    >>> disc = math.pi * math.pi**2 / (2 * math.pi) ** 2
+    >>> [round(float(area) / disc, 2) for area in weights.sum(1)]
+    [1.0, 1.0]
     """
     step = (trajectory[:, 1] - trajectory[:, 0]).norm(dim=-1, keepdim=True)
     # The sum over a spoke misses this much of the integral at the kink of the ramp, in the centre.
@@ -37,43 +48,51 @@ def ramp(trajectory: Tensor) -> Tensor:
     return radius / (2 * trajectory.shape[1])
 
 
-def pipe(trajectory: Tensor, shape: tuple[int, int], iterations: int = 20) -> Tensor:
-    """Weigh the samples of any trajectory so that, smoothed over their neighbours, they are even.
-
-    Samples further apart than the field of view asks for get no more than a pixel of k-space each.
-    Pipe and Menon, Magn Reson Med 41:179 (1999).
+def zero_filled(
+    samples: Tensor, trajectory: Tensor, weights: Tensor, shape: tuple[int, int]
+) -> Tensor:
+    """Grid each frame by itself; what was not sampled counts as zero.
 
     Parameters
     ----------
-    trajectory
-        ``(t, k, 2)``.
+    samples, trajectory, weights
+        ``(t, c, k)``, ``(t, k, 2)`` and ``(t, k)``; the weights are those of `radial_weights`.
     shape
-        Pixels along y and x: the field of view.
+        Pixels along y and x.
 
     Returns
     -------
     Tensor
-        ``(t, k)``.
+        Complex, ``(t, c, y, x)``.
     """
-    window = _window(shape, trajectory)
-    trajectory = trajectory.detach()
-    size = (2 * shape[0], 2 * shape[1])
-    weights = torch.ones_like(trajectory[..., 0])
-    for _ in range(iterations):
-        spread = adjoint(
-            torch.complex(weights, torch.zeros_like(weights))[:, None], trajectory, size
-        )
-        weights = weights / forward(spread * window, trajectory)[:, 0].real
-    return weights
+    return adjoint(samples * weights[:, None], trajectory, shape)
 
 
-def _window(shape: tuple[int, int], like: Tensor) -> Tensor:
-    """Return the field of view convolved with itself, 1 in the centre: ``(2y, 2x)``.
+def moving_average(series: Tensor, window: int, *, circular: bool = False) -> Tensor:
+    """Replace each frame of ``(t, ...)`` by the mean of ``window`` frames around it.
 
-    Its transform, the kernel that smooths, is a square and so nowhere negative.
+    ``circular`` treats the series as one heart beat, so that the first frame follows the last.
+    Otherwise the window stays inside: the first frames have more frames after them than before.
+
+    Raises
+    ------
+    ValueError
+        If the window is longer than the series.
+
+    Examples
+    --------
+    >>> moving_average(torch.arange(5.0), 3).tolist()
+    [1.0, 1.0, 2.0, 3.0, 3.0]
     """
-    y, x = (
-        1 - (torch.arange(2 * size, device=like.device) - size).abs().to(like.dtype) / size
-        for size in shape
-    )
-    return y[:, None] * x
+    frames = len(series)
+    if not 1 <= window <= frames:
+        msg = f"Moving average: expected a window of 1 to {frames} frames, got {window}"
+        raise ValueError(msg)
+    first = torch.arange(frames, device=series.device) - window // 2
+    if not circular:
+        first = first.clamp(0, frames - window)
+    neighbours = (first[:, None] + torch.arange(window, device=series.device)) % frames
+    share = torch.zeros(frames, frames, dtype=series.dtype, device=series.device)
+    share.scatter_(1, neighbours, 1 / window)
+    averaged: Tensor = torch.tensordot(share, series, dims=1)
+    return averaged

@@ -8,7 +8,7 @@ import torch
 from napari_mrgen.data import realtime
 from napari_mrgen.data.realtime import Protocol
 from napari_mrgen.metrics.images import psnr
-from napari_mrgen.mri import coils, sharing, toeplitz
+from napari_mrgen.mri import coils, gridding, nufft
 
 SIZE = 48
 
@@ -45,7 +45,7 @@ def test_samples_are_as_noisy_as_their_shares_of_an_image_say() -> None:
     full = realtime.scan(silent, Protocol(spokes), maps, 0.1, g)
     # Sampled on a grid, each of n samples would have a share of 1 / n: an image of that noise.
     assert float(full.samples.real.std()) == pytest.approx(0.1 * (2 * SIZE**2) ** 0.5, rel=0.02)
-    images = sharing.zero_fill(full.samples, full.trajectory, full.weights, full.shape)
+    images = gridding.zero_filled(full.samples, full.trajectory, full.weights, full.shape)
     expected = 0.1 * (2 * SIZE**2) ** 0.5 * float(full.weights[0].norm())
     assert float(images.real.std()) == pytest.approx(expected, rel=0.05)
 
@@ -72,7 +72,7 @@ def test_a_scan_that_begins_later_goes_on_with_the_angles() -> None:
 def test_the_kernel_is_that_of_the_trajectory() -> None:
     protocol = Protocol(4, first=3)
     places, weights = protocol.trajectory(2, 16), protocol.weights(2, 16)
-    expected = toeplitz.kernel(places, weights, (16, 16))
+    expected = nufft.toeplitz_kernel(places, weights, (16, 16))
     torch.testing.assert_close(protocol.kernel(2, (16, 16)), expected)
 
 

@@ -1,10 +1,16 @@
 import torch
 
-from napari_mrgen.mri.coils import combine, estimate, expand, root_sum_of_squares, synthetic
+from napari_mrgen.mri.coils import (
+    combine,
+    estimate_maps,
+    expand,
+    root_sum_of_squares,
+    simulate_maps,
+)
 
 
 def maps(coils: int = 6, shape: tuple[int, int] = (64, 64), seed: int = 0) -> torch.Tensor:
-    return synthetic(coils, shape, torch.Generator().manual_seed(seed))
+    return simulate_maps(coils, shape, torch.Generator().manual_seed(seed))
 
 
 def test_the_sum_of_squares_is_one():
@@ -43,7 +49,7 @@ def test_combining_is_the_adjoint_of_expanding(draw):
 
 def test_estimated_maps_are_the_true_ones_but_for_a_common_phase(heart):
     image = heart[0].to(torch.complex64)
-    found = estimate(expand(image, maps()))
+    found = estimate_maps(expand(image, maps()))
     agreement = combine(maps(), found).abs()[heart[0] > 0.1]
     assert agreement.min() > 0.99
     assert agreement.mean() > 0.999
@@ -52,6 +58,6 @@ def test_estimated_maps_are_the_true_ones_but_for_a_common_phase(heart):
 
 def test_estimates_take_leading_axes_and_dark_pixels(heart):
     series = expand(heart.to(torch.complex64), maps())
-    torch.testing.assert_close(estimate(series)[1], estimate(series[1]))
-    dark = estimate(torch.zeros(3, 8, 8, dtype=torch.complex64))
+    torch.testing.assert_close(estimate_maps(series)[1], estimate_maps(series[1]))
+    dark = estimate_maps(torch.zeros(3, 8, 8, dtype=torch.complex64))
     assert torch.all(dark == 0)

@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mrgen.mri import nufft
-from napari_mrgen.mri.nufft import adjoint, forward
+from napari_mrgen.mri import coils, nufft
+from napari_mrgen.mri.nufft import (
+    adjoint,
+    forward,
+    normal,
+    normal_with_coils,
+    toeplitz_kernel,
+)
 from napari_mrgen.mri.trajectories import radial
 
 SHAPES = [(20, 18), (21, 17)]
@@ -72,12 +78,11 @@ def test_the_centre_of_k_space_is_the_sum_of_the_image(draw):
 
 
 def test_on_the_grid_it_is_the_centred_fft(draw):
-    from napari_mrgen.mri.fourier import fft
-
     image = draw(1, 1, 8, 9)
     y, x = (2 * math.pi * (torch.arange(n, dtype=torch.float64) - n // 2) / n for n in (8, 9))
     places = torch.cartesian_prod(y, x)[None]
-    expected = fft(image).flatten(2) * math.sqrt(72)
+    shifted = torch.fft.ifftshift(image, (-2, -1))
+    expected = torch.fft.fftshift(torch.fft.fft2(shifted), (-2, -1)).flatten(2)
     torch.testing.assert_close(forward(image, places), expected, atol=1e-9, rtol=0)
 
 
@@ -129,11 +134,54 @@ def test_what_does_not_fit_is_refused(series, trajectory, message):
         forward(series, trajectory)
 
 
-def test_samples_without_a_place_are_refused(draw, spokes):
-    with pytest.raises(ValueError, match="199 samples a frame, 200 places"):
+def test_samples_without_a_position_are_refused(draw, spokes):
+    with pytest.raises(ValueError, match="199 samples a frame, 200 positions"):
         adjoint(draw(3, 1, 199), spokes, (4, 4))
 
 
 def test_a_gradient_to_the_trajectory_is_refused_not_forgotten(draw, spokes):
     with pytest.raises(ValueError, match="detach it"):
         forward(draw(3, 1, 4, 4), spokes.requires_grad_())
+
+
+@pytest.mark.parametrize("shape", [(20, 18), (21, 17)])
+def test_the_normal_operator_is_sampling_weighing_and_adding_up(draw, spokes, shape):
+    series = draw(3, 2, *shape)
+    weights = draw(3, 200).abs()
+    expected = adjoint(weights[:, None] * forward(series, spokes), spokes, shape)
+    made = normal(series, toeplitz_kernel(spokes, weights, shape))
+    assert (made - expected).norm() < 1e-10 * expected.norm()
+
+
+def test_the_normal_operator_in_single_precision(draw, spokes):
+    series = draw(3, 2, 20, 18, dtype=torch.complex64)
+    weights = draw(3, 200).abs().float()
+    expected = adjoint(weights[:, None] * forward(series, spokes), spokes, (20, 18))
+    made = normal(series, toeplitz_kernel(spokes, weights, (20, 18)))
+    assert made.dtype == torch.complex64
+    assert (made - expected).norm() < 1e-4 * expected.norm()
+
+
+def test_the_normal_operator_of_coils_is_seen_by_coils_and_combined(draw, spokes):
+    series, maps = draw(3, 20, 18), draw(2, 20, 18)
+    spectrum = toeplitz_kernel(spokes, draw(3, 200).abs(), (20, 18))
+    expected = coils.combine(normal(coils.expand(series, maps), spectrum), maps)
+    torch.testing.assert_close(normal_with_coils(series, maps, spectrum), expected)
+
+
+def test_the_normal_operator_is_hermitian_and_not_negative(draw, spokes):
+    one, other = draw(3, 1, 12, 12), draw(3, 1, 12, 12)
+    spectrum = toeplitz_kernel(spokes, torch.ones(3, 200, dtype=torch.float64), (12, 12))
+    left = torch.vdot(one.flatten(), normal(other, spectrum).flatten())
+    right = torch.vdot(normal(one, spectrum).flatten(), other.flatten())
+    torch.testing.assert_close(left, right)
+    assert torch.vdot(one.flatten(), normal(one, spectrum).flatten()).real > 0
+
+
+def test_gradients_of_the_normal_operator_by_images_and_weights(draw, spokes):
+    series = draw(3, 1, 3, 4).requires_grad_()
+    weights = draw(3, 6).abs().requires_grad_()
+    places = spokes[:, :6]
+    assert torch.autograd.gradcheck(
+        lambda x, w: normal(x, toeplitz_kernel(places, w, (3, 4))), (series, weights)
+    )

@@ -12,7 +12,7 @@ from torch.nn import functional
 from napari_mrgen.data.realtime import BASE, SHARED
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.regularizers import layer
-from napari_mrgen.mri import toeplitz
+from napari_mrgen.mri import nufft
 
 Kernel = tuple[int, int, int]
 """Along t, y and x."""
@@ -154,7 +154,7 @@ class Unrolled(nn.Module):
         maps
             Complex, ``(b, coils, y, x)``.
         kernel
-            Of `toeplitz.normal`, ``(b, t, 2y, 2x)``.
+            Of `nufft.normal`, ``(b, t, 2y, 2x)``.
         """
         x = inputs[:, self.base : self.base + 1]
         *steps, last = self.steps
@@ -224,7 +224,7 @@ class SeriesBlock(nn.Module):
 def resampled(series: Tensor, maps: Tensor, kernel: Tensor) -> Tensor:
     """Scan real series ``(b, 1, t, y, x)`` and grid them again: what the measured data would be."""
     made = [
-        toeplitz.normal_of_coils(one[0], seen, spread).real
+        nufft.normal_with_coils(one[0], seen, spread).real
         for one, seen, spread in zip(series, maps, kernel, strict=True)
     ]
     return torch.stack(made)[:, None]

@@ -103,7 +103,7 @@ def _gridded(samples: Samples, places: np.ndarray, shape: tuple[int, int]) -> Sa
     import finufft
 
     step = np.linalg.norm(places[1] - places[0])
-    # The centre stands for some of k-space too; see `mri.density.ramp`.
+    # The centre stands for some of k-space too; see `mri.gridding.radial_weights`.
     weighted = np.ascontiguousarray(samples * np.maximum(np.linalg.norm(places, axis=-1), step / 6))
     y, x = np.ascontiguousarray(places.T)
     plan = finufft.Plan(1, shape, len(samples), eps=_TOLERANCE, isign=1, dtype="complex64")

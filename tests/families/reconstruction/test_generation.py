@@ -89,7 +89,7 @@ def radial(frames: int = 9, size: int = 32) -> KSpace:
 
 def test_radial_samples_are_weighed_as_spokes() -> None:
     (measured,) = measured_of(radial())
-    torch.testing.assert_close(measured.weights, gridding.ramp(measured.trajectory))
+    torch.testing.assert_close(measured.weights, gridding.radial_weights(measured.trajectory))
 
 
 def test_only_spokes_are_taken_for_spokes() -> None:

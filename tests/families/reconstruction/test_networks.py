@@ -8,7 +8,7 @@ import torch
 from napari_mrgen.data.realtime import Protocol
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.networks import folded, networks, resampled, unfolded
-from napari_mrgen.mri import coils, toeplitz
+from napari_mrgen.mri import coils, nufft
 
 PUBLISHED = {
     "unet3d": 22_576_161,
@@ -67,7 +67,7 @@ def test_an_untrained_unrolled_network_gives_the_view_shared_series() -> None:
     network = build(width=4, consistency_steps=2)
     g = torch.Generator().manual_seed(1)
     inputs = torch.rand(1, 4, 9, 18, 22, generator=g)
-    maps = coils.synthetic(2, (18, 22), g)[None]
+    maps = coils.simulate_maps(2, (18, 22), g)[None]
     made = network(inputs, maps, torch.rand(1, 9, 36, 44, generator=g))
     torch.testing.assert_close(made, inputs[:, 2:3])
 
@@ -76,7 +76,7 @@ def test_steps_go_to_what_was_measured() -> None:
     """Of the true series nothing is missing; from another one, steps come nearer to the samples."""
     network = build(width=4, consistency_steps=2)
     g = torch.Generator().manual_seed(1)
-    true, maps = torch.rand(1, 1, 9, 16, 16, generator=g), coils.synthetic(2, (16, 16), g)[None]
+    true, maps = torch.rand(1, 1, 9, 16, 16, generator=g), coils.simulate_maps(2, (16, 16), g)[None]
     kernel = Protocol(5).kernel(9, (16, 16))[None]
     measured = resampled(true, maps, kernel)
     inputs = torch.cat([measured, true, true, true], 1)
@@ -90,10 +90,10 @@ def test_steps_go_to_what_was_measured() -> None:
 
 def test_resampling_is_the_normal_operator_seen_through_the_coils() -> None:
     g = torch.Generator().manual_seed(1)
-    series, maps = torch.rand(2, 1, 3, 8, 8, generator=g), coils.synthetic(2, (8, 8), g)
+    series, maps = torch.rand(2, 1, 3, 8, 8, generator=g), coils.simulate_maps(2, (8, 8), g)
     kernel = torch.rand(2, 3, 16, 16, generator=g)
     made = resampled(series, torch.stack([maps, maps]), kernel)
-    one = toeplitz.normal(series[1, 0][:, None] * maps, kernel[1])
+    one = nufft.normal(series[1, 0][:, None] * maps, kernel[1])
     torch.testing.assert_close(made[1, 0], coils.combine(one, maps).real)
 
 
