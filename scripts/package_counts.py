@@ -2,7 +2,8 @@
 
 ``python scripts/package_counts.py`` prints each count beside its limit and fails where one
 exceeds it. ``python scripts/package_counts.py FOLDER`` prints the counts of one folder. The limits
-are there to notice drift: do not meet them by cutting what is read together, or by joining what is not.
+are there to notice drift: do not meet them by cutting what is read together, or by joining what
+is not.
 """
 
 from __future__ import annotations
