@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from napari_mrgen.volume import Source
 
 Samples = npt.NDArray[np.complex64]
 
@@ -32,7 +32,7 @@ class KSpace:
     trajectory
         float32 ``(t, k, 2)``, radians a pixel, y then x; None where the samples lie on a grid.
     source
-        Where it was read from, as plain data: path, format, notes.
+        Where it was read from.
     """
 
     samples: Samples
@@ -42,7 +42,7 @@ class KSpace:
     name: str = ""
     subject: str | None = None
     times: tuple[float, ...] | None = None
-    source: Mapping[str, Any] | None = None
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         axes = "t z c y x" if self.trajectory is None else "t z c k"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Source, Volume
 
 AFFINE = np.diag([8.0, 1.5, 1.25, 1])
 
@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> 
 
 
 def test_another_array_in_the_same_place() -> None:
-    volume = cine(times=(0.0, 0.1, 0.2), subject="a", source={"path": "here"})
+    volume = cine(times=(0.0, 0.1, 0.2), subject="a", source=Source("here"))
     other = volume.with_array(np.ones((2, 4, 5)), "zyx", name="still")
     assert (other.axes, other.subject, other.times, other.name) == ("zyx", "a", None, "still")
     assert other.affine is volume.affine

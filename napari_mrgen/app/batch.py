@@ -13,7 +13,6 @@ from PIL import Image
 
 from napari_mrgen.app.outputs import check_folder, save, slug
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.nifti import is_spacing_known
 from napari_mrgen.io.nifti import write as write_nifti
 from napari_mrgen.volume import Volume
 
@@ -48,7 +47,7 @@ class SampleFolder:
 
     def save(self, volume: Volume) -> tuple[Path, ...]:
         """Write a block of samples, each to its own file; any other result to one file."""
-        samples = volume.covariates.get("samples")
+        samples = volume.samples
         if samples is None:
             suffix = SUFFIXES[self._form_of(volume)]
             return save(volume, self.path / f"{slug(volume.name)}{suffix}")
@@ -78,7 +77,7 @@ class SampleFolder:
         if form == "nifti":
             name = path.name.removesuffix(SUFFIXES[form])
             axes = volume.axes.removeprefix("n")
-            sample = volume.with_array(array, axes, name=name, covariates={}, times=volume.times)
+            sample = volume.with_array(array, axes, name=name, samples=None, times=volume.times)
             write_nifti(sample, path, sidecar=False)
         else:
             grey = np.rint(array[0].clip(0, 1) * _WHITE).astype(np.uint16)
@@ -87,7 +86,7 @@ class SampleFolder:
     def _describe(self, volume: Volume) -> None:
         """Write what is true of all samples: where they come from, pixel size, what is white."""
         across, high, wide = volume.spacing
-        is_known = is_spacing_known(volume.source)
+        is_known = volume.spacing_known
         facts: dict[str, Any] = {
             **(volume.provenance or {}),
             "table": TABLE,

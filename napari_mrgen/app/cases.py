@@ -103,7 +103,7 @@ def _unreadable(role: str, root: Path, scans: Sequence[Reference], out: Path) ->
         if path in known or is_other or is_label_name(path) or _is_within(path, out):
             continue
         try:
-            nifti.peek(path)
+            nifti.info(path)
         except MrgenError as error:
             yield Case(path, path.parent.relative_to(root), stem(path), problem=str(error))
 

@@ -10,9 +10,9 @@ import numpy as np
 from napari_mrgen.engine.run.folder import Run, holds_run
 from napari_mrgen.engine.run.model_header import hash_file, model_file, read_header
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import nifti
 from napari_mrgen.io.datasets import acdc
 from napari_mrgen.io.find import Reference, find
+from napari_mrgen.volume import VolumeInfo
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _scan(scan: Reference) -> dict[str, Any]:
-    seen = scan.peek()
+    seen = scan.info()
     facts: dict[str, Any] = {
         "kind": "scan",
         "path": str(scan.path),
@@ -43,14 +43,14 @@ def _scan(scan: Reference) -> dict[str, Any]:
     }
     if seen.times is not None and len(seen.times) > 1:
         facts["frame_interval_s"] = round(float(np.diff(seen.times).mean()), 6)
-    if scan.covariates:
-        facts["covariates"] = dict(scan.covariates)
+    if scan.participant.known:
+        facts["covariates"] = scan.participant.known
     if info := acdc.read_info(scan.path):
         facts["info"] = info
     return facts
 
 
-def _notes(seen: nifti.Peek) -> list[str]:
+def _notes(seen: VolumeInfo) -> list[str]:
     """Say what is odd or missing in a scan."""
     notes = []
     directions = seen.affine[:3, :3] / np.linalg.norm(seen.affine[:3, :3], axis=0)

@@ -40,7 +40,7 @@ class Makes(Protocol):
 
 def collect(results: Iterable[Volume]) -> Iterator[Volume]:
     """Join samples that come in blocks into one volume; other results pass as they come."""
-    for (_, is_sample), group in groupby(results, lambda v: (v.name, "samples" in v.covariates)):
+    for (_, is_sample), group in groupby(results, lambda v: (v.name, v.samples is not None)):
         if is_sample:
             yield _join(list(group))
         else:
@@ -48,12 +48,12 @@ def collect(results: Iterable[Volume]) -> Iterator[Volume]:
 
 
 def _join(blocks: Sequence[Volume]) -> Volume:
-    tables = [block.covariates["samples"] for block in blocks]
+    tables = [block.samples or {} for block in blocks]
     samples = {
         column: [value for table in tables for value in table[column]] for column in tables[0]
     }
     array = np.concatenate([block.array for block in blocks])
-    return blocks[0].with_array(array, covariates={**blocks[0].covariates, "samples": samples})
+    return blocks[0].with_array(array, samples=samples)
 
 
 def read_inputs(wanted: tuple[Input, ...], inputs: Mapping[str, Source]) -> dict[str, Volume]:

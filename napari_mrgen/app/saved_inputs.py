@@ -37,13 +37,12 @@ def save_sources(sources: Sources, folder: Path, suffix: str = ".nii.gz") -> dic
 
 def cases(volume: Volume) -> Iterable[Volume]:
     """Take a set of cases, stacked along ``n``, apart; a volume is one case."""
-    if "n" not in volume.axes or "cases" not in volume.covariates:
+    if "n" not in volume.axes or not volume.cases:
         return (volume,)
     axes = volume.axes.replace("n", "")
-    names = volume.covariates["cases"]
     return (
-        replace(volume, array=one, axes=axes, name=name, subject=name, covariates={}, source=None)
-        for one, name in zip(volume.array, names, strict=True)
+        replace(volume, array=one, axes=axes, name=name, subject=name, cases=(), source=None)
+        for one, name in zip(volume.array, volume.cases, strict=True)
     )
 
 
@@ -55,7 +54,7 @@ def _subject(volume: Volume) -> str:
 
 
 def _write_table(volumes: Iterable[Volume], path: Path) -> None:
-    rows = {_subject(volume): volume.covariates for volume in volumes if "n" not in volume.axes}
+    rows = {_subject(one): one.participant.known for one in volumes if "n" not in one.axes}
     if not any(name in known for known in rows.values() for name in KNOWN):
         return
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -164,7 +164,7 @@ def _fill(results: Iterable[Volume], folder: SampleFolder, wanted: int, *, as_js
     with folder, _counter(wanted, as_json=as_json) as tell:
         for volume in results:
             paths = folder.save(volume)
-            if "samples" in volume.covariates:
+            if volume.samples is not None:
                 tell(folder.count)
             else:
                 _tell(volume, paths, as_json=as_json)

@@ -20,9 +20,8 @@ from torch.nn import functional
 
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.nifti import Peek
 from napari_mrgen.mri.noise import rician
-from napari_mrgen.volume import Volume, mean_interval
+from napari_mrgen.volume import Volume, VolumeInfo, mean_interval
 
 HARMONICS = 3
 
@@ -353,9 +352,9 @@ class CineWindows:
         }
 
     @cached_property
-    def _first(self) -> Peek:
+    def _first(self) -> VolumeInfo:
         """Read once: every checkpoint asks for it."""
-        return self.train.references[0].peek()
+        return self.train.references[0].info()
 
     def _draw_slices(self, cine: Cine, g: torch.Generator) -> slice:
         start = integer(g, 0, max(0, cine.frames.shape[1] - self.spec.slices))

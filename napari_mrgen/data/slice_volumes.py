@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_mrgen.data.slices import told_of
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Participant, Sex, Source, Volume
 
 BLOCK = 64
 """Most samples that are drawn at once."""
@@ -42,12 +42,12 @@ def levels_of(indices: Sequence[int], level: float | None = None) -> Tensor:
     return torch.from_numpy(places.astype(np.float32))
 
 
-def told_to(levels: Tensor, age: float | None, sex: str | None) -> tuple[Tensor, dict[str, Any]]:
+def told_to(levels: Tensor, age: float | None, sex: Sex | None) -> tuple[Tensor, dict[str, Any]]:
     """Return what a network is told of samples, ``(n, 4)``, and the same as columns of a table."""
-    known = {name: value for name, value in (("age", age), ("sex", sex)) if value is not None}
+    participant = Participant(age=age, sex=sex)
     columns: dict[str, Any] = {"level": [round(float(level), 4) for level in levels]}
-    columns |= {name: [value] * len(levels) for name, value in known.items()}
-    return told_of(levels, known), columns
+    columns |= {name: [value] * len(levels) for name, value in participant.known.items()}
+    return told_of(levels, participant), columns
 
 
 def drawn(
@@ -60,7 +60,7 @@ def drawn(
     Where the training slices were PNG files, lengths are in their pixels, not in mm.
     """
     array = images.float().cpu().numpy()[:, None]
-    source = None if data.get("spacing_known", True) else {"spacing_known": False}
+    source = None if data.get("spacing_known", True) else Source(spacing_known=False)
     affine = _affine(data, array.shape[-3:])
     return Volume(array, axes, affine, name=name, **{"source": source, **changes})
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_mrgen.data.scaling import Scaling
+from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.nifti import is_spacing_known, peek
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Participant, Volume
 
 Plane = Literal["axial", "coronal", "sagittal"]
 _AXIS: Mapping[str, int] = {"axial": 0, "coronal": 1, "sagittal": 2}
@@ -118,15 +118,15 @@ def slices_of(volume: Volume, spec: SliceSpec) -> tuple[Tensor, Placement]:
     return _centre(small, spec.size), placement
 
 
-def told_of(levels: Tensor, covariates: Mapping[str, Any]) -> Tensor:
+def told_of(levels: Tensor, participant: Participant) -> Tensor:
     """Return what a network may be told of slices at ``levels`` ``(n,)``: ``(n, 4)``.
 
     Level 0 to 1; age in centuries, 0 where not known; sex, -1 female, 1 male, 0 not known; and 1
     where the age is known.
     """
-    age = covariates.get("age")
-    sex = {"F": -1.0, "M": 1.0}.get(str(covariates.get("sex")), 0.0)
-    rest = torch.tensor([0.0 if age is None else float(age) / 100, sex, float(age is not None)])
+    age = participant.age
+    sex = {"F": -1.0, "M": 1.0, None: 0.0}[participant.sex]
+    rest = torch.tensor([0.0 if age is None else age / 100, sex, float(age is not None)])
     return torch.cat([levels[:, None], rest.expand(len(levels), 3)], 1)
 
 
@@ -256,8 +256,8 @@ class SliceSet:
 def _prepare(volume: Volume, spec: SliceSpec) -> _Prepared:
     images, placement = slices_of(volume, spec)
     chosen = slice(placement.chosen.start, placement.chosen.stop)
-    told = told_of(placement.levels[chosen], volume.covariates)
-    is_known = is_spacing_known(volume.source)
+    told = told_of(placement.levels[chosen], volume.participant)
+    is_known = volume.spacing_known
     return _Prepared(images[chosen].half(), told, placement.spacing, is_known)
 
 
@@ -268,7 +268,7 @@ def _slots(reference: Reference, spec: SliceSpec) -> int:
     elif reference.path.suffix.lower() == ".png":
         count = 1
     else:
-        count = peek(reference.path).shape[_AXIS[spec.plane] - 3]
+        count = nifti.info(reference.path).shape[_AXIS[spec.plane] - 3]
     chosen = count if count < _FEW else math.floor(count * (spec.last - spec.first) / 2)
     return max(1, min(_SLOTS, chosen))
 

@@ -18,8 +18,7 @@ from napari_mrgen.data.realtime import Gridded, Protocol
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.nifti import Peek
-from napari_mrgen.volume import Volume, mean_interval
+from napari_mrgen.volume import Volume, VolumeInfo, mean_interval
 
 SHORTEST, LONGEST = 12, 34
 """Frames in a beat that is played along a new motion curve."""
@@ -146,9 +145,9 @@ class SimulatedScans:
         return describe(self._first, self.spec)
 
     @cached_property
-    def _first(self) -> Peek:
+    def _first(self) -> VolumeInfo:
         """Read once: every checkpoint asks for it."""
-        return self.train.references[0].peek()
+        return self.train.references[0].info()
 
 
 class PairedSeries:
@@ -192,8 +191,8 @@ class PairedSeries:
         return describe(self._first, self.spec)
 
     @cached_property
-    def _first(self) -> Peek:
-        return self.train[0][0].peek()
+    def _first(self) -> VolumeInfo:
+        return self.train[0][0].info()
 
 
 def case_of_magnitude(series: Tensor, *, shared: bool) -> Case:
@@ -251,7 +250,7 @@ def draw_corner(frames: Tensor, size: int, g: torch.Generator) -> tuple[int, int
     return y, x
 
 
-def describe(first: Peek, spec: ScanSpec) -> Mapping[str, Any]:
+def describe(first: VolumeInfo, spec: ScanSpec) -> Mapping[str, Any]:
     """Tell what goes into the model file of these data."""
     return {
         "scaling": {"method": "percentile of the time average", "percentile": 99.5, "per": "slice"},

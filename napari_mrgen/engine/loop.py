@@ -145,7 +145,7 @@ def _look(context: TrainingContext, state: StageState) -> Iterator[Event]:
     if paths:
         _thin_out(context.run_dir / "previews", len(paths) * _PREVIEWS_KEPT)
         names = tuple(volume.name for volume in volumes)
-        windows = tuple(volume.covariates.get("window") for volume in volumes)
+        windows = tuple(volume.window for volume in volumes)
         yield events.Previewed(stage.name, step, tuple(paths), names, windows)
 
 

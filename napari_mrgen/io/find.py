@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.datasets import acdc, oasis, oasis_png
-from napari_mrgen.io.datasets.participants import Table, known_of, table_above
+from napari_mrgen.io.datasets.participants import Table, participant_of, table_above
 from napari_mrgen.io.naming import (
     image_stem,
     is_label_folder,
@@ -26,7 +25,7 @@ from napari_mrgen.io.naming import (
     suffix_of,
 )
 from napari_mrgen.io.raw_data import hdf5_series, kspace
-from napari_mrgen.volume import Array, Volume
+from napari_mrgen.volume import UNKNOWN, Array, Participant, Volume, VolumeInfo
 
 _MOST_FILES = 1_000_000
 _HEADERS = (".hdr", ".hdr.gz")
@@ -43,61 +42,68 @@ class Reference:
     slices
         The files of a volume that is kept slice by slice, from first to last; ``path`` is the
         first.
-    covariates
-        What is known of the subject, where it is known: ``age`` and ``mmse`` and ``cdr`` as
-        numbers, ``sex`` as "F" or "M".
+    participant
+        What tables and text files beside it say of the subject.
     """
 
     path: Path
     subject: str
     labels: tuple[Path, ...] = ()
     slices: tuple[Path, ...] = ()
-    covariates: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    participant: Participant = UNKNOWN
 
     @property
     def is_png(self) -> bool:
         return oasis_png.is_png(self.path)
 
-    def peek(self) -> nifti.Peek:
-        """Tell axes, shape and geometry of the image without reading it."""
+    def info(self) -> VolumeInfo:
+        """Return axes, shape and geometry of the image without reading it."""
         if hdf5_series.is_series(self.path) or kspace.is_kspace(self.path):
             image = self.read()
-            return nifti.Peek(image.axes, image.array.shape, image.affine, image.times)
-        return oasis_png.peek_slices(self._files) if self.is_png else nifti.peek(self.path)
+            return VolumeInfo(image.axes, image.array.shape, image.affine, image.times)
+        return oasis_png.slices_info(self._files) if self.is_png else nifti.info(self.path)
 
     def read(self) -> Volume:
-        """Read the image; what ACDC's ``Info.cfg`` says is added to its covariates."""
+        """Read the image, with what is known of the patient from files beside it."""
         if hdf5_series.is_series(self.path):
             return replace(hdf5_series.read_series(self.path), subject=self.subject)
         if kspace.is_kspace(self.path):
             return replace(kspace.read_image(self.path), subject=self.subject)
-        volume = oasis_png.read_slices(self._files) if self.is_png else nifti.read(self.path)
-        covariates = {**acdc.read_info(self.path), **self.covariates}
-        return replace(volume, subject=self.subject, covariates=covariates)
+        if self.is_png:
+            volume = replace(oasis_png.read_slices(self._files), subject=self.subject)
+        else:
+            volume = nifti.read(self.path, self.subject)
+        return self._with_patient(volume)
 
     def read_labels(self) -> Volume | None:
-        """Return labels on the image's axes; ``covariates["labelled_frames"]`` lists the frames.
-
-        Frames without labels are zero.
-        """
+        """Return labels on the image's axes; frames without labels are zero."""
         if not self.labels:
             return None
-        image = self.peek()
+        image = self.info()
         if self.is_png:
             maps = [oasis_png.read_slices(self.labels)]
         else:
             maps = [nifti.read(path) for path in self.labels]
         array, frames = _on_axes(image, maps, self.labels[: len(maps)])
-        return Volume(
+        volume = Volume(
             array=array,
             axes=image.axes,
             affine=image.affine,
             kind="labels",
             name=f"{self.subject if self.is_png else stem(self.path)}_labels",
             subject=self.subject,
-            covariates={**acdc.read_info(self.path), **self.covariates, "labelled_frames": frames},
+            labelled_frames=frames,
             times=image.times,
             source=maps[0].source if maps[0].axes == image.axes else None,
+        )
+        return self._with_patient(volume)
+
+    def _with_patient(self, volume: Volume) -> Volume:
+        patient, cycle = acdc.read_patient(self.path)
+        return replace(
+            volume,
+            participant=volume.participant.updated(patient).updated(self.participant),
+            cardiac_cycle=cycle or volume.cardiac_cycle,
         )
 
     @property
@@ -131,7 +137,7 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
     if not references:
         raise MrgenError(_nothing_found(path, axes, _scans(files)))
     found = sorted(references, key=lambda reference: (reference.subject, reference.path))
-    return tuple(_with_covariates(found))
+    return tuple(_with_participants(found))
 
 
 def find_series(path: Path) -> tuple[Reference, ...]:
@@ -148,7 +154,7 @@ def reference_to(path: Path) -> Reference:
     if oasis_png.is_png(path):
         return replace(find(path)[0], labels=())
     subject = plain_subject(path) if kspace.is_kspace(path) else subject_of(path)
-    return next(_with_covariates([Reference(path, subject)]))
+    return next(_with_participants([Reference(path, subject)]))
 
 
 def _slices(path: Path, pngs: list[Path]) -> list[Reference]:
@@ -203,15 +209,16 @@ def _volumes(path: Path, beside: list[Path], axes: tuple[str, ...]) -> list[Refe
     return [Reference(i, subject_of(i), _labels_of(i, maps)) for i in whole]
 
 
-def _with_covariates(references: Iterable[Reference]) -> Iterator[Reference]:
+def _with_participants(references: Iterable[Reference]) -> Iterator[Reference]:
     """Add what tables and text files beside the scans know of the subjects."""
     tables: dict[Path, Table] = {}
     for reference in references:
         folder = reference.path.parent
         if folder not in tables:
             tables[folder] = table_above(folder)
-        known = known_of(reference.subject, tables[folder]) | oasis.read_facts(reference.path)
-        yield replace(reference, covariates=known)
+        row = participant_of(reference.subject, tables[folder])
+        session = oasis.read_participant(reference.path)
+        yield replace(reference, participant=row.updated(session))
 
 
 def scans_in(folder: Path, *, recursive: bool = True) -> list[Path]:
@@ -244,7 +251,7 @@ def _scans(files: Iterable[Path]) -> list[Path]:
 def _axes_of(path: Path) -> str:
     """Return the axes; '' for a file that cannot be read, which is then not listed."""
     try:
-        return nifti.peek(path).axes
+        return nifti.info(path).axes
     except MrgenError:
         return ""
 
@@ -269,7 +276,7 @@ def _labels_of(image: Path, maps: Mapping[tuple[Path, str], list[Path]]) -> tupl
 
 
 def _on_axes(
-    image: nifti.Peek, maps: list[Volume], paths: tuple[Path, ...]
+    image: VolumeInfo, maps: list[Volume], paths: tuple[Path, ...]
 ) -> tuple[Array, tuple[int, ...]]:
     """Lay label maps on the image's axes; return them and the frames that have any."""
     for volume, path in zip(maps, paths, strict=True):
@@ -293,7 +300,7 @@ def _on_axes(
 def _fault_of(path: Path) -> str:
     """Say why a file cannot be read; '' where it can."""
     try:
-        nifti.peek(path)
+        nifti.info(path)
     except MrgenError as error:
         return str(error)
     return ""

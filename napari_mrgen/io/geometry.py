@@ -58,6 +58,11 @@ class Order:
         inverse = [first + self.axes.index(axis) for axis in range(3)]
         return view.transpose(*inverse, *range(first - 1, -1, -1))
 
+    def stored_shape(self, volume: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape ``(i, j, k, ...)`` of the stored array of a volume."""
+        spatial = [volume[-3:][self.axes.index(axis)] for axis in range(3)]
+        return (*spatial, *reversed(volume[:-3]))
+
     def _matrix(self, shape: tuple[int, ...]) -> Affine:
         matrix = np.zeros((4, 4))
         matrix[3, 3] = 1
@@ -65,10 +70,6 @@ class Order:
             matrix[stored, axis] = -1 if flip else 1
             matrix[stored, 3] = shape[stored] - 1 if flip else 0
         return matrix
-
-
-PLAIN = Order((2, 1, 0), (False, False, False))
-"""What a volume that comes from no file is written in."""
 
 
 def choose_order(stored: Affine, shape: tuple[int, ...]) -> Order:

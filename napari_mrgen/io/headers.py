@@ -15,6 +15,7 @@ from nibabel.spm2analyze import Spm2AnalyzeHeader
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.datasets import oasis
+from napari_mrgen.io.facts import Extension, read_extensions
 from napari_mrgen.io.files import read_head
 from napari_mrgen.io.geometry import Affine
 from napari_mrgen.io.naming import stem, suffix_of
@@ -55,10 +56,12 @@ class Header:
         Slope and intercept, where they change anything.
     affine
         (4, 4), from stored indices to scanner millimetres, RAS+.
-    interval
-        Time between frames in s; None where the file does not say.
+    interval, start
+        Time between frames in s, None where the file does not say; and when the first one is.
     codes
         Of the qform and the sform.
+    extensions
+        Of the header, as stored.
     spacing_known
         False where this program wrote what was read without a voxel size, such as PNG.
     notes
@@ -74,9 +77,11 @@ class Header:
     affine: Affine
     scaling: tuple[float, float] | None = None
     interval: float | None = None
+    start: float = 0.0
     samples: bool = False
     labels: bool = False
     codes: tuple[int, int] = (0, 0)
+    extensions: tuple[Extension, ...] = ()
     spacing_known: bool = True
     notes: tuple[str, ...] = ()
 
@@ -136,9 +141,10 @@ def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
     offset = _offset(path, header)
     first = max(offset, HEADER_SIZES[form] + 4)
     affine, notes = _nifti_affine(header)
+    raw = read_head(path, HEADER_SIZES[form] if is_pair else first)
     return Header(
         form=form,
-        raw=read_head(path, HEADER_SIZES[form] if is_pair else first),
+        raw=raw,
         image=_partner(path, ".img") if is_pair else path,
         offset=offset if is_pair else first,
         shape=_shape(path, header, int(header["dim"][0])),
@@ -146,9 +152,11 @@ def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
         scaling=_scaling(header),
         affine=_checked(path, affine),
         interval=_interval(header),
+        start=_start(header),
         samples=header["intent_name"].item() == SAMPLES,
         labels=int(header["intent_code"]) == LABEL_INTENT,
         codes=(int(header["qform_code"]), int(header["sform_code"])),
+        extensions=tuple(read_extensions(raw, HEADER_SIZES[form], header.endianness)),
         spacing_known=_is_spacing_known(header),
         notes=notes,
     )
@@ -242,6 +250,12 @@ def _interval(header: AnyHeader) -> float | None:
     unit = _SECONDS.get(int(header["xyzt_units"]) & 0x38)
     step = float(header["pixdim"][4])
     return step * unit if unit and math.isfinite(step) and step > 0 else None
+
+
+def _start(header: AnyHeader) -> float:
+    """Return when the first frame is, in s; 0 where that or its unit is not given."""
+    offset = float(header["toffset"]) * _SECONDS.get(int(header["xyzt_units"]) & 0x38, 0.0)
+    return offset if math.isfinite(offset) else 0.0
 
 
 def _nifti_affine(header: AnyHeader) -> tuple[Affine, tuple[str, ...]]:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.facts import Facts
 from napari_mrgen.io.geometry import DISPLAY, Affine, display_origin, is_oblique
-from napari_mrgen.io.nifti import is_spacing_known
-from napari_mrgen.volume import Array, Kind, Volume
+from napari_mrgen.volume import Array, Kind, Source, StoredImage, Volume
 
 LayerData = tuple[Any, dict[str, Any], str]
 Fields = Mapping[str, Any]
@@ -101,18 +101,29 @@ def from_layer(layer: LayerData) -> Volume:
     if "z" not in axes:
         array = np.expand_dims(array, -3)
         axes = axes[:-2] + "zyx"
-    return Volume(
+    volume = Volume(
         array=array,
         axes=axes,
         affine=_scanner_affine(world.space, fields),
         kind=cast("Kind", kind),
-        name=keywords.get("name", ""),
-        subject=fields.get("subject"),
-        covariates=fields.get("covariates", {}),
-        times=_times(array, axes, world.clock, fields),
-        source=fields.get("source"),
-        provenance=fields.get("provenance"),
+        source=source_of(keywords),
     )
+    facts = Facts.model_validate(fields).model_copy(
+        update={
+            "name": keywords.get("name", ""),
+            "times": _times(array, axes, world.clock, fields),
+        }
+    )
+    return facts.apply(volume)
+
+
+def source_of(keywords: Fields) -> Source | None:
+    """Return the file that a layer was read from, given its tuple's keywords."""
+    fields = keywords.get("metadata", {}).get(KEY, {}).get("source")
+    if fields is None:
+        return None
+    stored = fields["stored"]
+    return Source(**{**fields, "stored": StoredImage(**stored) if stored else None})
 
 
 def contrast_limits(array: Array) -> tuple[float, float]:
@@ -149,7 +160,7 @@ def _shown(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def _unit(axis: str, volume: Volume) -> str:
     if axis == "t" and volume.frame_interval:
         return "s"
-    return _STEP_NAMES.get(axis, "mm" if is_spacing_known(volume.source) else _VOXEL)
+    return _STEP_NAMES.get(axis, "mm" if volume.spacing_known else _VOXEL)
 
 
 def _define_steps() -> None:
@@ -172,23 +183,16 @@ def _define_steps() -> None:
 
 def _fields(volume: Volume) -> dict[str, Any]:
     scale, translate = _shown(volume)
+    notes = volume.source.notes if volume.source else ()
     return {
         "axes": volume.axes,
         "affine": volume.affine.tolist(),
         "scale": list(scale),
         "translate": list(translate),
-        "subject": volume.subject,
-        "covariates": dict(volume.covariates),
-        "times": None if volume.times is None else list(volume.times),
-        "source": volume.source if volume.source is None else dict(volume.source),
-        "provenance": None if volume.provenance is None else dict(volume.provenance),
-        "notes": _notes(volume),
+        "source": None if volume.source is None else asdict(volume.source),
+        "notes": [*notes, _OBLIQUE] if is_oblique(volume.affine) else [*notes],
+        **Facts.of(volume).model_dump(),
     }
-
-
-def _notes(volume: Volume) -> list[str]:
-    notes = list((volume.source or {}).get("notes", ()))
-    return [*notes, _OBLIQUE] if is_oblique(volume.affine) else notes
 
 
 def _array(data: Any, keywords: Fields, kind: str) -> Array:
@@ -235,9 +239,9 @@ def _times(
         return None
     frames = array.shape[axes.index("t")]
     even = tuple(clock.start + clock.step * frame for frame in range(frames))
-    told = fields.get("times")
-    if told and len(told) == frames and np.allclose((told[0], told[-1]), (even[0], even[-1])):
-        return tuple(told)
+    exact = fields.get("times")
+    if exact and len(exact) == frames and np.allclose((exact[0], exact[-1]), (even[0], even[-1])):
+        return tuple(exact)
     return even
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,18 @@ import nibabel as nib
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.facts import (
+    Extension,
+    Grid,
+    StoredFacts,
+    extension_of,
+    facts_in,
+    foreign,
+    read_extensions,
+    write_extensions,
+)
 from napari_mrgen.io.files import read_span, saving, write_gzip, write_plain
-from napari_mrgen.io.geometry import PLAIN, Affine, Order, choose_order
+from napari_mrgen.io.geometry import Affine, Order, choose_order
 from napari_mrgen.io.headers import (
     HEADER_CLASSES,
     HEADER_SIZES,
@@ -24,79 +34,84 @@ from napari_mrgen.io.headers import (
     read_header,
 )
 from napari_mrgen.io.naming import is_label_name, stem, subject_of, suffix_of
-from napari_mrgen.volume import Array, Volume
+from napari_mrgen.volume import Array, Source, StoredImage, Volume, VolumeInfo
 
-Source = Mapping[str, Any]
 Scaling = tuple[float, float] | None
+
+NOTICE = "Made by a generative model: not a measurement, not for diagnosis."
 
 _ALIGNED = 2
 _LONGEST_NIFTI1 = 32767
-_EXTENSION_FLAG = bytes(4)
-NOTICE = "Made by a generative model: not a measurement, not for diagnosis."
+_DAMAGED = "What this program wrote into the header is damaged and was left out."
 
 
 @dataclass(frozen=True)
-class Peek:
-    """What the header alone tells of the Volume that `read` would return."""
+class _Layout:
+    """How the stored array becomes that of the volume."""
 
     axes: str
     shape: tuple[int, ...]
+    """Of the stored array, as many axes as the volume has: ``(i, j, k, ...)``."""
+    order: Order
     affine: Affine
+    """From ``(z, y, x)`` to the scanner."""
     times: tuple[float, ...] | None
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Voxel size along ``z, y, x`` in mm."""
-        z, y, x = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(z), float(y), float(x)
+    facts: StoredFacts | None
+    dtype: np.dtype[Any] | None = None
+    """Of the volume, where the file holds its values in another type."""
+    notes: tuple[str, ...] = ()
 
 
-def peek(path: Path) -> Peek:
-    """Tell axes, shape and geometry without reading the image."""
-    header = read_header(Path(path))
-    axes, kept = _axes(path, header)
-    order = choose_order(header.affine, kept[:3])
-    return Peek(
-        axes=axes,
-        shape=(*reversed(kept[3:]), *(kept[axis] for axis in order.axes)),
-        affine=order.affine(header.affine, kept),
-        times=_times(header.interval, kept[3] if "t" in axes else 0),
-    )
+def info(path: Path) -> VolumeInfo:
+    """Return axes, shape and geometry without reading the image."""
+    layout = _layout(Path(path), read_header(Path(path)))
+    lead = layout.shape[:2:-1]
+    shape = (*lead, *(layout.shape[axis] for axis in layout.order.axes))
+    return VolumeInfo(layout.axes, shape, layout.affine, layout.times)
 
 
-def read(path: Path) -> Volume:
+def read(path: Path, subject: str | None = None) -> Volume:
     """Read an image with its geometry; integers stay integers unless the file scales them.
 
     Axes are permuted and flipped, towards (Inferior, Posterior, Left), and never resampled; an
-    oblique image stays oblique. See `napari_mrgen.io.geometry.choose_order`.
+    oblique image stays oblique. See `napari_mrgen.io.geometry.choose_order`. An image that this
+    program wrote has the axes, times and facts that it was written with.
+
+    Parameters
+    ----------
+    path
+        A NIfTI, Analyze or MGH file; of a pair, either file.
+    subject
+        Whose image it is, where the file itself does not say; by default what its name says.
     """
     path = Path(path)
     header = read_header(path)
-    axes, kept = _axes(path, header)
-    order = choose_order(header.affine, kept[:3])
+    layout = _layout(path, header)
     stored = read_span(header.image, header.offset, header.nbytes).view(header.dtype)
-    array = decode(stored.reshape(kept, order="F"), header.scaling)
-    array = np.ascontiguousarray(order.apply(array))
+    array = decode(stored.reshape(layout.shape, order="F"), header.scaling)
+    array = np.ascontiguousarray(layout.order.apply(array))
+    if layout.dtype is not None and np.array_equal(array.astype(layout.dtype), array):
+        array = array.astype(layout.dtype)
     labels = as_labels(array) if header.labels or is_label_name(path) else None
-    affine = order.affine(header.affine, kept)
-    frames = kept[3] if "t" in axes else 0
-    return Volume(
+    volume = Volume(
         array=array if labels is None else labels,
-        axes=axes,
-        affine=affine,
+        axes=layout.axes,
+        affine=layout.affine,
         kind="image" if labels is None else "labels",
         name=stem(path),
-        subject=subject_of(path),
-        times=_times(header.interval, frames),
-        source=_source(path, header, order, affine, frames),
+        subject=subject or subject_of(path),
+        times=layout.times,
+        source=_source(path, header, layout),
     )
+    return volume if layout.facts is None else _complete(volume, layout.facts)
 
 
 def write(volume: Volume, path: Path, *, sidecar: bool = True) -> None:
     """Write a volume as NIfTI, whole or not at all.
 
-    What was only read is written back bit for bit. A generated volume is marked as synthetic, and
-    its provenance stands beside it in a JSON file, the ``sidecar``.
+    What was only read is written back bit for bit. What NIfTI has no field for is in an extension
+    of the header, which other programs skip. A generated volume is marked as synthetic, and its
+    provenance stands beside it in a JSON file, the ``sidecar``.
     """
     path = Path(path)
     if suffix_of(path) not in (".nii", ".nii.gz"):
@@ -121,6 +136,36 @@ def as_labels(array: Array) -> Array | None:
     return whole if np.array_equal(whole, array) else None
 
 
+def _layout(path: Path, header: Header) -> _Layout:
+    """Return how a file's array lies: by its facts where they agree with its header, else by that.
+
+    Another program may have changed the image and left the facts as they were.
+    """
+    notes: tuple[str, ...] = ()
+    try:
+        facts = facts_in(header.extensions)
+    except MrgenError:
+        facts, notes = None, (_DAMAGED,)
+    grid = facts.grid if facts else None
+    if grid is not None:
+        order = Order(grid.order, grid.flips)
+        shape = order.stored_shape(grid.shape)
+        affine = np.array(grid.affine, np.float64)
+        expected = order.stored_affine(affine, shape)
+        if _without_idle(shape) == _without_idle(header.shape) and np.allclose(
+            expected, header.affine, rtol=1e-5, atol=1e-3
+        ):
+            times = _times(header, shape[3] if "t" in grid.axes else 1, facts)
+            return _Layout(
+                grid.axes, shape, order, affine, times, facts, np.dtype(grid.dtype), notes
+            )
+    axes, shape = _axes(path, header)
+    order = choose_order(header.affine, shape[:3])
+    times = _times(header, shape[3], facts) if "t" in axes else None
+    affine = order.affine(header.affine, shape)
+    return _Layout(axes, shape, order, affine, times, facts, None, notes)
+
+
 def _axes(path: Path, header: Header) -> tuple[str, tuple[int, ...]]:
     """Return the volume's axes, and the stored shape with three axes and no idle ones after."""
     shape = header.shape + (1,) * (5 - len(header.shape))
@@ -135,34 +180,52 @@ def _axes(path: Path, header: Header) -> tuple[str, tuple[int, ...]]:
         )
         raise MrgenError(msg)
     axes = ("n" if header.samples else "") + ("t" if frames > 1 else "") + "zyx"
-    kept = shape[:3] + ((frames,) if "t" in axes else ()) + ((samples,) if "n" in axes else ())
-    return axes, kept
+    counts = ((frames,) if "t" in axes else ()) + ((samples,) if "n" in axes else ())
+    return axes, shape[:3] + counts
 
 
-def _times(interval: float | None, frames: int) -> tuple[float, ...] | None:
-    if interval is None or frames == 0:
-        return None
-    return tuple(interval * frame for frame in range(frames))
+def _times(header: Header, frames: int, facts: StoredFacts | None) -> tuple[float, ...] | None:
+    """Return when frames are: as the header says, or more exactly by the facts."""
+    even = None
+    if header.interval is not None and frames > 1:
+        even = tuple(header.start + header.interval * frame for frame in range(frames))
+    exact = facts.times if facts else None
+    if exact is None or len(exact) != frames:
+        return even
+    first, last = (even[0], even[-1]) if even else (header.start, header.start)
+    return exact if np.allclose((exact[0], exact[-1]), (first, last), 1e-5, 1e-5) else even
 
 
-def _source(path: Path, header: Header, order: Order, affine: Array, frames: int) -> dict[str, Any]:
-    """Return plain data, from which an untouched volume is written back bit for bit."""
-    return {
-        "path": str(path),
-        "format": header.form,
-        "header": header.raw,
-        "shape": list(header.shape),
-        "dtype": header.dtype.str,
-        "scaling": None if header.scaling is None else list(header.scaling),
-        "axes": list(order.axes),
-        "flips": list(order.flips),
-        "affine": affine.tolist(),
-        "interval": header.interval if frames else None,
-        "samples": header.samples,
-        "codes": list(header.codes),
-        "spacing_known": header.spacing_known,
-        "notes": list(header.notes),
-    }
+def _complete(volume: Volume, facts: StoredFacts) -> Volume:
+    """Return a volume with the facts of its file; its name is that of the file."""
+    return replace(
+        facts.apply(volume),
+        name=volume.name,
+        subject=facts.subject or volume.subject,
+        times=volume.times,
+    )
+
+
+def _source(path: Path, header: Header, layout: _Layout) -> Source:
+    stored = StoredImage(
+        header=header.raw,
+        shape=header.shape,
+        dtype=header.dtype.str,
+        scaling=header.scaling,
+        affine=tuple(map(tuple, layout.affine.tolist())),
+        times=layout.times,
+        samples=header.samples,
+    )
+    return Source(
+        path=str(path),
+        format=header.form,
+        axes=layout.order.axes,
+        flips=layout.order.flips,
+        codes=header.codes,
+        spacing_known=header.spacing_known,
+        notes=(*header.notes, *layout.notes),
+        stored=stored,
+    )
 
 
 def decode(stored: Array, scaling: Scaling) -> Array:
@@ -180,41 +243,78 @@ def encode(volume: Volume) -> tuple[bytes, Array]:
     """Return all bytes before the first voxel, and the array to store, ``(i, j, k, ...)``.
 
     A volume that is as it was read gets the header and the numbers that it was read from. Any other
-    gets a new header, and keeps its source's order of axes and sform code.
+    gets a new header, and keeps its source's order of axes, sform code and the extensions of other
+    programs.
     """
-    source = volume.source or {}
-    order = _order(source)
+    source = volume.source or Source()
+    order = Order(source.axes, source.flips)
     array = order.undo(volume.array)
-    if _is_in_place(volume, source, array.shape):
-        stored = _requantised(array, np.dtype(source["dtype"]), source["scaling"])
+    facts = StoredFacts.of(volume)
+    if source.stored is not None and _is_in_place(volume, source.stored, array.shape, facts):
+        stored = _requantised(array, np.dtype(source.stored.dtype), source.stored.scaling)
         if stored is not None:
-            return _old_header(source), stored.reshape(source["shape"], order="F")
+            return _old_header(source), stored.reshape(source.stored.shape, order="F")
     array = _storable(volume, array)
+    extensions = [] if volume.provenance else foreign(_extensions(source))
+    extensions.append(extension_of(facts.model_copy(update={"grid": _grid(volume, array.dtype)})))
     affine = order.stored_affine(volume.affine, array.shape)
-    return _new_header(volume, array, affine, source), array
+    return _new_header(volume, array, affine, write_extensions(extensions)), array
 
 
-def is_spacing_known(source: Source | None) -> bool:
-    """Whether a volume's voxel size is known; PNG, or a model trained on it, knows none."""
-    return bool((source or {}).get("spacing_known", True))
-
-
-def _order(source: Source) -> Order:
-    if "axes" not in source:
-        return PLAIN
-    return Order(tuple(source["axes"]), tuple(source["flips"]))
-
-
-def _is_in_place(volume: Volume, source: Source, shape: tuple[int, ...]) -> bool:
-    """Whether the header that a volume was read with is still true of it."""
-    if volume.provenance or source.get("format") not in HEADER_CLASSES:
-        return False
-    return bool(
-        _without_idle(shape) == _without_idle(source["shape"])
-        and source["samples"] == ("n" in volume.axes)
-        and np.allclose(volume.affine, source["affine"], rtol=1e-6, atol=1e-6)
-        and np.isclose(volume.frame_interval or 0, source["interval"] or 0)
+def _grid(volume: Volume, stored: np.dtype[Any]) -> Grid:
+    """Return how the file holds the array; its type too, where storing loses no value."""
+    own = volume.array.dtype.newbyteorder("=")
+    is_exact = volume.kind == "labels" or np.can_cast(own, stored)
+    source = volume.source or Source()
+    return Grid(
+        axes=volume.axes,
+        shape=volume.array.shape,
+        dtype=(own if is_exact else stored).str,
+        affine=volume.affine.tolist(),
+        order=source.axes,
+        flips=source.flips,
     )
+
+
+def _extensions(source: Source) -> tuple[Extension, ...]:
+    """Return the extensions of the header that a volume was read with."""
+    if source.stored is None or source.format not in HEADER_CLASSES:
+        return ()
+    raw, size = source.stored.header, HEADER_SIZES[source.format]
+    header = HEADER_CLASSES[source.format](raw[:size], check=False)
+    return tuple(read_extensions(raw, size, header.endianness))
+
+
+def _is_in_place(
+    volume: Volume, stored: StoredImage, shape: tuple[int, ...], facts: StoredFacts
+) -> bool:
+    """Whether the header that a volume was read with is still true of it.
+
+    What was read beside the file, such as a table of participants, it need not hold; but what it
+    holds must be so.
+    """
+    source = volume.source or Source()
+    if source.format not in HEADER_CLASSES or not (
+        _without_idle(shape) == _without_idle(stored.shape)
+        and stored.samples == ("n" in volume.axes)
+        and np.allclose(volume.affine, stored.affine, rtol=1e-6, atol=1e-6)
+        and _is_same_time(volume.times, stored.times)
+    ):
+        return False
+    try:
+        old = facts_in(_extensions(source))
+    except MrgenError:
+        old = None
+    if old is None:
+        return not (volume.provenance or volume.samples or volume.cases)
+    ignored = {"name", "times", "grid"}
+    return facts.model_dump(exclude=ignored) == old.model_dump(exclude=ignored)
+
+
+def _is_same_time(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+    if one is None or other is None or len(one) != len(other):
+        return one is None and other is None
+    return np.allclose(one, other)
 
 
 def _without_idle(shape: Sequence[int]) -> list[int]:
@@ -222,21 +322,18 @@ def _without_idle(shape: Sequence[int]) -> list[int]:
     return padded[:3] + [size for size in padded[3:] if size > 1]
 
 
-def _requantised(
-    array: Array, dtype: np.dtype[Any], scaling: Sequence[float] | None
-) -> Array | None:
+def _requantised(array: Array, dtype: np.dtype[Any], scaling: Scaling) -> Array | None:
     """Return the stored numbers that decode to exactly these values; None where there are none."""
-    if scaling is None:
-        values, pair = array, None
-    else:
-        pair = (scaling[0], scaling[1])
-        values = (array.astype(np.float64) - pair[1]) / pair[0]
+    values = array
+    if scaling is not None:
+        slope, intercept = scaling
+        values = (array.astype(np.float64) - intercept) / slope
     if dtype.kind in "iu" and values.dtype.kind == "f":
         limits = np.iinfo(dtype)
         values = np.nan_to_num(np.rint(values)).clip(limits.min, limits.max)
     with np.errstate(invalid="ignore", over="ignore"):
         stored = values.astype(dtype)
-        same = np.array_equal(decode(stored, pair), array, equal_nan=array.dtype.kind == "f")
+        same = np.array_equal(decode(stored, scaling), array, equal_nan=array.dtype.kind == "f")
     return stored if same else None
 
 
@@ -257,33 +354,32 @@ def _holds(dtype: type[np.integer[Any]], low: int, high: int) -> bool:
 
 def _old_header(source: Source) -> bytes:
     """Return the header as it was; that of a pair is changed to that of a single file."""
-    raw: bytes = source["header"]
-    size = HEADER_SIZES[source["format"]]
-    header = HEADER_CLASSES[source["format"]](raw[:size], check=False)
-    if header["magic"].item()[:2] == b"n+":
-        return raw
+    raw = source.stored.header if source.stored else b""
+    header = HEADER_CLASSES[source.format](raw[: HEADER_SIZES[source.format]], check=False)
+    return raw if header["magic"].item()[:2] == b"n+" else _single(header, write_extensions(()))
+
+
+def _single(header: nib.Nifti1Header, extensions: bytes) -> bytes:
+    """Return the bytes of a header that stands in one file with its image."""
     header["magic"] = header.single_magic
-    header["vox_offset"] = size + len(_EXTENSION_FLAG)
-    return bytes(header.binaryblock) + _EXTENSION_FLAG
+    header["vox_offset"] = header.sizeof_hdr + len(extensions)
+    return bytes(header.binaryblock) + extensions
 
 
-def _new_header(volume: Volume, array: Array, affine: Affine, source: Source) -> bytes:
+def _new_header(volume: Volume, array: Array, affine: Affine, extensions: bytes) -> bytes:
     form = "nifti1" if max(array.shape) <= _LONGEST_NIFTI1 else "nifti2"
     header = HEADER_CLASSES[form]()
     header.set_data_dtype(array.dtype)
     header.set_data_shape(array.shape)
-    qform_code, sform_code = source.get("codes", (0, 0))
-    code = sform_code or qform_code or _ALIGNED
-    _set_affine(header, affine, code)
+    qform_code, sform_code = volume.source.codes if volume.source else (0, 0)
+    _set_affine(header, affine, sform_code or qform_code or _ALIGNED)
     header.set_xyzt_units(
-        "mm" if is_spacing_known(source) else "unknown",
-        "sec" if volume.frame_interval else "unknown",
+        "mm" if volume.spacing_known else "unknown", "sec" if volume.times else "unknown"
     )
-    if volume.frame_interval:
-        header["pixdim"][4] = volume.frame_interval
+    if volume.times:
+        header["pixdim"][4] = volume.frame_interval or 0
+        header["toffset"] = volume.times[0]
     header.set_slope_inter(1, 0)
-    header["magic"] = header.single_magic
-    header["vox_offset"] = HEADER_SIZES[form] + len(_EXTENSION_FLAG)
     if "n" in volume.axes:
         header["intent_name"] = SAMPLES
     if volume.kind == "labels":
@@ -292,7 +388,7 @@ def _new_header(volume: Volume, array: Array, affine: Affine, source: Source) ->
     if volume.provenance:
         family = volume.provenance.get("family", "")
         header["descrip"] = f"{PROGRAM} {family} synthetic".encode()[:79]
-    return bytes(header.binaryblock) + _EXTENSION_FLAG
+    return _single(header, extensions)
 
 
 def _set_affine(header: nib.Nifti1Header, affine: Affine, code: int) -> None:

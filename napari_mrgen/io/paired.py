@@ -128,6 +128,6 @@ def _from_folder(root: Path, scan: Reference) -> str:
 
 def _is_volume(path: Path) -> bool:
     try:
-        return nifti.peek(path).axes == "zyx"
+        return nifti.info(path).axes == "zyx"
     except MrgenError:
         return False

@@ -22,7 +22,7 @@ from napari_mrgen.io.layers import LayerData, from_layer, to_layer
 from napari_mrgen.io.naming import is_label_name, stem, suffix_of
 from napari_mrgen.io.raw_data import kspace
 from napari_mrgen.samples import beating_heart, brain
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import UNKNOWN, Volume, VolumeInfo
 
 Paths = str | Sequence[str]
 Reader = Callable[[Paths], list[LayerData]]
@@ -121,9 +121,9 @@ def _as_set(folder: Path, cases: Sequence[Reference]) -> Iterator[Volume]:
     Those whose voxels lie elsewhere than the first one's are left out, too. A warning says how
     many are open.
     """
-    first = cases[0].peek()
+    first = cases[0].info()
     most = max(1, _MOST_VOXELS // prod(first.shape))
-    shown = [case for case in cases[:most] if _is_same_grid(case.peek(), first)]
+    shown = [case for case in cases[:most] if _is_same_grid(case.info(), first)]
     _check_memory(folder, shown)
     if len(shown) < len(cases):
         warnings.warn(
@@ -136,13 +136,15 @@ def _as_set(folder: Path, cases: Sequence[Reference]) -> Iterator[Volume]:
     for volumes in stacks:
         if len(volumes) == len(shown):
             array = np.stack([volume.array for volume in volumes])
-            covariates = {"cases": [case.path.name for case in shown]}
             name = folder.name if volumes[0].kind == "image" else f"{folder.name}_labels"
-            changes = {"name": name, "subject": None, "covariates": covariates}
+            changes = {
+                "name": name, "subject": None, "participant": UNKNOWN,
+                "cases": tuple(case.path.name for case in shown),
+            }  # fmt: skip
             yield volumes[0].with_array(array, "nzyx", **changes)
 
 
-def _is_same_grid(one: nifti.Peek, other: nifti.Peek) -> bool:
+def _is_same_grid(one: VolumeInfo, other: VolumeInfo) -> bool:
     return one.shape == other.shape and np.allclose(one.affine, other.affine)
 
 
@@ -154,7 +156,7 @@ def _with_labels(reference: Reference) -> Iterator[Volume]:
 
 
 def _check_memory(folder: Path, references: Sequence[Reference]) -> None:
-    wanted = sum(prod(one.peek().shape) * _BYTES_A_VOXEL for one in references)
+    wanted = sum(prod(one.info().shape) * _BYTES_A_VOXEL for one in references)
     free = psutil.virtual_memory().available
     if wanted > free / 2:
         msg = (

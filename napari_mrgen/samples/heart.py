@@ -14,7 +14,7 @@ from napari_mrgen.samples.scanner import (
     smooth_noise,
     soft,
 )
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import CardiacCycle, Volume
 
 RV, MYOCARDIUM, LV = 1, 2, 3
 """Labels, as in ACDC."""
@@ -83,7 +83,7 @@ def beating_heart(
     """Return a cine over one cycle, frame 0 at end diastole, and its labels, ``(t, z, y, x)``.
 
     Slices go from base to apex. Labels: 1 right ventricle, 2 myocardium, 3 left ventricle. Each
-    seed is another patient; ``covariates`` tell the ejection fraction and the cycle in s.
+    seed is another patient; ``cardiac_cycle`` holds its ejection fraction and duration.
     ``noise`` is the standard deviation of the noise, of the brightest blood.
     """
     generator = np.random.default_rng(seed)
@@ -222,13 +222,13 @@ def _volumes(
         affine=affine,
         name=f"heart {seed}",
         subject=f"heart-{seed:03d}",
-        covariates={
-            "ejection_fraction": round(patient.ejection_fraction, 4),
-            "cycle": round(patient.cycle, 4),
-            "ed_frame": 0,
-            "es_frame": systole,
-            "labelled_frames": tuple(range(frames)),
-        },
+        cardiac_cycle=CardiacCycle(
+            ed_frame=0,
+            es_frame=systole,
+            duration=round(patient.cycle, 4),
+            ejection_fraction=round(patient.ejection_fraction, 4),
+        ),
+        labelled_frames=tuple(range(frames)),
         times=tuple(round(patient.cycle * frame / frames, 6) for frame in range(frames)),
     )
     return image, replace(image, array=labels, kind="labels", name=f"heart {seed} labels")

@@ -22,7 +22,7 @@ from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io import nifti
 from napari_mrgen.service.turns import Refusal
 from napari_mrgen.service.wire import Facts, safe_name, unpack
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Source, Volume
 
 SETTINGS, FACTS = "settings", "facts"
 """Fields of the form that hold JSON; each other one is a file, named by its role."""
@@ -112,7 +112,7 @@ class Incoming:
 def volumes_of(upload: Upload, wanted: Sequence[Input], limits: Limits) -> dict[str, Volume]:
     """Read the files; one whose facts came with it is again what it was where it came from."""
     for role, path in upload.files.items():
-        count = math.prod(nifti.peek(path).shape)
+        count = math.prod(nifti.info(path).shape)
         if count > limits.voxels:
             msg = (
                 f"The input {role!r} has {count:,} voxels; this service takes up to "
@@ -135,7 +135,7 @@ def least_voxels(config: GenerateConfig, inputs: Mapping[str, Volume]) -> int:
 def _read(path: Path) -> Volume:
     """Read a file; that it was one here is nobody's business afterwards."""
     volume = nifti.read(path)
-    return replace(volume, source={**(volume.source or {}), "path": ""})
+    return replace(volume, source=replace(volume.source or Source(), path=""))
 
 
 class _Counted:

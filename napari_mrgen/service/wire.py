@@ -6,21 +6,19 @@ even and whose axes may lie otherwise. With its facts it is the same again, bit 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
-from napari_mrgen.io.geometry import PLAIN, Order
-from napari_mrgen.io.nifti import is_spacing_known
-from napari_mrgen.volume import AXES, Kind, Volume
+from napari_mrgen.io.facts import Facts as VolumeFacts
+from napari_mrgen.io.geometry import Order
+from napari_mrgen.volume import AXES, Kind, Source, Volume
 
 Row = tuple[float, float, float, float]
 
@@ -33,8 +31,8 @@ class Storage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    axes: tuple[int, int, int] = PLAIN.axes
-    flips: tuple[bool, bool, bool] = PLAIN.flips
+    axes: tuple[int, int, int] = (2, 1, 0)
+    flips: tuple[bool, bool, bool] = (False, False, False)
     codes: tuple[int, int] = (0, 0)
     spacing_known: bool = True
 
@@ -47,13 +45,12 @@ class Storage(BaseModel):
 
     @classmethod
     def of(cls, volume: Volume) -> Storage:
-        source = volume.source or {}
-        order = Order(tuple(source["axes"]), tuple(source["flips"])) if "axes" in source else PLAIN
+        source = volume.source or Source()
         return cls(
-            axes=order.axes,
-            flips=order.flips,
-            codes=tuple(source.get("codes", (0, 0))),
-            spacing_known=is_spacing_known(source),
+            axes=source.axes,
+            flips=source.flips,
+            codes=source.codes,
+            spacing_known=source.spacing_known,
         )
 
     @property
@@ -66,24 +63,19 @@ class Storage(BaseModel):
         return Order(self.axes, self.flips)
 
 
-class Facts(BaseModel):
+class Facts(VolumeFacts):
     """What makes a Volume of a NIfTI file again; it comes from elsewhere and is checked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
-    name: str = Field("", max_length=1000)
     axes: str
     kind: Kind = "image"
     dtype: str
     shape: tuple[int, ...]
     affine: tuple[Row, Row, Row, Row]
-    subject: str | None = Field(None, max_length=1000)
-    covariates: dict[str, Any] = Field(default_factory=dict)
-    times: tuple[float, ...] | None = None
     storage: Storage = Storage()
     source_of: str | None = None
     """The input whose header and order of axes a result has."""
-    provenance: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Facts:
@@ -99,14 +91,6 @@ class Facts(BaseModel):
             raise ValueError(msg)
         return self
 
-    @classmethod
-    def parse(cls, text: str | bytes) -> Facts:
-        try:
-            return cls.model_validate_json(text)
-        except (ValidationError, TypeError, ValueError) as error:
-            problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            raise MrgenError(f"The facts of a volume cannot be used: {problem}.") from None
-
 
 def pack(
     volume: Volume, path: Path, inputs: Mapping[str, Volume] | None = None
@@ -116,23 +100,15 @@ def pack(
     ``inputs`` are those that it was made from: a result often has the source of one of them.
     """
     of = [role for role, given in (inputs or {}).items() if given.source is volume.source]
-    facts = Facts.parse(
-        _json(
-            {
-                "name": volume.name,
-                "axes": volume.axes,
-                "kind": volume.kind,
-                "dtype": volume.array.dtype.newbyteorder("=").str,
-                "shape": volume.array.shape,
-                "affine": volume.affine.tolist(),
-                "subject": volume.subject,
-                "covariates": dict(volume.covariates),
-                "times": volume.times,
-                "storage": Storage.of(volume).model_dump(),
-                "source_of": of[0] if of and volume.source is not None else None,
-                "provenance": volume.provenance,
-            }
-        )
+    facts = Facts.of(
+        volume,
+        axes=volume.axes,
+        kind=volume.kind,
+        dtype=volume.array.dtype.newbyteorder("=").str,
+        shape=volume.array.shape,
+        affine=volume.affine.tolist(),
+        storage=Storage.of(volume).model_dump(),
+        source_of=of[0] if of and volume.source is not None else None,
     )
     nifti.write(_exactly_stored(volume), path, sidecar=False)
     return path.read_bytes(), facts
@@ -150,18 +126,14 @@ def unpack(path: Path, facts: Facts) -> Volume:
         )
         raise MrgenError(msg)
     try:
-        return Volume(
+        volume = Volume(
             array=np.ascontiguousarray(array.reshape(facts.shape)).astype(facts.dtype, copy=False),
             axes=facts.axes,
             affine=np.array(facts.affine, np.float64),
             kind=facts.kind,
-            name=facts.name,
-            subject=facts.subject,
-            covariates=facts.covariates,
-            times=facts.times,
-            source=facts.storage.model_dump(),
-            provenance=facts.provenance,
+            source=Source(**facts.storage.model_dump()),
         )
+        return facts.apply(volume)
     except ValueError as error:
         raise MrgenError(f"The facts of a volume cannot be used: {error}.") from None
 
@@ -182,11 +154,3 @@ def _exactly_stored(volume: Volume) -> Volume:
     """Return a volume of which a file keeps every bit: generated images are written as float32."""
     is_exact = volume.kind == "labels" or np.can_cast(volume.array.dtype, np.float32)
     return volume if is_exact else replace(volume, provenance=None)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)

@@ -156,7 +156,7 @@ def generated(
 
     blocks: list[Volume] = []
     for result in maker_for(model, device).make(sources, config, control):
-        if "samples" in result.covariates:
+        if result.samples is not None:
             blocks.append(result)
             yield Drawn(sum(block.size("n") for block in blocks))
         else:

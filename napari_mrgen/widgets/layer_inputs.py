@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
 from napari_mrgen.app.session import Sources
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.layers import KEY, LayerData, from_layer
+from napari_mrgen.io.layers import KEY, LayerData, from_layer, source_of
 from napari_mrgen.io.masks import mask_of_shapes, mask_on_grid
 from napari_mrgen.io.naming import CONTRASTS, contrast_of
 from napari_mrgen.io.raw_data.kspace import is_kspace
@@ -309,13 +309,13 @@ def _says_another(layer: Layer, wanted: Input) -> bool:
 
 def _is_of_kspace(layer: Layer) -> bool:
     """Whether a layer is the image of a file of k-space."""
-    source = layer.metadata.get(KEY, {}).get("source") or {}
-    return "path" in source and is_kspace(Path(str(source["path"])))
+    source = source_of({"metadata": layer.metadata})
+    return source is not None and is_kspace(Path(source.path))
 
 
 def _is_set_of_cases(layer: Layer) -> bool:
     """Whether a layer's samples are scans, not what a model has drawn."""
-    return "cases" in layer.metadata.get(KEY, {}).get("covariates", {})
+    return bool(layer.metadata.get(KEY, {}).get("cases"))
 
 
 def _read(layer: Layer, image: Path | Volume | None) -> Volume:

@@ -125,7 +125,7 @@ def _names(volumes: Sequence[Volume]) -> list[str]:
 
 def _look(layer: Layer, volume: Volume) -> None:
     """Give a preview the window of intensities that it asks for; one around 0 is a difference's."""
-    window = volume.covariates.get("window")
+    window = volume.window
     if window is None or not isinstance(layer, Image):
         return
     layer.contrast_limits = window

@@ -28,7 +28,7 @@ def sample_blocks(count: int, size: int = 8) -> Iterator[Volume]:
         ] / (2 * count)
         _, columns = told_to(levels_of(indices), 40.0, None)
         samples = {"index": list(indices), **columns}
-        yield drawn(images, DATA, "toy samples", covariates={"samples": samples}, provenance=RECORD)
+        yield drawn(images, DATA, "toy samples", samples=samples, provenance=RECORD)
 
 
 def fill(folder: Path, count: int, form: Form = "png") -> list[dict[str, str]]:
@@ -69,7 +69,7 @@ def test_a_file_holds_its_sample(tmp_path: Path, form: Form) -> None:
 def test_a_sample_as_nifti_is_marked_and_has_no_sidecar_of_its_own(tmp_path: Path) -> None:
     fill(tmp_path, 3, "nifti")
     assert [path.name for path in tmp_path.glob("*.json")] == [SIDECAR]
-    assert b"synthetic" in bytes(nifti.read(tmp_path / "sample-000000.nii.gz").source["header"])
+    assert b"synthetic" in bytes(nifti.read(tmp_path / "sample-000000.nii.gz").source.stored.header)
 
 
 def test_blocks_do_not_pile_up(tmp_path: Path) -> None:
@@ -116,10 +116,8 @@ def test_what_is_no_slice_is_written_whole(tmp_path: Path) -> None:
     cine = Volume(values, "ntzyx", np.diag([-1.5, -1.5, -9.0, 1.0])[:, [2, 1, 0, 3]], times=times)
     with SampleFolder(tmp_path / "made") as target:
         for index in range(2):
-            covariates = {"samples": {"index": [index]}}
-            target.save(
-                cine.with_array(values[index : index + 1], covariates=covariates, times=times)
-            )
+            samples = {"index": [index]}
+            target.save(cine.with_array(values[index : index + 1], samples=samples, times=times))
         spread = cine.with_array(values.std(0).astype(np.float32), "tzyx", name="spread")
         target.save(spread)
     found = nifti.read(tmp_path / "made" / "sample-000001.nii.gz")

@@ -36,7 +36,7 @@ def test_a_result_says_what_made_it(trained: Path, cine: Path) -> None:
     assert record["seed"] == 5
     assert record["model"]["sha256"] == hash_file(trained / "model.safetensors")
     assert record["source"]["cine"]["path"] == str(cine)
-    assert record["source"]["cine"]["subject"] == "heart-1"
+    assert record["source"]["cine"]["subject"] == "heart-001", "as the file itself says"
     assert record["configuration"]["frames"] == 3
     json.dumps(record)
 
@@ -82,11 +82,11 @@ def test_blocks_of_samples_are_collected() -> None:
     def block(name: str, *indices: int) -> Volume:
         array = np.stack([np.full((1, 2, 2), index) for index in indices])
         samples = {"index": list(indices), "level": [index / 4 for index in indices]}
-        return Volume(array, "nzyx", np.eye(4), name=name, covariates={"samples": samples})
+        return Volume(array, "nzyx", np.eye(4), name=name, samples=samples)
 
     plain = Volume(np.zeros((1, 2, 2)), "zyx", np.eye(4), name="a")
     found = list(collect([plain, plain, block("a", 0, 1), block("a", 2), block("b", 0)]))
     assert [volume.name for volume in found] == ["a", "a", "a", "b"]
     joined = found[2]
-    assert joined.covariates["samples"] == {"index": [0, 1, 2], "level": [0, 0.25, 0.5]}
+    assert joined.samples == {"index": [0, 1, 2], "level": [0, 0.25, 0.5]}
     assert joined.array[:, 0, 0, 0].tolist() == [0, 1, 2]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from napari_mrgen.app.saved_inputs import save_sources
 from napari_mrgen.io.find import Reference, find
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Participant, Volume
 
 AFFINE = np.diag([-1.25, -1.5, -2.0, 1.0])[:, [2, 1, 0, 3]]
 
 
-def scan(subject: str | None, name: str = "T1w", **covariates: object) -> Volume:
+def scan(subject: str | None, name: str = "T1w", **known: Any) -> Volume:
     array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
-    return Volume(array, "zyx", AFFINE, name=name, subject=subject, covariates=covariates)
+    return Volume(
+        array, "zyx", AFFINE, name=name, subject=subject, participant=Participant(**known)
+    )
 
 
 def found_again(folder: Path, *volumes: Volume) -> list[Reference]:
@@ -44,14 +47,14 @@ def test_layers_without_a_subject_are_subjects(tmp_path: Path) -> None:
 
 def test_what_is_known_of_a_subject_goes_along(tmp_path: Path) -> None:
     young, old = found_again(tmp_path, scan("a", age=20.5, sex="F"), scan("b", age=80.0))
-    assert young.covariates == {"age": 20.5, "sex": "F"}
-    assert old.covariates == {"age": 80.0}
+    assert young.participant == Participant(age=20.5, sex="F")
+    assert old.participant == Participant(age=80.0)
 
 
 def test_a_set_of_cases_is_taken_apart(tmp_path: Path) -> None:
     one = scan(None)
     stack = np.stack([one.array, one.array + 100])
-    cases = replace(one, array=stack, axes="nzyx", covariates={"cases": ["case_001", "case_002"]})
+    cases = replace(one, array=stack, axes="nzyx", cases=("case_001", "case_002"))
     found = found_again(tmp_path, cases)
     assert [reference.subject for reference in found] == ["case_001", "case_002"]
     np.testing.assert_array_equal(found[1].read().array, one.array + 100)

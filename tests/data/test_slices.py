@@ -10,7 +10,7 @@ from napari_mrgen.data.slices import SliceData, SliceSet, SliceSpec, slices_of, 
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference, find
 from napari_mrgen.samples import brain
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Participant, Volume
 
 PLANES = ("axial", "coronal", "sagittal")
 
@@ -84,8 +84,8 @@ def test_few_slices_are_all_taken() -> None:
 
 def test_what_is_not_known_is_told_as_zero() -> None:
     levels = torch.tensor([0.25, 0.75])
-    assert told_of(levels, {}).tolist() == [[0.25, 0, 0, 0], [0.75, 0, 0, 0]]
-    known = told_of(levels, {"age": 50.0, "sex": "F"})
+    assert told_of(levels, Participant()).tolist() == [[0.25, 0, 0, 0], [0.75, 0, 0, 0]]
+    known = told_of(levels, Participant(age=50.0, sex="F"))
     assert known.tolist() == [[0.25, 0.5, -1, 1], [0.75, 0.5, -1, 1]]
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.datasets import acdc
 from napari_mrgen.io.find import find, scans_in
 from napari_mrgen.io.nifti import write
 from napari_mrgen.samples import beating_heart
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import CardiacCycle, Participant, Volume
 
 HEART, LABELS = beating_heart(frames=5, slices=2, size=32)
 
@@ -40,15 +41,18 @@ def test_a_patient_is_one_cine_with_labels_at_their_frames(patient: Path) -> Non
     assert labels is not None
     assert (labels.axes, labels.array.shape) == ("tzyx", HEART.array.shape)
     assert labels.times == pytest.approx(HEART.times, rel=1e-5)
-    assert labels.covariates["labelled_frames"] == (0, 2)
+    assert labels.labelled_frames == (0, 2)
     for number in range(5):
         expected = LABELS.array[number] if number in (0, 2) else np.zeros_like(LABELS.array[0])
         np.testing.assert_array_equal(labels.array[number], expected)
 
 
 def test_info_is_kept_as_written_and_frames_also_count_from_0(patient: Path) -> None:
-    covariates = find(patient)[0].read().covariates
-    assert covariates == {
+    (reference,) = find(patient)
+    volume = reference.read()
+    assert volume.participant == Participant(diagnosis="DCM", height_cm=171.5)
+    assert volume.cardiac_cycle == CardiacCycle(ed_frame=0, es_frame=2)
+    assert acdc.read_info(reference.path) == {
         "ED": 1, "ES": 3, "Group": "DCM", "Height": 171.5, "NbFrame": 5,
         "ed_frame": 0, "es_frame": 2,
     }  # fmt: skip
@@ -149,14 +153,14 @@ class TestRealACDC:
         assert volume.array.dtype == np.float32
         assert volume.spacing == pytest.approx((10, 1.78571, 1.78571), rel=1e-4)
         assert volume.times is None, "the file does not know its frame time"
-        assert volume.covariates["ED"] == 4
-        assert volume.covariates["Group"] == "RV"
+        assert volume.cardiac_cycle == CardiacCycle(3, 10)
+        assert volume.participant.diagnosis == "RV"
 
     def test_its_labels_lie_on_the_heart(self, acdc: Path) -> None:
         (reference,) = find(acdc / "training", ("tzyx",))
         volume, labels = reference.read(), reference.read_labels()
         assert labels is not None
-        assert labels.covariates["labelled_frames"] == (3, 10)
+        assert labels.labelled_frames == (3, 10)
         assert [bool(f.any()) for f in labels.array] == [i in (3, 10) for i in range(12)]
         blood = volume.array[labels.array == 3].mean()
         assert blood > 1.8 * volume.array[labels.array == 2].mean()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nibabel.orientations import aff2axcodes
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.nifti import peek, read, write
+from napari_mrgen.io.nifti import info, read, write
 
 Affine = npt.NDArray[np.float64]
 
@@ -245,7 +245,7 @@ def test_sform_goes_before_qform_and_a_difference_is_told(tmp_path: Path) -> Non
     volume = read(tmp_path / "in.nii")
     assert_in_place(tmp_path / "in.nii")
     assert volume.source is not None
-    assert any("differ" in note for note in volume.source["notes"])
+    assert any("differ" in note for note in volume.source.notes)
 
 
 def test_integers_stay_integers_unless_scaled(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_labels_are_known_by_name_or_intent(tmp_path: Path) -> None:
 
 def test_peek_tells_what_read_returns(tmp_path: Path) -> None:
     path = save(tmp_path / "in.nii.gz", random_array((3, 4, 5, 6)), affine_of("PIR", (1, 1, 1)))
-    seen, volume = peek(path), read(path)
+    seen, volume = info(path), read(path)
     assert (seen.axes, seen.shape, seen.times) == (volume.axes, volume.array.shape, volume.times)
     np.testing.assert_array_equal(seen.affine, volume.affine)
 

@@ -19,11 +19,12 @@ def volumes_of(labels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], label: i
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_labels_hold_the_ejection_fraction(seed: int) -> None:
-    image, labels = beating_heart(seed)
+    cycle = beating_heart(seed)[0].cardiac_cycle
+    labels = beating_heart(seed)[1]
     volume = volumes_of(labels.array, LV)
-    ejected = 1 - min(volume) / volume[image.covariates["ed_frame"]]
-    assert ejected == pytest.approx(image.covariates["ejection_fraction"], abs=0.03)
-    assert int(np.argmin(volume)) == pytest.approx(image.covariates["es_frame"], abs=1)
+    ejected = 1 - min(volume) / volume[cycle.ed_frame]
+    assert ejected == pytest.approx(cycle.ejection_fraction, abs=0.03)
+    assert int(np.argmin(volume)) == pytest.approx(cycle.es_frame, abs=1)
     assert volumes_of(labels.array, RV)[0] > 1.4 * min(volumes_of(labels.array, RV))
     muscle = volumes_of(labels.array, MYOCARDIUM)
     assert max(muscle) < 1.15 * min(muscle), "muscle is not compressed"
@@ -37,7 +38,7 @@ def test_the_beat_is_periodic_and_smooth() -> None:
     assert steps[-1] <= max(steps[:-1])
     assert image.times is not None
     last = image.times[-1] + image.times[1]
-    assert last == pytest.approx(image.covariates["cycle"], rel=1e-3)
+    assert last == pytest.approx(image.cardiac_cycle.duration, rel=1e-3)
 
 
 def test_contrast_is_that_of_balanced_ssfp() -> None:
@@ -62,7 +63,7 @@ def test_any_shape_and_every_seed_its_own() -> None:
     again, _ = beating_heart(7, frames=5, slices=3, size=50)
     other, _ = beating_heart(8, frames=5, slices=3, size=50)
     np.testing.assert_array_equal(image.array, again.array)
-    assert image.covariates != other.covariates
+    assert image.cardiac_cycle != other.cardiac_cycle
     assert image.subject != other.subject
 
 

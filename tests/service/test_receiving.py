@@ -28,7 +28,7 @@ from napari_mrgen.service.feed import Feed
 from napari_mrgen.service.receiving import Incoming, Limits
 from napari_mrgen.service.server import Service, _Results, app
 from napari_mrgen.service.turns import Turns
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Source, Volume
 
 TOKEN = "secret"
 
@@ -99,7 +99,7 @@ def test_a_model_never_learns_where_a_file_lay(cine: Path) -> None:
     served, echo = service("reconstruction")
     answer = asked(served, "POST", "/generate", files={"cine": (cine.name, cine.read_bytes())})
     assert answer.status_code == 200
-    assert (echo.got[0]["cine"].source or {})["path"] == ""
+    assert (echo.got[0]["cine"].source or Source("?")).path == ""
 
 
 def test_who_has_sent_everything_has_the_answer_at_once() -> None:

@@ -15,7 +15,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.service import bundle
 from napari_mrgen.service.wire import Facts, pack, safe_name, to_json, unpack
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Participant, Volume
 
 SHAPES = {"zyx": (2, 3, 4), "tzyx": (1, 2, 3, 4), "nzyx": (3, 1, 3, 4), "ntzyx": (2, 3, 1, 4, 2)}
 TURNED = np.array(
@@ -52,20 +52,25 @@ def test_any_volume_stays_as_it_is(axes: str, dtype: str, tmp_path: Path) -> Non
         assert_same(travelled(volume, tmp_path), volume)
 
 
-def test_uneven_times_and_covariates_stay(tmp_path: Path) -> None:
-    told = {"age": np.float32(61.5), "frames": (1, 2), "samples": {"index": [0, 1]}}
-    volume = drawn("ntzyx", times=(0.0, 0.1, 1 / 3), covariates=told)
+def test_uneven_times_and_facts_stay(tmp_path: Path) -> None:
+    facts: dict[str, Any] = {
+        "participant": Participant(age=np.float32(61.5)),
+        "labelled_frames": (1, 2),
+        "samples": {"index": [0, 1]},
+    }
+    volume = drawn("ntzyx", times=(0.0, 0.1, 1 / 3), **facts)
     found = travelled(volume, tmp_path)
     assert_same(found, volume)
-    assert found.covariates == {"age": 61.5, "frames": [1, 2], "samples": {"index": [0, 1]}}
+    assert found.participant == Participant(age=61.5)
+    assert (found.labelled_frames, found.samples) == ((1, 2), {"index": [0, 1]})
 
 
 def test_not_a_number_stays(tmp_path: Path) -> None:
-    volume = drawn(covariates={"score": float("nan")})
+    volume = drawn(participant=Participant(mmse=float("nan")))
     volume.array[0, 0, :2] = np.nan, np.inf
     found = travelled(volume, tmp_path)
     assert_same(found, volume)
-    assert np.isnan(found.covariates["score"])
+    assert np.isnan(found.participant.mmse)
 
 
 def test_a_scan_from_a_file_stays(cine: Path, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_shapes_without_their_image_are_refused(
 
 def test_a_set_of_cases_is_an_input_and_drawn_samples_are_not() -> None:
     stack = Volume(np.zeros((3, 2, 8, 8), np.float32), "nzyx", np.eye(4))
-    cases = replace(stack, covariates={"cases": ["a", "b", "c"]})
+    cases = replace(stack, cases=("a", "b", "c"))
     slices = Input("slices", "Brain slices", ("zyx",), many=True)
     assert fits(Layer.create(*to_layer(cases)), slices)
     assert not fits(Layer.create(*to_layer(stack)), slices)

@@ -23,7 +23,7 @@ def head(name: str, high: float, window: tuple[float, float]) -> Volume:
     """Return a volume of 4 mm with values up to ``high``, to be seen in a window."""
     array = np.linspace(0, high, 6 * 7 * 8, dtype=np.float32).reshape(6, 7, 8)
     affine = np.diag([-4.0, -4, -4, 1])[:, [2, 1, 0, 3]]
-    return Volume(array, "zyx", affine, name=name, covariates={"window": window})
+    return Volume(array, "zyx", affine, name=name, window=window)
 
 
 @pytest.fixture

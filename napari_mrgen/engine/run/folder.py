@@ -26,7 +26,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.files import replacing
 from napari_mrgen.io.find import Reference
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Participant, Volume
 
 Status = Literal["running", "stopped", "failed", "finished", "interrupted"]
 Lookup = Callable[[str], Family]
@@ -182,7 +182,7 @@ def read_preview(run_dir: Path, event: events.Previewed) -> list[Volume]:
     if not len(volumes) == len(event.names) == len(event.windows):  # a run of an earlier version
         return volumes
     return [
-        replace(volume, name=name, covariates={"window": window} if window else {})
+        replace(volume, name=name, window=(window[0], window[1]) if window else None)
         for volume, name, window in zip(volumes, event.names, event.windows, strict=True)
     ]
 
@@ -230,7 +230,7 @@ def _write_reference(run_dir: Path, reference: Reference) -> dict[str, Any]:
         "subject": reference.subject,
         "labels": [place(path) for path in reference.labels],
         "slices": [place(path) for path in reference.slices],
-        "covariates": dict(reference.covariates),
+        "covariates": reference.participant.known,
         "fingerprint": fingerprint(reference.path),
     }
 
@@ -241,7 +241,7 @@ def _parse_reference(run_dir: Path, entry: Mapping[str, Any]) -> Reference:
         subject=entry["subject"],
         labels=tuple(run_dir / path for path in entry["labels"]),
         slices=tuple(run_dir / path for path in entry.get("slices", ())),
-        covariates=entry.get("covariates", {}),
+        participant=Participant(**entry.get("covariates", {})),
     )
 
 

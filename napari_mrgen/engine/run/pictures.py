@@ -30,14 +30,14 @@ _MOST_PIXELS = 512
 def picture(volume: Volume) -> npt.NDArray[np.uint8]:
     """Show a volume as one grey picture ``(y, x)``: its samples in a grid, in square pixels.
 
-    Of slices the middle one, of frames the last, where a prediction is hardest. ``covariates`` may
-    tell the ``window`` of intensities, so that all pictures of a run have one.
+    Of slices the middle one, of frames the last, where a prediction is hardest. The volume's
+    ``window`` of intensities, if it has one, is that of all pictures of a run.
     """
     array = volume.array
     if "t" in volume.axes:
         array = array.take(-1, axis=volume.axes.index("t"))
     panels = array[..., array.shape[-3] // 2, :, :].reshape(-1, *array.shape[-2:])
-    low, high = volume.covariates.get("window") or contrast_limits(panels)
+    low, high = volume.window or contrast_limits(panels)
     grey = 255 * ((montage(panels).astype(np.float32) - low) / (high - low)).clip(0, 1)
     return np.asarray(Image.fromarray(grey.astype(np.uint8)).resize(_size(grey, volume)))
 

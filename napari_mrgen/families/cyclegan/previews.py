@@ -64,7 +64,5 @@ def _small(
         affine = affine @ np.array(
             [[2, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]], np.float64
         )
-    return Volume(
-        values.numpy(), "zyx", affine, name=name, subject=place.subject,
-        covariates={"window": window},
-    )  # fmt: skip
+    array = values.numpy()
+    return Volume(array, "zyx", affine, name=name, subject=place.subject, window=window)

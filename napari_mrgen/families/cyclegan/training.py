@@ -163,7 +163,7 @@ def _shape(config: CycleGanConfig, inputs: Inputs) -> tuple[int, int, int]:
     heads = {scan.subject for scan in t1s}
     singles = [scan for scan in inputs.train("t2") if scan.subject not in heads]
     if config.patch:
-        sides = [scan.peek().shape[-3:] for scan in (*t1s, *singles)]
+        sides = [scan.info().shape[-3:] for scan in (*t1s, *singles)]
     else:
         some = (*t1s[:_MEASURED], *singles[:_MEASURED])
         sides = [_cropped(scan, config.margin_mm) for scan in some]

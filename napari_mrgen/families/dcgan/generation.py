@@ -43,7 +43,7 @@ def generate(
         noise, told, columns = latents(trained, config, indices)
         images = draw(networks["generator"], noise, told, trained.size)
         samples = {"index": list(indices), **columns}
-        yield drawn(images, data, NAME, covariates={"samples": samples})
+        yield drawn(images, data, NAME, samples=samples)
 
 
 def latents(

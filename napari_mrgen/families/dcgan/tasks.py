@@ -19,7 +19,7 @@ from napari_mrgen.io.movies import montage
 from napari_mrgen.metrics.images import ssim
 from napari_mrgen.nn.discriminators import gradient_penalty
 from napari_mrgen.nn.losses import charbonnier, spectral_loss
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import UNKNOWN, Volume
 
 BAND = (0.05, 0.5)
 """Spatial frequencies, in cycles a pixel, whose power is matched."""
@@ -178,7 +178,7 @@ class GanTask(Task):
     def preview(self, networks: Networks, draws: Draws) -> tuple[Volume, ...]:
         """Show samples from fixed noise, the first level at the top, as one picture."""
         noise = torch.randn(SHOWN, self.config.latent, generator=draws("noise"))
-        told = told_of((torch.arange(SHOWN) + 0.5) / SHOWN, {})
+        told = told_of((torch.arange(SHOWN) + 0.5) / SHOWN, UNKNOWN)
         size = self.config.size
         images = networks["generator"](noise.to(self.device), told.to(self.device), size)
         grid = montage(images[:, 0].float().clamp(0, 1).cpu().numpy())

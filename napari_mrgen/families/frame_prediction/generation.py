@@ -57,8 +57,7 @@ def generate(
             yield volume.with_array(array, **place)
             return
         spread.add(shown)
-        covariates = {**volume.covariates, "samples": {"index": [index]}}
-        yield volume.with_array(array[None], "ntzyx", **place, covariates=covariates)
+        yield volume.with_array(array[None], "ntzyx", **place, samples={"index": [index]})
     yield volume.with_array(spread.deviation, **{**place, "name": f"{place['name']}, spread"})
 
 

@@ -53,7 +53,7 @@ def ventricle(network: FlowPredictor, cine: Cine, labels: Volume, context: int) 
     Returns the mean error of its volume in ml and the error of its ejection fraction in per cent
     points; nothing where not all frames are labelled, or all of the cycle is among the first.
     """
-    known = tuple(labels.covariates.get("labelled_frames", ()))
+    known = labels.labelled_frames
     if cine.cycle <= context or len(known) < cine.cycle:
         return {}
     maps = torch.from_numpy(labels.array.astype(np.int64))

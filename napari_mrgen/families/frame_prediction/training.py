@@ -124,7 +124,7 @@ def look(config: FramePredictionConfig, inputs: Inputs) -> DataLook:
 def _oddities(config: FramePredictionConfig, inputs: Inputs) -> tuple[str, ...]:
     """Compare each series with the rest, and name those that are short."""
     references = (*inputs.train("cine"), *inputs.test("cine"))
-    frames = {reference: reference.peek().shape[0] for reference in references}
+    frames = {reference: reference.info().shape[0] for reference in references}
     short = [f"{r.path.name}: only {n} frames." for r, n in frames.items() if n < _FEW]
     needed = f"which takes a whole heart beat or more than {config.context} frames"
     untested = [

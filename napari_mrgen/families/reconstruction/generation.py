@@ -74,7 +74,7 @@ def _from_samples(
     image: Volume,
 ) -> Iterator[Volume]:
     """Reconstruct from the samples in the file that an image of k-space was read from."""
-    path = Path(str((image.source or {}).get("path", "")))
+    path = Path(image.source.path if image.source else "")
     if not is_kspace(path):
         msg = f"{image.name or 'This image'} is of no file of k-space; name the file itself."
         raise MrgenError(msg)

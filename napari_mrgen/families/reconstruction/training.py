@@ -124,7 +124,7 @@ def look(config: ReconstructionConfig, inputs: Inputs) -> DataLook:
     references = [
         r for role in inputs.references for r in (*inputs.train(role), *inputs.test(role))
     ]
-    z, y, x = references[0].peek().spacing
+    z, y, x = references[0].info().spacing
     montage = Volume(
         as_array(torch.stack(rows)[:, :, None]),
         "ntzyx",

@@ -21,8 +21,7 @@ from napari_mrgen.families.vqvae.networks import Networks, decode, encode
 from napari_mrgen.families.vqvae.sampling import draw_codes
 from napari_mrgen.families.vqvae.scoring import score, sets
 from napari_mrgen.families.vqvae.training import slice_spec
-from napari_mrgen.io.nifti import is_spacing_known
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Source, Volume
 
 __all__ = ["draw_slices", "generate", "score", "sets"]
 
@@ -56,8 +55,8 @@ def generate(
         return
     for indices in blocks(config.samples):
         images, columns = draw_slices(networks, trained, config, indices)
-        told = {"samples": {"index": list(indices), **columns}}
-        yield drawn(images, data, "vqvae samples", covariates=told)
+        samples = {"index": list(indices), **columns}
+        yield drawn(images, data, "vqvae samples", samples=samples)
 
 
 def draw_slices(
@@ -138,7 +137,7 @@ def _complete(
     images, placement = slices_of(volume, slice_spec(trained))
     as_labels = volume.with_array(marked.astype(np.uint8), kind="labels")
     masks = slices_of(as_labels, slice_spec(trained))[0] > 0
-    told, device = told_of(placement.levels, volume.covariates), _device(networks)
+    told, device = told_of(placement.levels, volume.participant), _device(networks)
     results = []
     for sample in range(config.samples):
         completed = images.clone()
@@ -169,7 +168,7 @@ def code_map(codes: Tensor, placement: Placement, factor: int, name: str) -> Vol
     affine = placement.volume.affine @ to_source
     volume = placement.volume
     # How the source's own grid was stored does not hold for this one.
-    source = None if is_spacing_known(volume.source) else {"spacing_known": False}
+    source = None if volume.spacing_known else Source(spacing_known=False)
     return volume.with_array(array, affine=affine, kind="labels", name=name, source=source)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mrgen.io.naming import stem
+from napari_mrgen.volume import CardiacCycle, Participant
 
 _FRAME = re.compile(r"(patient\d+)_frame(\d+)(_gt)?$")
 _CINE = re.compile(r"(patient\d+)_4d$")
@@ -47,6 +48,19 @@ def read_info(path: Path) -> dict[str, Any]:
         if isinstance(info.get(phase), int):
             info[f"{phase.lower()}_frame"] = info[phase] - 1
     return info
+
+
+def read_patient(path: Path) -> tuple[Participant, CardiacCycle | None]:
+    """Return what ``Info.cfg`` says of the patient and of the heartbeat."""
+    info = read_info(path)
+    numbers = {key: value for key, value in info.items() if isinstance(value, int | float)}
+    patient = Participant(
+        diagnosis=str(info["Group"]) if "Group" in info else None,
+        height_cm=numbers.get("Height"),
+        weight_kg=numbers.get("Weight"),
+    )
+    ed, es = info.get("ed_frame"), info.get("es_frame")
+    return patient, None if ed is None and es is None else CardiacCycle(ed, es)
 
 
 def _number(text: str) -> Any:

@@ -18,9 +18,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.datasets.participants import covariates
+from napari_mrgen.io.datasets.participants import parse_participant
 from napari_mrgen.io.geometry import Affine
 from napari_mrgen.io.naming import stem
+from napari_mrgen.volume import UNKNOWN, Participant
 
 _SESSION = re.compile(r"(OAS1_\d{4}_MR\d+)_mpr")
 _DIRECTIONS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
@@ -109,17 +110,17 @@ def atlas_key(path: Path) -> tuple[Path, str] | None:
     return _session_folder(path, session), session
 
 
-def read_facts(path: Path) -> dict[str, Any]:
-    """Return age, sex, CDR and MMSE from the session's ``.txt`` or else ``.xml``; {} without."""
+def read_participant(path: Path) -> Participant:
+    """Return age, sex, CDR and MMSE from the session's ``.txt`` or else ``.xml``."""
     session = session_of(path)
     if session is None:
-        return {}
+        return UNKNOWN
     folder = _session_folder(path, session)
     for suffix, parse in ((".txt", _parse_text), (".xml", _parse_xml)):
         file = folder / f"{session}{suffix}"
         if file.is_file():
-            return dict(parse(file, file.stat().st_mtime_ns))
-    return {}
+            return parse(file, file.stat().st_mtime_ns)
+    return UNKNOWN
 
 
 def _rank(path: Path) -> int:
@@ -133,18 +134,18 @@ def _session_folder(path: Path, session: str) -> Path:
 
 
 @functools.cache
-def _parse_text(path: Path, _modified: int) -> dict[str, Any]:
+def _parse_text(path: Path, _modified: int) -> Participant:
     lines = path.read_text("utf-8", "replace").splitlines()
     pairs = (line.split(":", 1) for line in lines if ":" in line)
-    return covariates({key.strip(): value for key, value in pairs})
+    return parse_participant({key.strip(): value for key, value in pairs})
 
 
 @functools.cache
-def _parse_xml(path: Path, _modified: int) -> dict[str, Any]:
+def _parse_xml(path: Path, _modified: int) -> Participant:
     """Take whatever elements are called age, gender and so on, in any namespace."""
     try:
         elements = ElementTree.parse(path).iter()
         row = {e.tag.rpartition("}")[2]: e.text for e in elements if e.text and e.text.strip()}
     except ElementTree.ParseError as error:
         raise MrgenError(f"{path} is damaged: {error}; copy or download it again.") from error
-    return covariates(row)
+    return parse_participant(row)

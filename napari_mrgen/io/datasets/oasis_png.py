@@ -20,8 +20,7 @@ from PIL import Image
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.geometry import DISPLAY, Affine
 from napari_mrgen.io.naming import SUFFIXES, named_subject
-from napari_mrgen.io.nifti import Peek
-from napari_mrgen.volume import Array, Kind, Volume
+from napari_mrgen.volume import Array, Kind, Source, Volume, VolumeInfo
 
 _CASE = re.compile(r"(case|seg)_(\d+)_slice_(\d+)(?:\.nii)?\.png$", re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"[^a-zA-Z0-9]*(slice|frame|image|img|im|z)?[^a-zA-Z0-9]*\d+$", re.I)
@@ -116,11 +115,11 @@ def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: named[path] or bare[path] or path.stem for path in paths}
 
 
-def peek_slices(paths: Sequence[Path]) -> Peek:
+def slices_info(paths: Sequence[Path]) -> VolumeInfo:
     """Tell the shape of the volume that `read_slices` would return, from the first slice."""
     with _opened(paths[0]) as picture:
         width, height = picture.size
-    return Peek("zyx", (len(paths), height, width), _GEOMETRY.copy(), None)
+    return VolumeInfo("zyx", (len(paths), height, width), _GEOMETRY.copy(), None)
 
 
 def read_slices(paths: Sequence[Path]) -> Volume:
@@ -145,7 +144,7 @@ def read_slices(paths: Sequence[Path]) -> Volume:
         affine=_GEOMETRY.copy(),
         kind="labels" if is_labels else "image",
         name=f"{case[1]}_{case[2]}".lower() if case else paths[0].stem,
-        source={"path": str(paths[0]), "spacing_known": False, "notes": [_NOTE]},
+        source=Source(str(paths[0]), "png", spacing_known=False, notes=(_NOTE,)),
     )
 
 

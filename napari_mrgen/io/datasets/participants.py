@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.volume import UNKNOWN, Participant
 
-Table = Mapping[str, Mapping[str, Any]]
+Table = Mapping[str, Participant]
 
 _NAMES = ("participants.tsv", "participants.csv")
 _LEVELS = 4
@@ -28,7 +29,7 @@ _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
 
 
 def table_above(folder: Path) -> Table:
-    """Return the nearest table in a folder or above it, as covariates by subject; {} without."""
+    """Return the nearest table in a folder or above it, by subject; {} without."""
     for parent in (folder, *folder.absolute().parents[: _LEVELS - 1]):
         for name in _NAMES:
             path = parent / name
@@ -37,18 +38,18 @@ def table_above(folder: Path) -> Table:
     return {}
 
 
-def known_of(subject: str, table: Table) -> dict[str, Any]:
-    """Return a subject's covariates; its row may name it in short: IXI012 is IXI012-HH-1211."""
+def participant_of(subject: str, table: Table) -> Participant:
+    """Return what a table knows of a subject; it may name it in short: IXI012 is IXI012-HH-1211."""
     name = subject.removeprefix("sub-")
     ends = [len(name), *(found.start() for found in re.finditer(r"[^a-zA-Z0-9]", name))]
     for end in sorted(ends, reverse=True):
         if name[:end] in table:
-            return dict(table[name[:end]])
-    return {}
+            return table[name[:end]]
+    return UNKNOWN
 
 
-def covariates(row: Mapping[str, str]) -> dict[str, Any]:
-    """Return what is known of one subject, given text by whatever the columns are called."""
+def parse_participant(row: Mapping[str, str]) -> Participant:
+    """Return what is known of a subject, given text by whatever the columns are called."""
     known: dict[str, Any] = {}
     for column, text in row.items():
         key = _plain(column)
@@ -56,7 +57,7 @@ def covariates(row: Mapping[str, str]) -> dict[str, Any]:
             known[_NUMBERS[key]] = number
         if key in _SEX_COLUMNS and text.strip().lower() in _SEXES:
             known["sex"] = _SEXES[text.strip().lower()]
-    return known
+    return Participant(**known)
 
 
 @functools.cache
@@ -72,7 +73,7 @@ def _parsed(path: Path, _modified: int) -> Table:
         return {}
     column = next((columns[name] for name in _IDS if name in columns), next(iter(columns.values())))
     texts = [{name: text or "" for name, text in row.items() if name} for row in rows]
-    return {row[column].strip().removeprefix("sub-"): covariates(row) for row in texts}
+    return {row[column].strip().removeprefix("sub-"): parse_participant(row) for row in texts}
 
 
 def _delimiter(path: Path, lines: list[str]) -> str:

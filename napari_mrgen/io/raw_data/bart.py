@@ -17,7 +17,7 @@ from napari_mrgen.io.files import read_head, read_span
 from napari_mrgen.io.geometry import picture_affine
 from napari_mrgen.io.naming import plain_subject
 from napari_mrgen.kspace import KSpace
-from napari_mrgen.volume import Array
+from napari_mrgen.volume import Array, Source
 
 _KEPT = {10: "t", 13: "slices", 3: "c", 2: "z", 1: "y", 0: "x"}
 """BART's dimensions that are read, in the order in which they are wanted."""
@@ -56,7 +56,7 @@ def read_bart(path: Path) -> KSpace:
         trajectory=trajectory,
         name=path.stem,
         subject=plain_subject(path),
-        source={"path": str(path), "format": "bart", "spacing_known": False, "notes": [_NOTE]},
+        source=Source(str(path), "bart", spacing_known=False, notes=(_NOTE,)),
     )
 
 

@@ -16,6 +16,7 @@ from napari_mrgen.io.geometry import picture_affine
 from napari_mrgen.io.naming import plain_subject
 from napari_mrgen.io.raw_data.ismrmrd import read_ismrmrd_header
 from napari_mrgen.kspace import KSpace
+from napari_mrgen.volume import Source
 
 _NOTE = "fastMRI files hold no orientation: left and right are not known."
 _NO_SIZE = "The file has no header: lengths are in voxels."
@@ -44,12 +45,12 @@ def read_fastmri(path: Path) -> KSpace:
         )
         raise MrgenError(msg)
     coils = stored if stored.ndim == 4 else stored[:, None]
-    shape, spacing, notes = coils.shape[-2:], (1.0, 1.0, 1.0), [_NOTE, _NO_SIZE]
+    shape, spacing = coils.shape[-2:], (1.0, 1.0, 1.0)
     if text is not None:
         # Rows are along the readout, which is x of the header.
         header = read_ismrmrd_header(path, text)
         z, y, x = header.image.pixel
-        spacing, notes = (z, x, y), [_NOTE]
+        spacing = (z, x, y)
         _, height, width = header.image.matrix
         shape = (min(shape[0], width), min(shape[1], height))
     return KSpace(
@@ -58,10 +59,10 @@ def read_fastmri(path: Path) -> KSpace:
         affine=picture_affine(spacing),
         name=path.stem,
         subject=str(subject) if subject else plain_subject(path),
-        source={
-            "path": str(path),
-            "format": "fastmri",
-            "spacing_known": text is not None,
-            "notes": notes,
-        },
+        source=Source(
+            str(path),
+            "fastmri",
+            spacing_known=text is not None,
+            notes=(_NOTE,) if text is not None else (_NOTE, _NO_SIZE),
+        ),
     )

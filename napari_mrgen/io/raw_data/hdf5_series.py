@@ -15,7 +15,7 @@ import numpy as np
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import opened_hdf5
 from napari_mrgen.io.geometry import picture_affine
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Source, Volume
 
 KEYS = ("imagesRecon", "imagesTrue")
 SUFFIXES = (".h5", ".hdf5", ".mat")
@@ -57,7 +57,7 @@ def read_series(path: Path) -> Volume:
         axes="tzyx",
         affine=picture_affine(),
         name=series_name(path),
-        source={"path": str(path), "format": "hdf5", "spacing_known": False},
+        source=Source(str(path), "hdf5", spacing_known=False),
     )
 
 

@@ -17,7 +17,7 @@ from napari_mrgen.io.files import opened_hdf5
 from napari_mrgen.io.geometry import Affine, picture_affine
 from napari_mrgen.io.naming import plain_subject
 from napari_mrgen.kspace import KSpace, Samples
-from napari_mrgen.volume import Array
+from napari_mrgen.volume import Array, Source
 
 _GROUP = "dataset"
 _NOT_IMAGING = sum(1 << (flag - 1) for flag in (19, 20, 23, 24, 26, 27, 28, 29))
@@ -112,7 +112,7 @@ def read_ismrmrd(path: Path) -> KSpace:
         trajectory=trajectory,
         name=path.stem,
         subject=plain_subject(path),
-        source={"path": str(path), "format": "ismrmrd", "notes": [note]},
+        source=Source(str(path), "ismrmrd", notes=(note,)),
     )
 
 

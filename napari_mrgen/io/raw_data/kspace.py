@@ -15,7 +15,7 @@ from napari_mrgen.io.geometry import picture_affine
 from napari_mrgen.io.naming import plain_subject
 from napari_mrgen.io.raw_data import bart, fastmri, ismrmrd
 from napari_mrgen.kspace import KSpace, Samples
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Source, Volume
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".npy", ".cfl")
 
@@ -138,5 +138,5 @@ def _read_array(path: Path) -> KSpace:
         affine=picture_affine(),
         name=path.stem,
         subject=plain_subject(path),
-        source={"path": str(path), "format": "npy", "spacing_known": False, "notes": [_NOTE]},
+        source=Source(str(path), "npy", spacing_known=False, notes=(_NOTE,)),
     )

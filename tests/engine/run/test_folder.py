@@ -31,7 +31,7 @@ from napari_mrgen.engine.run.lock import living_trainer, locked
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Participant, Volume
 from tests.engine import toy
 
 STARTED = events.Started("run", "toy", "CPU", ("first",))
@@ -163,7 +163,7 @@ def test_a_run_remembers_the_slices_of_a_case_and_what_is_known_of_it(tmp_path: 
     folder = tmp_path.resolve()
     slices = tuple(folder / f"case_001_slice_{k}.nii.png" for k in range(3))
     labels = tuple(folder / f"seg_001_slice_{k}.nii.png" for k in range(3))
-    case = Reference(slices[0], "case_001", labels, slices, {"age": 74.0, "sex": "F"})
+    case = Reference(slices[0], "case_001", labels, slices, Participant(age=74.0, sex="F"))
     inputs = Inputs({"slices": (case,)}, Split(("case_001",), ()))
     create(tmp_path / "run", RunOptions("toy", "32-true"), toy.ToyConfig(), inputs)
     assert Run(tmp_path / "run").inputs == inputs
@@ -205,6 +205,6 @@ def test_a_preview_is_read_with_what_it_shows_and_its_window(tmp_path: Path) -> 
     assert isinstance(written, events.Previewed)
     (read,) = read_preview(tmp_path, written)
     assert read.name == "real T1w"
-    assert read.covariates["window"] == (0, 1)
+    assert read.window == (0, 1)
     (older,) = read_preview(tmp_path, replace(event, names=(), windows=()))
     assert older.name == "0-stage-00000001-0"

@@ -95,7 +95,7 @@ def test_a_movie_has_all_volumes_of_a_preview_in_each_frame(tmp_path: Path) -> N
 
 def test_a_family_may_tell_the_window_of_its_pictures() -> None:
     array = np.full((1, 4, 4), 0.5, np.float32)
-    shown = picture(Volume(array, "zyx", np.eye(4), covariates={"window": (0.0, 1.0)}))
+    shown = picture(Volume(array, "zyx", np.eye(4), window=(0.0, 1.0)))
     assert (shown == 127).all()
 
 

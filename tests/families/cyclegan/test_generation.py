@@ -98,7 +98,7 @@ def test_a_file_keeps_order_of_axes_and_header_codes(tmp_path):
     np.testing.assert_allclose(made.affine, source.affine, atol=1e-4)
     assert made.array.shape == source.array.shape
     for key in ("axes", "flips", "codes", "spacing_known"):
-        assert made.source[key] == source.source[key]
+        assert getattr(made.source, key) == getattr(source.source, key)
 
 
 @pytest.mark.parametrize("shape", [(17, 23, 19), (16, 16, 40), (33, 12, 16)])

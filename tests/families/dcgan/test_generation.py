@@ -36,7 +36,7 @@ def test_samples_come_in_blocks_with_their_table(built: dict[str, torch.nn.Modul
     volumes = drawn(built, samples=70, sex="F")
     assert [volume.array.shape for volume in volumes] == [(64, 1, 64, 64), (6, 1, 64, 64)]
     assert volumes[0].spacing == pytest.approx((2.0, 1.5, 1.25))
-    samples = volumes[1].covariates["samples"]
+    samples = volumes[1].samples
     assert samples["index"] == list(range(64, 70))
     assert samples["sex"] == ["F"] * 6
     assert len(set(samples["level"])) == 6
@@ -83,4 +83,4 @@ def test_what_was_not_trained_cannot_be_asked_for(built: dict[str, torch.nn.Modu
         none,
         samples=2,
     )
-    assert set(samples.covariates["samples"]) == {"index"}
+    assert set(samples.samples) == {"index"}

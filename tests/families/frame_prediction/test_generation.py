@@ -56,13 +56,13 @@ def test_an_untrained_model_repeats_the_frame_it_starts_from(cine):
 
 def test_samples_come_one_by_one(cine):
     first, second, third, spread = run(cine, frames=3, samples=3)
-    assert [v.covariates["samples"] for v in (first, second, third)] == [
+    assert [v.samples for v in (first, second, third)] == [
         {"index": [0]},
         {"index": [1]},
         {"index": [2]},
     ]
     assert (first.axes, first.array.shape) == ("ntzyx", (1, 3, 2, 20, 24))
-    assert "samples" not in spread.covariates
+    assert spread.samples is None
     whole = np.concatenate([v.array for v in (first, second, third)]).astype(np.float32)
     # Samples are rounded to the cine's integers, their spread is not.
     assert np.abs(spread.array - whole.std(0)).max() < 0.5

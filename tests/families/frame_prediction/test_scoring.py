@@ -107,7 +107,7 @@ def test_a_network_that_moves_nothing_keeps_the_ventricle():
     maps[:, :, 5:15, 5:15] = 3
     labels = Volume(
         maps, "tzyx", np.diag([10.0, 10.0, 10.0, 1.0]), "labels",
-        covariates={"labelled_frames": tuple(range(COUNT))},
+        labelled_frames=tuple(range(COUNT)),
     )  # fmt: skip
     network = networks(PRESETS["tiny"], ())["generator"]
     figures = ventricle(network, series, labels, 5)

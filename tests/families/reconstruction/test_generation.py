@@ -24,7 +24,7 @@ from napari_mrgen.io.geometry import picture_affine
 from napari_mrgen.kspace import KSpace
 from napari_mrgen.mri import gridding
 from napari_mrgen.samples import beating_heart
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Source, Volume
 from tests.io.kspace_files import write_bart
 
 TRAINED = ReconstructionConfig(width=4, consistency_steps=1, coils=2, spokes=7)
@@ -109,7 +109,7 @@ def test_samples_on_a_grid_are_refused() -> None:
 
 def test_an_image_without_a_file_of_kspace_is_refused(heart: Volume) -> None:
     with pytest.raises(MrgenError, match="no file of k-space"):
-        run({"kspace": heart.with_array(heart.array, source={"path": str(Path("none.h5"))})})
+        run({"kspace": heart.with_array(heart.array, source=Source("none.h5"))})
 
 
 def test_a_file_of_radial_kspace_becomes_a_cine(tmp_path: Path) -> None:

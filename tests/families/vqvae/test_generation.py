@@ -59,8 +59,8 @@ class TestSamples:
         (volume,) = results(tiny, samples=3)
         assert (volume.axes, volume.array.shape) == ("nzyx", (3, 1, 32, 32))
         assert volume.spacing == pytest.approx((2.0, 6.0, 6.0))
-        assert volume.covariates["samples"]["index"] == [0, 1, 2]
-        assert len(set(volume.covariates["samples"]["level"])) == 3
+        assert volume.samples["index"] == [0, 1, 2]
+        assert len(set(volume.samples["level"])) == 3
 
     def test_they_come_in_blocks_of_one_name(self, tiny: Networks) -> None:
         found = results(tiny, samples=70, decoding_steps=1)
@@ -78,7 +78,7 @@ class TestSamples:
 
     def test_what_was_asked_for_is_in_the_table(self, tiny: Networks) -> None:
         (volume,) = results(tiny, samples=2, level=0.25, age=40, sex="F")
-        told = volume.covariates["samples"]
+        told = volume.samples
         assert told == {"index": [0, 1], "level": [0.25] * 2, "age": [40.0] * 2, "sex": ["F"] * 2}
 
     def test_the_generator_draws_too(self, tiny_gan: Networks) -> None:

@@ -15,8 +15,9 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import plugin
 from napari_mrgen.io.datasets import oasis
 from napari_mrgen.io.find import find
-from napari_mrgen.io.nifti import peek, read
+from napari_mrgen.io.nifti import info, read
 from napari_mrgen.samples import brain
+from napari_mrgen.volume import Participant
 
 MARKER = (-58.0, 12.0, 20.0)
 """Where a capsule stands beside the head, in mm to the right, front and top: on the left."""
@@ -107,7 +108,7 @@ def test_the_marker_is_on_the_left(session: Path, pattern: str, suffix: str) -> 
     brightest = np.argwhere(volume.array == volume.array.max()).mean(0)
     assert (volume.affine @ (*brightest, 1))[:3] == pytest.approx(MARKER, abs=2)
     assert (volume.kind == "labels") == ("fseg" in pattern)
-    assert "OASIS" in volume.source["notes"][0]  # type: ignore[index]
+    assert "OASIS" in volume.source.notes[0]  # type: ignore[index]
 
 
 def test_all_kinds_show_one_head_in_one_place(session: Path) -> None:
@@ -130,7 +131,7 @@ def test_a_session_stands_for_itself_once(session: Path) -> None:
     assert reference.path.stem.endswith("t88_masked_gfc")
     assert reference.subject == "OAS1_0001"
     volume, labels = reference.read(), reference.read_labels()
-    assert dict(volume.covariates) == {"age": 74.0, "sex": "F", "cdr": 0.5, "mmse": 29.0}
+    assert volume.participant == Participant(age=74.0, sex="F", cdr=0.5, mmse=29.0)
     assert labels is not None
     assert labels.array.shape == volume.array.shape
     assert np.array_equal(labels.affine, volume.affine)
@@ -172,7 +173,7 @@ def test_what_only_looks_like_oasis_is_not_taken_for_it(
 
 def test_an_analyze_file_from_elsewhere_is_a_guess_that_says_so(tmp_path: Path) -> None:
     write_analyze(tmp_path / "scan.hdr", np.zeros((5, 6, 7), np.int16), SPACING, 2)
-    assert "guess" in read(tmp_path / "scan.hdr").source["notes"][0]  # type: ignore[index]
+    assert "guess" in read(tmp_path / "scan.hdr").source.notes[0]  # type: ignore[index]
 
 
 def test_facts_from_xml_where_there_is_no_text(tmp_path: Path) -> None:
@@ -180,13 +181,13 @@ def test_facts_from_xml_where_there_is_no_text(tmp_path: Path) -> None:
     folder.mkdir()
     xml = '<x:S xmlns:x="u"><x:age>55</x:age><x:gender>male</x:gender><x:CDR/></x:S>'
     (folder / "OAS1_0002_MR1.xml").write_text(xml, "utf-8")
-    assert oasis.read_facts(folder / "RAW" / "OAS1_0002_MR1_mpr-1_anon.hdr") == {
+    assert oasis.read_participant(folder / "RAW" / "OAS1_0002_MR1_mpr-1_anon.hdr").known == {
         "age": 55.0,
         "sex": "M",
     }
     (folder / "OAS1_0002_MR1.xml").write_text("<x", "utf-8")
     with pytest.raises(MrgenError, match="damaged"):
-        oasis.read_facts(folder / "RAW" / "OAS1_0002_MR1_mpr-1_anon.hdr")
+        oasis.read_participant(folder / "RAW" / "OAS1_0002_MR1_mpr-1_anon.hdr")
 
 
 def test_a_header_without_its_image(session: Path, tmp_path: Path) -> None:
@@ -217,5 +218,5 @@ def test_a_disc_opens_as_a_set_of_cases(session: Path) -> None:
 
 def test_peek_knows_the_geometry_that_read_gives(session: Path) -> None:
     path = next(session.rglob("*mpr-1_anon.hdr"))
-    assert np.array_equal(peek(path).affine, read(path).affine)
-    assert peek(path).spacing == pytest.approx((1, 1, 1.25))
+    assert np.array_equal(info(path).affine, read(path).affine)
+    assert info(path).spacing == pytest.approx((1, 1, 1.25))

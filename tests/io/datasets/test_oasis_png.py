@@ -56,7 +56,7 @@ def test_a_case_is_one_volume_its_slices_in_order_of_their_numbers(cases: Path) 
         volume = reference.read()
         np.testing.assert_array_equal(volume.array, [np.roll(s, shift) for s in HEAD])
         assert (volume.kind, volume.name) == ("image", reference.subject)
-        assert reference.peek().shape == volume.array.shape
+        assert reference.info().shape == volume.array.shape
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -86,7 +86,7 @@ def test_a_folder_opens_as_a_set_with_a_slider_for_its_cases(cases: Path) -> Non
         image, labels = read_layers(str(folder))
         assert image[0].shape == labels[0].shape == (3, *HEAD.shape)
         assert (image[2], labels[2]) == ("image", "labels")
-        assert image[1]["metadata"]["napari_mrgen"]["covariates"]["cases"][2].startswith("case_003")
+        assert image[1]["metadata"]["napari_mrgen"]["cases"][2].startswith("case_003")
 
 
 def test_of_a_large_set_the_first_cases_open_and_a_warning_says_so(

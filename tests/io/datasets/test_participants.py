@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.datasets.participants import covariates, known_of, table_above
+from napari_mrgen.io.datasets.participants import parse_participant, participant_of, table_above
 from napari_mrgen.io.find import find
 from napari_mrgen.io.nifti import write
 from napari_mrgen.samples import brain
+from napari_mrgen.volume import Participant
 
 HEAD = brain(0)[0]
 SMALL = HEAD.with_array(HEAD.array[::8, ::8, ::8])
@@ -31,8 +32,8 @@ def test_a_bids_data_set(tmp_path: Path) -> None:
     (tmp_path / "participants.tsv").write_text(text, "utf-8")
     first, second = find(tmp_path, ("zyx",))
     assert first.subject == second.subject == "sub-OAS30001"
-    assert dict(first.read().covariates) == {"age": 65.1, "sex": "F", "cdr": 0.0}
-    assert known_of("sub-OAS30002", table_above(tmp_path)) == {"sex": "M"}
+    assert first.read().participant == Participant(age=65.1, sex="F", cdr=0.0)
+    assert participant_of("sub-OAS30002", table_above(tmp_path)) == Participant(sex="M")
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -42,8 +43,8 @@ def test_a_row_may_name_its_subject_in_short(
 ) -> None:
     rows = (("MRID", "Age", "Sex"), (identifier, "38.78", "M"), ("IXI01", "99", "F"))
     found = table(tmp_path, "\ufeff" + "\n".join(separator.join(row) for row in rows))
-    assert known_of("IXI012-HH-1211", found) == {"age": 38.78, "sex": "M"}
-    assert known_of("IXI0120", found) == {}
+    assert participant_of("IXI012-HH-1211", found).known == {"age": 38.78, "sex": "M"}
+    assert participant_of("IXI0120", found).known == {}
 
 
 @pytest.mark.parametrize(
@@ -57,20 +58,20 @@ def test_a_row_may_name_its_subject_in_short(
     ],
 )  # fmt: skip
 def test_columns_and_values(row: dict[str, str], known: dict[str, object]) -> None:
-    assert covariates(row) == known
+    assert parse_participant(row) == Participant(**known)
 
 
 def test_a_table_that_was_changed_is_read_again(tmp_path: Path) -> None:
-    assert known_of("a", table(tmp_path, "id,age\na,30\n")) == {"age": 30.0}
+    assert participant_of("a", table(tmp_path, "id,age\na,30\n")).known == {"age": 30.0}
     found = table(tmp_path, "id,age\na,31\n")
     os.utime(tmp_path / "participants.csv", ns=(1, 1))
-    assert known_of("a", table_above(tmp_path)) == {"age": 31.0}
+    assert participant_of("a", table_above(tmp_path)).known == {"age": 31.0}
     assert found is not table_above(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "id,age\n", "\n\n", "no table at all"])
 def test_a_table_without_rows_knows_nothing(text: str, tmp_path: Path) -> None:
-    assert known_of("a", table(tmp_path, text)) == {}
+    assert participant_of("a", table(tmp_path, text)).known == {}
 
 
 def test_a_file_that_is_no_table(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_ixi(mrgen_data: Path) -> None:
     if not folder.is_dir():
         pytest.skip(f"no ixi-t1-2mm in {mrgen_data}")
     references = find(folder, ("zyx",))
-    known = [reference for reference in references if reference.covariates]
+    known = [reference for reference in references if reference.participant.known]
     assert (len(references), len(known)) == (42, 40)
     ixi443 = next(one for one in references if one.subject == "IXI443-HH-2215")
-    assert dict(ixi443.read().covariates) == {"age": 69.13, "sex": "M"}
+    assert ixi443.read().participant == Participant(age=69.13, sex="M")

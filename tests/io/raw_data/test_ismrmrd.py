@@ -64,7 +64,7 @@ def test_without_directions_the_voxel_size_stays(tmp_path: Path) -> None:
     volume = kspace.read_image(write(tmp_path / "scan.h5", readouts))
     assert volume.spacing == pytest.approx(PIXEL)
     assert volume.source is not None
-    assert "left and right are not known" in volume.source["notes"][0]
+    assert "left and right are not known" in volume.source.notes[0]
 
 
 def test_noise_and_other_contrasts_are_left_out_and_lines_averaged(tmp_path: Path) -> None:
