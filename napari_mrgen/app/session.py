@@ -211,7 +211,7 @@ def _(event: events.StageStarted, state: RunState) -> RunState:
 
 
 @after.register
-def _(event: events.Progressed, state: RunState) -> RunState:
+def _(event: events.Progress, state: RunState) -> RunState:
     return replace(state, doing=event.message, doing_share=event.fraction)
 
 

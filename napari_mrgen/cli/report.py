@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from napari_mrgen.cli.options import print_json
 from napari_mrgen.cli.tables import scoreboard_lines
-from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.journal import write_event
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as ProgressBars
+    from rich.progress import TaskID
 
     from napari_mrgen.engine.family import Survey
 
@@ -38,13 +39,13 @@ def report(source: Iterator[Event], *, as_json: bool) -> Event | None:
     return last
 
 
-def surveyed(source: Iterator[Preparing | Survey]) -> Survey | None:
+def surveyed(source: Iterator[Progress | Survey]) -> Survey | None:
     """Return the table that ends a survey, saying on stderr how far it is; None without any."""
     is_terminal = sys.stderr.isatty()
     for item in source:
-        if not isinstance(item, Preparing):
+        if not isinstance(item, Progress):
             return item
-        line = f"{item.title} ({item.done + 1} of {item.total})"
+        line = f"{item.message} ({item.done + 1:.0f} of {item.total:.0f})"
         print(f"\r\x1b[K{line}" if is_terminal else line, end="" if is_terminal else "\n",
               file=sys.stderr, flush=True)  # fmt: skip
         if is_terminal and item.done + 1 == item.total:
@@ -92,7 +93,7 @@ class Lines:
 class Bars:
     """A bar for each stage, and the other events above it."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: ProgressBars) -> None:
         self._progress = progress
         self._tasks: dict[str, int] = {}
         self._other: TaskID | None = None
@@ -108,9 +109,9 @@ class Bars:
             case events.Stepped() if event.stage in self._tasks:
                 task = self._progress.tasks[self._tasks[event.stage]]
                 self._progress.update(task.id, completed=event.step, loss=_figures(event.losses, 1))
-            case events.Progressed(fraction=float()):
+            case events.Progress() if event.total:
                 self._show_share(event)
-            case events.Saved() | events.Previewed() | events.Progressed():
+            case events.Saved() | events.Previewed() | events.Progress():
                 pass
             case _:
                 if isinstance(event, events.Finished):
@@ -118,7 +119,7 @@ class Bars:
                 for line in describe(event):
                     self._progress.console.print(line, highlight=False, markup=False)
 
-    def _show_share(self, event: events.Progressed) -> None:
+    def _show_share(self, event: events.Progress) -> None:
         """Draw work that is not training, such as registering scans, as one bar for all of it."""
         if self._other is None:
             self._other = self._progress.add_task(event.message, total=1.0, loss="")
@@ -135,7 +136,7 @@ def describe(event: Event) -> list[str]:  # noqa: C901 - one flat case for each 
             return [f"{verb} {event.family} on {event.device} in {event.run_dir}"]
         case events.StageStarted():
             return [f"{event.title}: {event.steps} steps, from {event.step}"]
-        case events.Progressed():
+        case events.Progress():
             share = "" if event.fraction is None else f" ({event.fraction:.0%})"
             return [f"{event.message}{share}"]
         case events.Stepped():
@@ -162,16 +163,18 @@ def _print_event(event: Event) -> None:
     print_json(write_event(event))
 
 
-def _progress() -> Progress:
+def _progress() -> ProgressBars:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.progress import (
+        Progress as ProgressBars,
+    )
 
-    return Progress(
+    return ProgressBars(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),

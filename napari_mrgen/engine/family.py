@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from napari_mrgen.data.preparing import Preparing
+    from napari_mrgen.data.progress import Progress
     from napari_mrgen.engine.device import Precision
     from napari_mrgen.engine.exportable import Exportable
     from napari_mrgen.engine.task import Stage
@@ -93,7 +93,7 @@ class GenerateConfig(Config):
         return 1
 
 
-class DrawConfig(GenerateConfig):
+class SamplingConfig(GenerateConfig):
     """Settings of a family that draws: any number of results, of one input or of none."""
 
     samples: int = setting(1, ge=1, le=100_000)
@@ -151,7 +151,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class DataLook:
+class DataPreview:
     """What the network will see: a montage, and what looks wrong."""
 
     montage: Volume
@@ -212,7 +212,7 @@ class Family:
         half = config.batch_size // 2
         return [(f"a batch of {half}", {"batch_size": half})] if half else []
 
-    def survey(self, config: TrainConfig, inputs: Inputs) -> Iterator[Survey | Preparing]:
+    def survey(self, config: TrainConfig, inputs: Inputs) -> Iterator[Survey | Progress]:
         """Read every scan and say how far that is; at the end, what will be done with each.
 
         Only a family to which it matters how scans lie to one another has that, as a function
@@ -221,15 +221,15 @@ class Family:
         if survey := self._optional("training", "survey"):
             yield from survey(config, inputs)
 
-    def look(self, config: TrainConfig, inputs: Inputs) -> Iterator[DataLook | Preparing]:
+    def preview_data(self, config: TrainConfig, inputs: Inputs) -> Iterator[DataPreview | Progress]:
         """Show exactly what the networks will be fed, at the end.
 
         Where that takes long, a family's function is a generator that says how far it is.
         """
-        found = self._call("training", "look", config, inputs)
-        yield from (found,) if isinstance(found, DataLook) else found
+        found = self._call("training", "preview_data", config, inputs)
+        yield from (found,) if isinstance(found, DataPreview) else found
 
-    def stages(self, config: TrainConfig, inputs: Inputs) -> Iterator[Stage | Preparing]:
+    def stages(self, config: TrainConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
         """Yield the stages one by one; the second sees what the first has learned.
 
         Between them it may say how far the preparation of the data is.

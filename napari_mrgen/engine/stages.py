@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.context import StageState, TrainingContext
 from napari_mrgen.engine.distributed import Action
 from napari_mrgen.engine.loop import train_stage
@@ -32,7 +32,7 @@ def train(context: TrainingContext) -> Iterator[Event]:
     names = stage_names(context)
     last: StageState | None = None
     for index, name in enumerate(names):
-        yield events.Progressed(f"Preparing stage {name}")
+        yield events.Progress(f"Preparing stage {name}")
         stage = yield from _build(context, source, index)
         if stage is None:
             yield events.Stopped(name, 0)
@@ -69,7 +69,7 @@ def stage_names(context: TrainingContext) -> tuple[str, ...]:
 
 
 def _build(
-    context: TrainingContext, source: Iterator[Stage | Preparing], index: int
+    context: TrainingContext, source: Iterator[Stage | Progress], index: int
 ) -> Generator[Event, None, Stage | None]:
     """Let the family build its next stage; the first weights follow from the seed alone.
 
@@ -79,9 +79,9 @@ def _build(
     while True:
         with drawing:
             stage = next(source, None)
-        if not isinstance(stage, Preparing):
+        if not isinstance(stage, Progress):
             break
-        yield events.Progressed(stage.title, stage.share)
+        yield stage
         # Of several processes some may find this work done: they agree at the first step.
         if context.group.size == 1 and context.control.is_stopped:
             return None
@@ -151,7 +151,7 @@ def _train(context: TrainingContext, state: StageState) -> Iterator[Event]:
         if stage.early_stopping is not None:
             context.save_model(context.last_path, state)
             _take_best(context, state)
-        yield events.Progressed(f"Writing the results of stage {stage.name}")
+        yield events.Progress(f"Writing the results of stage {stage.name}")
         with torch.no_grad():
             stage.task.finish(state.average.networks, context.run_dir)
         # After all that a resumed run would need again: it says that the stage is finished.
@@ -216,5 +216,5 @@ def _score(
         scores.append(score)
         if score.subject not in seen:
             seen.add(score.subject)
-            yield events.Progressed("Scoring on held-out subjects", len(seen) / len(subjects))
+            yield events.Progress("Scoring on held-out subjects", len(seen), len(subjects))
     return None

@@ -14,9 +14,9 @@ from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.app.saved_inputs import save_sources
 from napari_mrgen.app.session import Job, ResumeJob, Sources, TrainJob
-from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.family import DataLook, Family, GenerateConfig, Survey, TrainConfig
+from napari_mrgen.engine.family import DataPreview, Family, GenerateConfig, Survey, TrainConfig
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.errors import MrgenError
@@ -87,7 +87,7 @@ def failed(error: BaseException) -> events.Failed:
 
 
 def _train(job: TrainJob, control: Control) -> Iterator[Event]:
-    yield events.Progressed("Loading PyTorch and the scans…")
+    yield events.Progress("Loading PyTorch and the scans…")
     from napari_mrgen.engine.fit import fit
 
     paths = save_sources(job.sources, job.run_dir / "inputs")
@@ -99,7 +99,7 @@ def _train(job: TrainJob, control: Control) -> Iterator[Event]:
 
 
 def _resume(job: ResumeJob, control: Control) -> Iterator[Event]:
-    yield events.Progressed("Loading PyTorch and the saved run…")
+    yield events.Progress("Loading PyTorch and the saved run…")
     from napari_mrgen.engine.fit import resume
 
     yield from resume(job.run_dir, families.get, control, device=job.device)
@@ -113,15 +113,15 @@ def _read_preview(run_dir: Path, event: events.Previewed) -> Preview:
 
 def look_at_data(
     family: Family, config: TrainConfig, sources: Sources, folder: Path, control: Control
-) -> Iterator[Preparing | Survey | DataLook]:
+) -> Iterator[Progress | Survey | DataPreview]:
     """Yield how the scans lie, where that matters, then what the networks will be fed.
 
     Between them comes how far it is, and there it ends where a stop was asked for.
     """
-    yield Preparing("Reading the scans", 0, 0)
+    yield Progress("Reading the scans", 0, 0)
     paths = save_sources(sources, folder, suffix=".nii")
     inputs = gather(family, paths, config)
-    for item in chain(family.survey(config, inputs), family.look(config, inputs)):
+    for item in chain(family.survey(config, inputs), family.preview_data(config, inputs)):
         if control.is_stopped:
             return
         yield item

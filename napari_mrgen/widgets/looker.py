@@ -10,9 +10,9 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_mrgen.app.session import TrainJob
-from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.family import DataLook, Survey
+from napari_mrgen.engine.family import DataPreview, Survey
 from napari_mrgen.widgets import jobs
 from napari_mrgen.widgets.parts import Note, ShareBar, button
 from napari_mrgen.widgets.worker import run_in_thread
@@ -22,11 +22,11 @@ class Looker(QObject):
     """One look at a time; what it finds comes as signals, the table of the scans first."""
 
     progressed = Signal(object)
-    """The `Preparing` that is being done."""
+    """The `Progress` that is being done."""
     surveyed = Signal(object)
     """A `Survey`."""
     looked = Signal(object)
-    """The `DataLook`."""
+    """The `DataPreview`."""
     failed = Signal(str)
     ended = Signal()
 
@@ -56,15 +56,15 @@ class Looker(QObject):
         if self._control is not None:
             self._control.stop()
 
-    def _on_item(self, item: Preparing | Survey | DataLook, control: Control) -> None:
+    def _on_item(self, item: Progress | Survey | DataPreview, control: Control) -> None:
         if not isalive(self) or control.is_stopped:
             return
         match item:
-            case Preparing():
+            case Progress():
                 self.progressed.emit(item)
             case Survey():
                 self.surveyed.emit(item)
-            case DataLook():
+            case DataPreview():
                 self.looked.emit(item)
 
     def _on_end(self, error: BaseException | None) -> None:
@@ -94,8 +94,8 @@ class LookProgress(QWidget):
         layout.addLayout(beside)
         self.hide()
 
-    def show_step(self, step: Preparing) -> None:
-        part = f" ({step.done + 1} of {step.total})" if step.done < step.total else ""
-        self._note.say(f"{step.title}{part}…")
-        self._bar.show_share(step.share)
+    def show_step(self, step: Progress) -> None:
+        part = f" ({step.done + 1:.0f} of {step.total:.0f})" if step.done < step.total else ""
+        self._note.say(f"{step.message}{part}…")
+        self._bar.show_share(step.fraction)
         self.show()

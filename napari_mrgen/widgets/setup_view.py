@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_mrgen import families
 from napari_mrgen.app.session import TrainJob
-from napari_mrgen.engine.family import Advice, DataLook, Family, Plan, Survey, TrainConfig
+from napari_mrgen.engine.family import Advice, DataPreview, Family, Plan, Survey, TrainConfig
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.device_picker import NO_GPU_TO_TRAIN, DevicePicker
@@ -147,7 +147,7 @@ class SetupView(QWidget):
         self._survey = survey
         self._survey_note.say("\n".join(survey.notes) if survey else "")
 
-    def show_data(self, look: DataLook | None) -> None:
+    def show_data(self, look: DataPreview | None) -> None:
         """Say how the subjects are split and what looks wrong in the data."""
         if look is None:
             self._data_note.say("")
@@ -287,7 +287,7 @@ def _likely_family(layers: LayerList) -> Family:
     return last[0] if last else next(fitting, known[0])
 
 
-def _examples(look: DataLook) -> int:
+def _examples(look: DataPreview) -> int:
     """Count what a montage shows: cases side by side, or slices one behind the other."""
     return look.montage.size("n" if "n" in look.montage.axes else "z")
 

@@ -14,8 +14,8 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QTabWidget, Q
 
 from napari_mrgen import families
 from napari_mrgen.app.session import RunState, Session
-from napari_mrgen.data.preparing import Preparing
-from napari_mrgen.engine.family import DataLook, Plan, Survey
+from napari_mrgen.data.progress import Progress
+from napari_mrgen.engine.family import DataPreview, Plan, Survey
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.folder import Run
@@ -176,15 +176,15 @@ class TrainPanel(Panel):
         except MrgenError as error:
             self._complain(str(error))
 
-    def _on_looking(self, step: Preparing) -> None:
+    def _on_looking(self, step: Progress) -> None:
         self.setup.looking.show_step(step)
-        self._activity.show(step.title, step.share)
+        self._activity.show(step.message, step.fraction)
 
     def _on_surveyed(self, survey: Survey) -> None:
         self.setup.show_survey(survey)
         SurveyDialog(survey, self).show()
 
-    def _on_looked(self, look: DataLook) -> None:
+    def _on_looked(self, look: DataPreview) -> None:
         self.setup.show_data(look)
         self._montage.show(look.montage)
 

@@ -240,7 +240,7 @@ def test_no_run_is_opened_over_one_that_goes_on(bench: Bench) -> None:
 
 def test_preparation_shows_how_far_it_is() -> None:
     state = after(BEGIN[0], RunState(phase=Phase.STARTING))
-    state = after(events.Progressed("Registering", 0.5), state)
+    state = after(events.Progress("Registering", 1, 2), state)
     assert (state.headline, state.shown_fraction) == ("Registering", 0.5)
     state = after(stepped(25), after(BEGIN[1], state))
     assert (state.doing, state.shown_fraction) == ("", state.fraction)

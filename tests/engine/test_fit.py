@@ -366,7 +366,7 @@ class TestWarnings:
 class TestPreparing:
     def test_what_a_family_says_is_passed_on(self, tmp_path: Path) -> None:
         told = list(train(tmp_path, preparing=4))
-        said = [e for e in told if isinstance(e, events.Progressed) and e.message == "Cooking"]
+        said = [e for e in told if isinstance(e, events.Progress) and e.message == "Cooking"]
         assert [event.fraction for event in said] == [0, 0.25, 0.5, 0.75]
         assert isinstance(told[-1], events.Finished)
 
@@ -380,7 +380,7 @@ class TestPreparing:
         control, told = Control(), []
         for event in train(tmp_path, control, preparing=4):
             told.append(event)
-            if isinstance(event, events.Progressed) and event.fraction == 0.25:
+            if isinstance(event, events.Progress) and event.fraction == 0.25:
                 control.stop()
         assert told[-1] == events.Stopped("first", 0)
         assert isinstance(last(resume(tmp_path / "run", toy.lookup, Control())), events.Finished)

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from napari_mrgen.config import setting
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import Family, GenerateConfig, Input, Plan, TrainConfig
@@ -206,9 +206,9 @@ def plan(config: ToyConfig, inputs: Inputs, precision: Precision = "32-true") ->
     return Plan((1, 8, 8), cost.parameters, cost.flops, cost.memory_bytes, cost.layers)
 
 
-def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage | Preparing]:
+def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
     for part in range(config.preparing):
-        yield Preparing("Cooking", part, config.preparing)
+        yield Progress("Cooking", part, config.preparing)
     task = _first(config)
     first = task.networks["predictor"]
     patience = None

@@ -26,7 +26,7 @@ from napari_mrgen.app.result_file import read_results
 from napari_mrgen.config import Config
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.family import DataLook, Family, TrainConfig
+from napari_mrgen.engine.family import DataPreview, Family, TrainConfig
 from napari_mrgen.engine.fit import fit, resume
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.model import load_model
@@ -182,8 +182,8 @@ def test_a_plan_is_made_of_numbers(trained: Trained, preset: str) -> None:
 
 
 def test_a_look_shows_what_the_networks_see(trained: Trained) -> None:
-    *_, look = trained.family.look(trained.config, trained.inputs)
-    assert isinstance(look, DataLook)
+    *_, look = trained.family.preview_data(trained.config, trained.inputs)
+    assert isinstance(look, DataPreview)
     assert np.isfinite(look.montage.array).all()
     assert set(look.train) == set(trained.inputs.split.train)
     assert set(look.test) == set(trained.inputs.split.test)

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from napari_mrgen.engine.family import DrawConfig
+from napari_mrgen.engine.family import SamplingConfig
 from napari_mrgen.widgets import remember
 
 
 def test_settings_come_back() -> None:
-    config = DrawConfig(seed=7, samples=3)
-    assert remember.load_settings("x", DrawConfig) is None
+    config = SamplingConfig(seed=7, samples=3)
+    assert remember.load_settings("x", SamplingConfig) is None
     remember.save_settings("x", config)
-    assert remember.load_settings("x", DrawConfig) == config
+    assert remember.load_settings("x", SamplingConfig) == config
 
 
 @pytest.mark.parametrize("text", ["seed: -1", "no such: setting", "[", "\xff"])
 def test_settings_that_are_no_longer_valid_are_forgotten(text: str) -> None:
     remember.folder().mkdir(parents=True)
     (remember.folder() / "x.yaml").write_bytes(text.encode("latin-1"))
-    assert remember.load_settings("x", DrawConfig) is None
+    assert remember.load_settings("x", SamplingConfig) is None
 
 
 def test_choices_come_back_one_by_one() -> None:

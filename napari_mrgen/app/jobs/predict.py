@@ -47,7 +47,7 @@ def predict(job: Job, control: Control) -> Iterator[Event | Done]:
     MrgenError
         If a scan has no result: after all others have theirs.
     """
-    yield events.Progressed("Loading the model")
+    yield events.Progress("Loading the model")
     model = job.model if job.model and not job.trains else job.out
     maker = Maker.load(model, job.device)
     config = _settings(job, maker)
@@ -70,7 +70,7 @@ def predict(job: Job, control: Control) -> Iterator[Event | Done]:
     made = {done.scan: done.results for done in found if done.results}
     is_new = not all(done.is_kept for done in found) or not (folder / RESULTS).exists()
     if made and is_new:
-        yield events.Progressed("Writing result.h5")
+        yield events.Progress("Writing result.h5")
         parts = [(case, made[case.scan]) for case in cases if case.scan in made]
         _write(folder, ((c.name, _parts(c, paths, known, config)) for c, paths in parts))
     failed = [done for done in found if done.problem]
@@ -106,7 +106,7 @@ def _draw_samples(
         name = slug(volume.name)
         nifti.write(volume, folder / f"{name}{SUFFIX}")
         volumes[name] = volume
-        yield events.Progressed(f"Drawn: {volume.name}")
+        yield events.Progress(f"Drawn: {volume.name}")
     if volumes and not control.is_stopped:
         _write(folder, ((name, {"result": volume}) for name, volume in volumes.items()))
         note.write_text(text, "utf-8")

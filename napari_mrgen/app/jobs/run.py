@@ -203,7 +203,7 @@ def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
         yield from _train(job, control)
         write_history(job.out)
     if job.trains and job.export:
-        yield Told(job, events.Progressed("Exporting the model"))
+        yield Told(job, events.Progress("Exporting the model"))
         _export(job, export)
     if job.predicts:
         from napari_mrgen.app.jobs.predict import predict
@@ -234,7 +234,7 @@ def _train(job: Job, control: Control) -> Iterator[Told]:
 
 def _begin(job: Job, family: Family, config: TrainConfig, control: Control) -> Iterator[Event]:
     check_folder(job.out)
-    yield events.Progressed("Looking for the scans")
+    yield events.Progress("Looking for the scans")
     inputs = gather(family, job.inputs, config, job.split)
     from napari_mrgen.engine.fit import fit
 

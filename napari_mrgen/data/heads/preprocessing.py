@@ -31,14 +31,14 @@ from napari_mrgen.data.heads.sessions import (
     unpaired,
 )
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.data.scaling import PERCENTILE, Scaling
 from napari_mrgen.data.split import Split
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
 from napari_mrgen.volume import Volume
 
-__all__ = ["PrepareSpec", "Prepared", "PreparedPair", "Preparing", "prepare", "prepare_inputs"]
+__all__ = ["PrepareSpec", "Prepared", "PreparedPair", "Progress", "prepare", "prepare_inputs"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 Affine = npt.NDArray[np.float64]
@@ -101,14 +101,14 @@ class Prepared:
 
 def prepare_inputs(
     inputs: Inputs, spec: PrepareSpec, cache: Path | None = None
-) -> Iterator[Prepared | Preparing]:
+) -> Iterator[Prepared | Progress]:
     """Pair the scans of a training and make them ready; see `prepare`."""
     yield from prepare(pairs_of(inputs), spec, cache or default_cache(), inputs.split)
 
 
 def prepare(
     pairs: Sequence[Pair], spec: PrepareSpec, cache: Path, split: Split | None = None
-) -> Iterator[Prepared | Preparing]:
+) -> Iterator[Prepared | Progress]:
     """Make pairs ready and yield what is being done, at the end one `Prepared`.
 
     All pairs are looked at before one that is refused ends it, and what was made is kept. Subjects
@@ -122,7 +122,7 @@ def prepare(
         try:
             for item in _prepare_pair(pair, spec, cache):
                 if isinstance(item, str):
-                    yield Preparing(f"{item} {pair.name or pair.subject}", number, len(wanted))
+                    yield Progress(f"{item} {pair.name or pair.subject}", number, len(wanted))
                 else:
                     ready.append(item)
         except ShelfError:
@@ -131,7 +131,7 @@ def prepare(
             refused.append(f"{pair.name or pair.subject}: {error}")
     if refused:
         raise MrgenError(_refusal(refused, len(wanted)))
-    yield Preparing("Data ready", len(wanted), len(wanted))
+    yield Progress("Data ready", len(wanted), len(wanted))
     yield _parted(ready, split)
 
 

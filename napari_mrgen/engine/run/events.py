@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from napari_mrgen.data.progress import Event as Event
+from napari_mrgen.data.progress import Progress as Progress
 from napari_mrgen.metrics.scoreboard import Scoreboard
-
-
-@dataclass(frozen=True)
-class Event:
-    """Base of all events."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +27,6 @@ class StageStarted(Event):
     title: str
     step: int
     steps: int
-
-
-@dataclass(frozen=True)
-class Progressed(Event):
-    """Work that is not training: preparing data, scoring. ``fraction`` is None where unknown."""
-
-    message: str
-    fraction: float | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ def write_event(event: Event) -> dict[str, Any]:
 
 def parse_event(values: Any) -> Event | None:
     """Return the event of such values; None for what this version does not know."""
+    if isinstance(values, dict) and values.get("event") == "Progressed":  # before version 0.2
+        fraction = values.get("fraction")
+        known = {} if fraction is None else {"done": fraction, "total": 1}
+        values = {"event": "Progress", "message": values.get("message"), **known}
     kind = _KINDS.get(str(values.get("event"))) if isinstance(values, dict) else None
     if kind is None:
         return None

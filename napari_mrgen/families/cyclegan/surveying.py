@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from napari_mrgen.data.heads.sessions import BORDER, Pair, PairCheck, Relation, check_pair
-from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.family import Survey
 from napari_mrgen.errors import MrgenError
@@ -29,11 +29,11 @@ _MISSING = "–"
 
 def survey_pairs(
     config: CycleGanConfig, pairs: Sequence[Pair], split: Split
-) -> Iterator[Survey | Preparing]:
+) -> Iterator[Survey | Progress]:
     """Read every pair that is trained or tested on, say which, and yield the table of all."""
     checked: list[tuple[Pair, PairCheck | str]] = []
     for number, pair in enumerate(pairs):
-        yield Preparing(f"Comparing the scans of {_name(pair)}", number, len(pairs))
+        yield Progress(f"Comparing the scans of {_name(pair)}", number, len(pairs))
         checked.append((pair, _check(pair, split)))
     yield Survey(
         "Pairs of T1w and T2w",

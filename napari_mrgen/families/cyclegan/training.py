@@ -17,10 +17,10 @@ from napari_mrgen.data.heads.patches import VolumePairs
 from napari_mrgen.data.heads.preprocessing import Prepared, PrepareSpec, prepare_inputs
 from napari_mrgen.data.heads.sessions import pairs_of
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.device import Precision
-from napari_mrgen.engine.family import DataLook, Plan, Survey
+from napari_mrgen.engine.family import DataPreview, Plan, Survey
 from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.cyclegan.config import LEAST_PATCH, CycleGanConfig
@@ -41,10 +41,10 @@ _FEW, _NARROW, _PATCH = 5, 4, 96
 """Pool and filters that are not worth less, and patches in place of whole volumes."""
 
 
-def stages(config: CycleGanConfig, inputs: Inputs) -> Iterator[Stage | Preparing]:
+def stages(config: CycleGanConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
     """Say how the data is made ready, then yield the one stage."""
     for item in prepare_inputs(inputs, prepare_spec(config)):
-        if isinstance(item, Preparing):
+        if isinstance(item, Progress):
             yield item
             continue
         data = volume_pairs(config, item)
@@ -112,25 +112,25 @@ def savings(config: CycleGanConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
     return found
 
 
-def survey(config: CycleGanConfig, inputs: Inputs) -> Iterator[Survey | Preparing]:
+def survey(config: CycleGanConfig, inputs: Inputs) -> Iterator[Survey | Progress]:
     """Compare the two scans of every pair."""
     yield from survey_pairs(config, pairs_of(inputs), inputs.split)
 
 
-def look(config: CycleGanConfig, inputs: Inputs) -> Iterator[DataLook | Preparing]:
+def preview_data(config: CycleGanConfig, inputs: Inputs) -> Iterator[DataPreview | Progress]:
     """Show training samples of some heads as the networks see them: T1w left, T2w right."""
     for item in prepare_inputs(_few(inputs), prepare_spec(config)):
-        yield item if isinstance(item, Preparing) else _look(config, inputs, item)
+        yield item if isinstance(item, Progress) else _look(config, inputs, item)
 
 
-def _look(config: CycleGanConfig, inputs: Inputs, prepared: Prepared) -> DataLook:
+def _look(config: CycleGanConfig, inputs: Inputs, prepared: Prepared) -> DataPreview:
     data = volume_pairs(config, prepared)
     draws = Draws((config.seed, "look"))
     samples = [data.sample(index % len(data), draws(index)) for index in range(_SHOWN)]
     middle = data.shape[0] // 2
     sides = [torch.cat([s[role][0, middle] for role in CONTRASTS], -1) for s in samples]
     references = [(*inputs.train(role), *inputs.test(role)) for role in CONTRASTS]
-    return DataLook(
+    return DataPreview(
         _montage(torch.stack(sides), data.describe()["spacing_mm"]),
         inputs.split.train,
         inputs.split.test,

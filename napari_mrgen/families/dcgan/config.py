@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from napari_mrgen.config import setting
 from napari_mrgen.data.extent import check_extent
-from napari_mrgen.engine.family import DrawConfig, TrainConfig
+from napari_mrgen.engine.family import SamplingConfig, TrainConfig
 
 
 class DcganConfig(TrainConfig):
@@ -97,7 +97,7 @@ class DcganConfig(TrainConfig):
         return self.redraw_share if self.has_encoder else 0.0
 
 
-class DcganGenerateConfig(DrawConfig):
+class DcganGenerateConfig(SamplingConfig):
     """Draw brain slices."""
 
     samples: int = setting(16, ge=1, le=100_000)

@@ -10,7 +10,7 @@ from napari_mrgen.data.checks import find_oddities, show_slices
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
 from napari_mrgen.engine.device import Precision
-from napari_mrgen.engine.family import DataLook, Plan
+from napari_mrgen.engine.family import DataPreview, Plan
 from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.dcgan.config import DcganConfig
@@ -65,12 +65,12 @@ def plan(config: DcganConfig, inputs: Inputs, precision: Precision = "32-true") 
     )
 
 
-def look(config: DcganConfig, inputs: Inputs) -> DataLook:
+def preview_data(config: DcganConfig, inputs: Inputs) -> DataPreview:
     """Show training slices as the networks see them before they are made coarse."""
     data = slice_data(config, inputs)
     montage = show_slices(data, Draws((config.seed, "look")))
     references = (*inputs.train(ROLE), *inputs.test(ROLE))
-    return DataLook(montage, inputs.split.train, inputs.split.test, find_oddities(references))
+    return DataPreview(montage, inputs.split.train, inputs.split.test, find_oddities(references))
 
 
 def _task(config: DcganConfig, data: SliceData) -> GanTask:

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from napari_mrgen.config import setting
-from napari_mrgen.engine.family import DrawConfig, TrainConfig
+from napari_mrgen.engine.family import SamplingConfig, TrainConfig
 
 
 class FramePredictionConfig(TrainConfig):
@@ -88,7 +88,7 @@ class FramePredictionConfig(TrainConfig):
         return tuple(name for name, steps in lengths.items() if steps)
 
 
-class FramePredictionGenerateConfig(DrawConfig):
+class FramePredictionGenerateConfig(SamplingConfig):
     """Predict how a cine goes on."""
 
     frames: int = setting(50, ge=1, le=100_000)

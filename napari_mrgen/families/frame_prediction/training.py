@@ -12,7 +12,7 @@ from napari_mrgen.data.checks import find_oddities
 from napari_mrgen.data.cine import CineWindows, WindowSpec, as_array
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.device import Precision
-from napari_mrgen.engine.family import DataLook, Plan
+from napari_mrgen.engine.family import DataPreview, Plan
 from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
@@ -102,7 +102,7 @@ def _dearest(config: FramePredictionConfig, stage: str) -> int:
     return (config.gan_steps - 1) // PENALTY_EVERY * PENALTY_EVERY
 
 
-def look(config: FramePredictionConfig, inputs: Inputs) -> DataLook:
+def preview_data(config: FramePredictionConfig, inputs: Inputs) -> DataPreview:
     """Show some training windows as the network sees them, one above the other."""
     dataset = windows(config, inputs)
     draws = Draws((config.seed, "look"))
@@ -118,7 +118,7 @@ def look(config: FramePredictionConfig, inputs: Inputs) -> DataLook:
         name="training windows",
         times=frame_times(first, stack.shape[1]),
     )
-    return DataLook(montage, inputs.split.train, inputs.split.test, _oddities(config, inputs))
+    return DataPreview(montage, inputs.split.train, inputs.split.test, _oddities(config, inputs))
 
 
 def _oddities(config: FramePredictionConfig, inputs: Inputs) -> tuple[str, ...]:

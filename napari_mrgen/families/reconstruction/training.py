@@ -13,7 +13,7 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.realtime import Protocol
 from napari_mrgen.data.undersampled import PairedSeries, ScanSpec, SimulatedScans, pair_series
 from napari_mrgen.engine.device import Precision
-from napari_mrgen.engine.family import DataLook, Plan
+from napari_mrgen.engine.family import DataPreview, Plan
 from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws, EarlyStopping, Stage, Task
 from napari_mrgen.errors import MrgenError
@@ -115,7 +115,7 @@ def empty_batch(config: ReconstructionConfig) -> Batch:
     return batch
 
 
-def look(config: ReconstructionConfig, inputs: Inputs) -> DataLook:
+def preview_data(config: ReconstructionConfig, inputs: Inputs) -> DataPreview:
     """Show training series: each channel of the input from left to right, then the truth."""
     data = training_data(config, inputs)
     draws = Draws((config.seed, "look"))
@@ -132,4 +132,4 @@ def look(config: ReconstructionConfig, inputs: Inputs) -> DataLook:
         name="training series: input, truth",
     )
     train, test = inputs.split.train, inputs.split.test
-    return DataLook(montage, train, test, find_oddities(references))
+    return DataPreview(montage, train, test, find_oddities(references))

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from napari_mrgen.config import setting
 from napari_mrgen.data.extent import check_extent
-from napari_mrgen.engine.family import DrawConfig, TrainConfig
+from napari_mrgen.engine.family import SamplingConfig, TrainConfig
 from napari_mrgen.errors import MrgenError
 
 POSITIONS = 16
@@ -128,7 +128,7 @@ class VqVaeConfig(TrainConfig):
         return merge
 
 
-class VqVaeGenerateConfig(DrawConfig):
+class VqVaeGenerateConfig(SamplingConfig):
     """Draw new slices, or reconstruct or complete those of an image."""
 
     task: Literal["auto", "sample", "reconstruct", "complete"] = setting("auto")

@@ -12,7 +12,7 @@ from napari_mrgen.data.checks import find_oddities, show_slices
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
 from napari_mrgen.engine.device import Precision
-from napari_mrgen.engine.family import DataLook, Plan
+from napari_mrgen.engine.family import DataPreview, Plan
 from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.vqvae.config import VqVaeConfig
@@ -70,11 +70,11 @@ def plan(config: VqVaeConfig, inputs: Inputs, precision: Precision = "32-true") 
     )
 
 
-def look(config: VqVaeConfig, inputs: Inputs) -> DataLook:
+def preview_data(config: VqVaeConfig, inputs: Inputs) -> DataPreview:
     """Show some training slices as the networks see them."""
     montage = show_slices(slices(config, inputs, SHIFT), Draws((config.seed, "look")))
     oddities = find_oddities((*inputs.train("slices"), *inputs.test("slices")))
-    return DataLook(montage, inputs.split.train, inputs.split.test, oddities)
+    return DataPreview(montage, inputs.split.train, inputs.split.test, oddities)
 
 
 def _texture_task(config: VqVaeConfig, built: dict[str, nn.Module], data: SliceData) -> TextureTask:

@@ -13,7 +13,7 @@ from napari_mrgen.data.heads.preprocessing import (
     Prepared,
     PreparedPair,
     PrepareSpec,
-    Preparing,
+    Progress,
     default_cache,
     prepare,
     prepare_inputs,
@@ -50,7 +50,7 @@ def made(folder: Path, spec: PrepareSpec = REFUSE, split: Split | None = None) -
 
 def said(folder: Path, spec: PrepareSpec = REFUSE) -> list[str]:
     items = prepare(pairs_in(folder), spec, folder.parent / "cache")
-    return [item.title for item in items if isinstance(item, Preparing)]
+    return [item.message for item in items if isinstance(item, Progress)]
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from napari_mrgen.metrics.scoreboard import Row, Scoreboard
 ALL: tuple[Event, ...] = (
     events.Started("/runs/a", "toy", "CPU", ("first", "second"), resumed=True),
     events.StageStarted("first", "First", 3, 10),
-    events.Progressed("Preparing", None),
-    events.Progressed("Scoring", 0.5),
+    events.Progress("Preparing"),
+    events.Progress("Scoring", 1, 2),
     events.Stepped("first", 4, 10, {"error": 0.25}, 0.1, 0.6),
     events.Evaluated("first", 5, {"psnr": 30.0}),
     events.Previewed("first", 5, ("previews/a.nii", "previews/b.nii")),
@@ -86,3 +86,9 @@ def test_figures_are_in_the_table_and_in_tensorboard(tmp_path: Path) -> None:
     found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     (scalar,) = found.Scalars("first/train/error")
     assert (scalar.step, scalar.value) == (4, 0.25)
+
+
+def test_the_progress_of_an_earlier_version_is_read() -> None:
+    old = {"event": "Progressed", "message": "Scoring", "fraction": 0.5}
+    assert parse_event(old) == events.Progress("Scoring", 0.5, 1)
+    assert parse_event({**old, "fraction": None}) == events.Progress("Scoring")

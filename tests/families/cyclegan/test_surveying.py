@@ -11,7 +11,7 @@ import pytest
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.data.split import Split
 from napari_mrgen.engine.family import Survey
 from napari_mrgen.families.cyclegan.config import TINY
@@ -86,7 +86,7 @@ def test_it_says_how_far_it_is_and_reads_on_after_a_damaged_file(
     inputs = gather(FAMILY, {"pairs": [tmp_path]}, TINY)
     (tmp_path / "damaged_T2w.nii").write_bytes(b"no image")
     *before, last = FAMILY.survey(TINY, inputs)
-    assert [(item.done, item.total) for item in before if isinstance(item, Preparing)] == [
+    assert [(item.done, item.total) for item in before if isinstance(item, Progress)] == [
         (0, 2), (1, 2),
     ]  # fmt: skip
     assert isinstance(last, Survey)

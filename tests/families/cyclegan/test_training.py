@@ -11,10 +11,10 @@ from scipy import ndimage
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.preparing import Preparing
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.context import StageState
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.family import DataLook
+from napari_mrgen.engine.family import DataPreview
 from napari_mrgen.engine.fit import fit, resume
 from napari_mrgen.engine.memory.measure import measure_call, measure_step
 from napari_mrgen.engine.run import events
@@ -26,7 +26,7 @@ from napari_mrgen.families.cyclegan.config import PUBLISHED, QUICK, TINY, CycleG
 from napari_mrgen.families.cyclegan.networks import networks
 from napari_mrgen.families.cyclegan.previews import TILE
 from napari_mrgen.families.cyclegan.tasks import Scene
-from napari_mrgen.families.cyclegan.training import cycle_task, look, plan, savings, stages
+from napari_mrgen.families.cyclegan.training import cycle_task, plan, preview_data, savings, stages
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
 
@@ -78,7 +78,7 @@ def train(config: CycleGanConfig, inputs: Inputs, folder: Path) -> Path:
 
 def test_it_says_what_it_prepares_and_then_trains(inputs: Inputs) -> None:
     *before, stage = stages(SHORT, inputs)
-    assert all(isinstance(item, Preparing) for item in before)
+    assert all(isinstance(item, Progress) for item in before)
     assert before
     assert isinstance(stage, Stage)
     assert (stage.name,) == SHORT.stages
@@ -148,8 +148,8 @@ def test_the_plan_of_single_scans_is_that_of_the_largest(unpaired: Inputs) -> No
 
 
 def test_single_scans_can_be_looked_at(unpaired: Inputs) -> None:
-    *_, found = look(TINY, unpaired)
-    assert isinstance(found, DataLook)
+    *_, found = preview_data(TINY, unpaired)
+    assert isinstance(found, DataPreview)
     assert found.montage.array.any()
 
 
@@ -202,8 +202,8 @@ def test_savings_come_to_an_end() -> None:
 
 
 def test_a_look_shows_both_contrasts_side_by_side(inputs: Inputs) -> None:
-    *_, found = look(TINY, inputs)
-    assert isinstance(found, DataLook)
+    *_, found = preview_data(TINY, inputs)
+    assert isinstance(found, DataPreview)
     assert found.montage.array.shape == (8, 1, 16, 32)
     assert np.isfinite(found.montage.array).all()
     assert set(found.train) == set(inputs.split.train)

@@ -3,7 +3,7 @@ import numpy as np
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.split import Split
 from napari_mrgen.families.frame_prediction.config import PRESETS
-from napari_mrgen.families.frame_prediction.training import look
+from napari_mrgen.families.frame_prediction.training import preview_data
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
 from napari_mrgen.volume import Volume
@@ -18,7 +18,7 @@ def test_oddities_of_scans_and_of_series_are_named(tmp_path):
         nifti.write(Volume(frames, "tzyx", AFFINE), tmp_path / f"{name}.nii")
     references = tuple(Reference(tmp_path / f"{name}.nii", name) for name in series)
     split = Split(train=("a", "b"), test=("c", "d"))
-    found = look(PRESETS["tiny"], Inputs({"cine": references}, split)).warnings
+    found = preview_data(PRESETS["tiny"], Inputs({"cine": references}, split)).warnings
     assert found == (
         "b.nii: the same images as a.nii.",
         "c.nii: only 7 frames.",
