@@ -29,8 +29,7 @@ from common import DATA, grid, machine, paced, train, write
 from napari_mrgen import families
 from napari_mrgen.app.generate import generate
 from napari_mrgen.app.inputs import find_all, gather
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.family import TrainConfig
 from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.io import nifti

@@ -26,8 +26,7 @@ from torch.nn import functional
 
 from napari_mrgen import families
 from napari_mrgen.data.cine import Cine, CineWindows, WindowSpec, load
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.frame_prediction.forecasting import predict

@@ -141,6 +141,13 @@ def is_plain(annotation: Any) -> bool:
     return origin is tuple and Ellipsis not in arguments and all(map(is_plain, arguments))
 
 
+def check_extent(first: float, last: float) -> None:
+    """Refuse a range of slices that ends before it begins; both are shares of the brain."""
+    if first >= last:
+        msg = f"The first slice ({first}) must come before the last ({last})"
+        raise ValueError(msg)
+
+
 def _old_spellings(cls: type[Config]) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     """Yield each field that was once written otherwise: name, old name, and old choices."""
     for name, info in cls.model_fields.items():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError, model_validator
 
+from napari_mrgen import families
 from napari_mrgen.config import Config, is_plain, setting
 from napari_mrgen.errors import MrgenError
 
@@ -154,3 +155,11 @@ def test_an_old_and_a_new_name_together_are_refused(read: Any) -> None:
         read({"judge_width": 3, "discriminator_width": 4})
     message = "judge_width is an old name of discriminator_width; give only discriminator_width."
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("family", ["dcgan", "vqvae"])
+@pytest.mark.parametrize("last", [0.5, 0.4])
+def test_slices_must_have_an_order(family: str, last: float) -> None:
+    with pytest.raises(MrgenError) as caught:
+        families.get(family).preset("tiny").with_values({"first": 0.5, "last": last})
+    assert str(caught.value) == f"The first slice (0.5) must come before the last ({last})."

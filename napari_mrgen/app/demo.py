@@ -12,7 +12,7 @@ from napari_mrgen import families
 from napari_mrgen.app.generate import generate
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.app.plots.cine import Comparison, draw
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Split
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import TrainConfig
 from napari_mrgen.engine.fit import fit, resume

@@ -12,8 +12,7 @@ from napari_mrgen import families
 from napari_mrgen.app.inputs import Paths, find_all
 from napari_mrgen.app.plots import sets as set_figure
 from napari_mrgen.app.plots import volumes as volume_figure
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose
 from napari_mrgen.engine.family import Family, TrainConfig

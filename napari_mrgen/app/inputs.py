@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split, split_subjects
+from napari_mrgen.data.inputs import Inputs, Split, split_subjects
 from napari_mrgen.engine.family import Family, Input, TrainConfig
 from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io.find import Reference, find, find_series

@@ -10,7 +10,7 @@ import pytest
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import find_all, gather, own_split
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Split
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mrgen.config import setting
-from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
-from napari_mrgen.data.split import Split
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import Family, GenerateConfig, Input, Plan, TrainConfig
 from napari_mrgen.engine.memory.measure import measure_step

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_mrgen.data.split import split_subjects
+from napari_mrgen.data.inputs import split_subjects
 from napari_mrgen.io import nifti
 from napari_mrgen.metrics.image_set import ImageSet
 from napari_mrgen.metrics.memorisation import CopyFinder, find_copies

@@ -30,10 +30,9 @@ from napari_mrgen.data.heads.sessions import (
     pairs_of,
     unpaired,
 )
-from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.data.scaling import PERCENTILE, Scaling
-from napari_mrgen.data.split import Split
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
 from napari_mrgen.volume import Volume

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mrgen.data.heads.preprocessing import Prepared, PreparedPair, prepare_inputs
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.families.cyclegan.baselines import HistogramMatch, LookupTable
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import Way

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from napari_mrgen.data.heads.sessions import BORDER, Pair, PairCheck, Relation, check_pair
+from napari_mrgen.data.inputs import Split
 from napari_mrgen.data.progress import Progress
-from napari_mrgen.data.split import Split
 from napari_mrgen.engine.family import Survey
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan.config import CycleGanConfig

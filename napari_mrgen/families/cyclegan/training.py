@@ -16,9 +16,8 @@ from napari_mrgen.data.heads.brain import brain_mask, union_box
 from napari_mrgen.data.heads.patches import VolumePairs
 from napari_mrgen.data.heads.preprocessing import Prepared, PrepareSpec, prepare_inputs
 from napari_mrgen.data.heads.sessions import pairs_of
-from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
-from napari_mrgen.data.split import Split
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataPreview, Plan, Survey
 from napari_mrgen.engine.memory.measure import measure_step

@@ -6,8 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from napari_mrgen.config import setting
-from napari_mrgen.data.extent import check_extent
+from napari_mrgen.config import check_extent, setting
 from napari_mrgen.engine.family import SamplingConfig, TrainConfig
 from napari_mrgen.errors import MrgenError
 

@@ -21,8 +21,7 @@ from napari_mrgen.data.heads.preprocessing import (
 )
 from napari_mrgen.data.heads.registration import moved
 from napari_mrgen.data.heads.sessions import Pair, pair_up
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.paired import find_pairs

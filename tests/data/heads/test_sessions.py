@@ -16,8 +16,7 @@ from napari_mrgen.data.heads.sessions import (
     pair_up,
     pairs_of,
 )
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.naming import scan_of

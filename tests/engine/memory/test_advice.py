@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.family import Plan, TrainConfig
 from napari_mrgen.engine.memory.advice import HALF_PRECISION, advise, plan_to_fit
 from tests.engine import toy

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.folder import (
     Run,

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import find_all
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.families.cyclegan.scoring import Heads, comparisons, score
 from napari_mrgen.metrics.scoreboard import Score, tabulate
 from tests.data.heads.head_data import SPACING, head, write_pair

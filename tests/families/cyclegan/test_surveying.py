@@ -10,9 +10,8 @@ import pytest
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
-from napari_mrgen.data.split import Split
 from napari_mrgen.engine.family import Survey
 from napari_mrgen.families.cyclegan.config import TINY
 from tests.data.heads.head_data import head, rigid, write, write_pair

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.dcgan.config import TINY, DcganConfig
 from napari_mrgen.families.dcgan.tasks import GanTask, heard_at, hide, rate_at, size_at

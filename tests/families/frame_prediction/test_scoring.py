@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from napari_mrgen.data.cine import Cine
-from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.scaling import Scaling
-from napari_mrgen.data.split import Split
 from napari_mrgen.families.frame_prediction.config import PRESETS
 from napari_mrgen.families.frame_prediction.networks import networks
 from napari_mrgen.families.frame_prediction.scoring import TRIVIAL, score, score_cine, ventricle

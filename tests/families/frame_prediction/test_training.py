@@ -1,7 +1,6 @@
 import numpy as np
 
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.families.frame_prediction.config import PRESETS
 from napari_mrgen.families.frame_prediction.training import preview_data
 from napari_mrgen.io import nifti

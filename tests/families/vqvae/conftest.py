@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.vqvae.config import TINY, VqVaeConfig
 from napari_mrgen.families.vqvae.networks import autoencoder, prior

@@ -5,8 +5,7 @@ import torch
 from PIL import features
 from torch import nn
 
-from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.split import Split
+from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.families.vqvae.config import TINY
 from napari_mrgen.families.vqvae.scoring import (
     LEVEL_MEAN,
