@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,9 @@ def _layout(path: Path, header: Header) -> _Layout:
             return _Layout(
                 grid.axes, shape, order, affine, times, facts, np.dtype(grid.dtype), notes
             )
+    if facts is not None:
+        # Which frames and samples are left is not known.
+        facts = facts.model_copy(update={"samples": None, "cases": (), "labelled_frames": ()})
     axes, shape = _axes(path, header)
     order = choose_order(header.affine, shape[:3])
     times = _times(header, shape[3], facts) if "t" in axes else None
@@ -198,12 +201,12 @@ def _times(header: Header, frames: int, facts: StoredFacts | None) -> tuple[floa
 
 def _complete(volume: Volume, facts: StoredFacts) -> Volume:
     """Return a volume with the facts of its file; its name is that of the file."""
-    return replace(
-        facts.apply(volume),
-        name=volume.name,
-        subject=facts.subject or volume.subject,
-        times=volume.times,
-    )
+    own = {
+        "name": volume.name,
+        "subject": facts.subject or volume.subject,
+        "times": volume.times,
+    }
+    return facts.model_copy(update=own).apply(volume)
 
 
 def _source(path: Path, header: Header, layout: _Layout) -> Source:
