@@ -8,24 +8,26 @@ import os
 import sys
 from pathlib import Path
 
-from napari_mrgen.cli.options import Commands, add_device, add_json, print_json
+from napari_mrgen.cli.options import add_device, add_json, print_json
 
 
-def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "demo",
-        help="train, predict and show the built-in beating heart, in minutes",
-        description="Train on beating hearts made on the spot, predict the next 50 frames of one "
-        "that was held out, and show it: in napari, or without a display as files.",
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Train on simulated beating hearts, predict the next 50 frames of one "
+        "that was held out, and show it: in napari, or without a display as files."
     )
-    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="where to")
-    parser.add_argument("--no-window", action="store_true", help="leave files, open nothing")
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo"), metavar="DIR", help="the folder of its files"
+    )
+    parser.add_argument(
+        "--no-window", action="store_true", help="write files without opening a window"
+    )
     add_device(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=show_demo)
 
 
-def run(options: argparse.Namespace) -> int:
+def show_demo(options: argparse.Namespace) -> int:
     from napari_mrgen.app.outputs import check_folder
 
     check_folder(options.out)
@@ -52,12 +54,11 @@ def _run_in_window(out: Path) -> int:
 
 def _run_without_window(options: argparse.Namespace) -> int:
     from napari_mrgen.app import demo
-    from napari_mrgen.cli.report import exit_code, report
-    from napari_mrgen.cli.signals import steered
+    from napari_mrgen.cli.report import exit_code, report, stop_on_signals
     from napari_mrgen.engine.run.events import Finished
 
     files = demo.Demo(options.out)
-    with steered() as control:
+    with stop_on_signals() as control:
         last = report(demo.train(files, control, options.device), as_json=options.json)
         if isinstance(last, Finished) and demo.predict(files, control, options.device):
             _tell(files, as_json=options.json)

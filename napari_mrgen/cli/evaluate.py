@@ -1,4 +1,4 @@
-"""``evaluate``: judge a trained model on held-out subjects."""
+"""``evaluate``: score a trained model on held-out subjects, beside baselines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_mrgen.cli.options import (
-    Commands,
     add_device,
     add_inputs,
     add_json,
@@ -21,30 +20,28 @@ if TYPE_CHECKING:
     from napari_mrgen.metrics.scoreboard import Score, Scoreboard
 
 
-def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "evaluate",
-        help="judge a trained model on held-out subjects",
-        description="Score a model, and the trivial methods beside it, on subjects that it was "
-        "not trained on: of the given inputs, or else of its own run.",
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Score a model, and baselines beside it, on subjects that it was "
+        "not trained on: those of the given inputs, or else of its own run."
     )
     parser.add_argument("model", type=Path, metavar="RUN_OR_MODEL", help="run or .safetensors file")
     add_inputs(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report as JSON")
     parser.add_argument(
         "--figure", type=Path, metavar="FILE.png",
-        help="draw what was made beside what is real: samples with their spectra, histograms and "
-        "suspected copies, or translated volumes with their differences",
+        help="plot the results beside real images: samples with their spectra, histograms and "
+        "near-copies of training images, or translated volumes with their differences",
     )  # fmt: skip
     parser.add_argument("--split", type=Path, metavar="FILE", help="the split it was trained with")
     parser.add_argument("--all", action="store_true", help="score trained subjects too")
     add_device(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a report that exists")
     add_json(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_evaluate)
 
 
-def run(options: argparse.Namespace) -> int:
+def run_evaluate(options: argparse.Namespace) -> int:
     from napari_mrgen.app.outputs import check_free
 
     for path in (options.out, options.figure):
@@ -55,37 +52,37 @@ def run(options: argparse.Namespace) -> int:
         raise MrgenError(msg)
 
     from napari_mrgen.app.evaluate import choose_inputs, illustrate, scores
-    from napari_mrgen.cli.signals import steered
+    from napari_mrgen.cli.report import stop_on_signals
     from napari_mrgen.metrics.scoreboard import tabulate
 
     paths = parse_paths(options.inputs)
     inputs = choose_inputs(options.model, paths, split_file=options.split, everyone=options.all)
-    draw = None
+    plot = None
     if options.figure is not None:
-        print("Making what the figure shows", file=sys.stderr, flush=True)
-        draw = illustrate(options.model, inputs, device=options.device)
-    found: list[Score] = []
-    with steered() as control:
+        print("Generating the images of the figure", file=sys.stderr, flush=True)
+        plot = illustrate(options.model, inputs, device=options.device)
+    results: list[Score] = []
+    with stop_on_signals() as control:
         for score in scores(options.model, inputs, device=options.device, control=control):
-            if not found or found[-1].subject != score.subject:
+            if not results or results[-1].subject != score.subject:
                 print(f"Scoring {score.subject}", file=sys.stderr, flush=True)
-            found.append(score)
+            results.append(score)
     if not control.exit_code:
-        if draw is not None:
-            draw(found, options.figure)
-        _report(tabulate(found), found, options)
+        if plot is not None:
+            plot(results, options.figure)
+        _report(tabulate(results), results, options)
     return control.exit_code
 
 
-def _report(scoreboard: Scoreboard, found: list[Score], options: argparse.Namespace) -> None:
-    from napari_mrgen.cli.tables import scoreboard_lines
+def _report(scoreboard: Scoreboard, results: list[Score], options: argparse.Namespace) -> None:
+    from napari_mrgen.cli.report import scoreboard_lines
     from napari_mrgen.engine.run.folder import write_json
     from napari_mrgen.engine.run.journal import write_scoreboard
 
     report = {
         "model": str(options.model),
         **write_scoreboard(scoreboard),
-        "subjects": [vars(score) for score in found],
+        "subjects": [vars(score) for score in results],
     }
     if options.out is not None:
         write_json(options.out, report)

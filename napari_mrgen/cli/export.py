@@ -6,18 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mrgen.cli.options import Commands, add_json, print_json
+from napari_mrgen.cli.options import add_json, print_json
 
 if TYPE_CHECKING:
     from napari_mrgen.service.export import Exported
 
 
-def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "export",
-        help="export a trained model to ONNX",
-        description="Export each network of a model to ONNX, with free sizes. Every file is run "
-        "with onnxruntime at several sizes, and kept only where it does what PyTorch does.",
+def add_export(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Export each network of a model to ONNX, with free sizes. Every file is run "
+        "with onnxruntime at several sizes, and kept only where it does what PyTorch does."
     )
     parser.add_argument("model", type=Path, metavar="RUN_OR_MODEL", help="run or .safetensors file")
     parser.add_argument("--to", choices=("onnx",), default="onnx", help="(default: onnx)")
@@ -29,10 +27,10 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add_json(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_export)
 
 
-def run(options: argparse.Namespace) -> int:
+def run_export(options: argparse.Namespace) -> int:
     from napari_mrgen.service.export import export
 
     for exported in export(options.model, options.out, overwrite=options.overwrite):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_mrgen.cli.options import (
-    Commands,
     add_device,
     add_inputs,
     add_json,
@@ -33,12 +32,8 @@ if TYPE_CHECKING:
     from napari_mrgen.volume import Volume
 
 
-def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "generate",
-        help="generate with a trained model",
-        description="Generate with a trained model, and save every result with its provenance.",
-    )
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Generate with a trained model, and save every result with its provenance."
     parser.add_argument(
         "model",
         metavar="RUN_OR_MODEL",
@@ -58,14 +53,15 @@ def add(commands: Commands) -> None:
         "--format",
         choices=("png", "nifti"),
         default="png",
-        help="of slices in a folder; png has 16 bits (default: png). All else becomes nifti.",
+        help="format of slices in a folder; png has 16 bits (default: png). Volumes are always "
+        "written as NIfTI.",
     )
     add_settings(parser)
-    parser.add_argument("--seed", metavar="N", help="short for --set seed=N")
+    parser.add_argument("--seed", metavar="N", help="same as --set seed=N")
     add_device(parser, or_service=True)
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add_json(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_generate)
 
 
 def _warn_of_names(inputs: Mapping[str, Path]) -> None:
@@ -77,12 +73,12 @@ def _warn_of_names(inputs: Mapping[str, Path]) -> None:
             print(f"napari-mrgen: {said}.", file=sys.stderr)
 
 
-def run(options: argparse.Namespace) -> int:
+def run_generate(options: argparse.Namespace) -> int:
     from napari_mrgen import families
     from napari_mrgen.app.batch import SampleFolder
     from napari_mrgen.app.cases import folder_role
     from napari_mrgen.app.outputs import Outputs, is_folder
-    from napari_mrgen.cli.signals import steered
+    from napari_mrgen.cli.report import stop_on_signals
     from napari_mrgen.engine.run.model_header import read_header
     from napari_mrgen.service.address import is_address
 
@@ -104,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     from napari_mrgen.app.making import collect
 
     maker = service or _maker(Path(options.model), options.device)
-    with steered() as control:
+    with stop_on_signals() as control:
         results = maker.make(inputs, config, control)
         if isinstance(target, SampleFolder):
             _fill(results, target, config.results, as_json=options.json)
@@ -127,12 +123,12 @@ def _fill_with_results(
     """Make the results of every scan of a folder; return 1 where one has none."""
     from napari_mrgen.app.cases import find_cases
     from napari_mrgen.app.result_folder import ResultFolder, generate_folder
-    from napari_mrgen.cli.signals import steered
+    from napari_mrgen.cli.report import stop_on_signals
 
     cases = find_cases(maker.family.generate_inputs, inputs, options.out)
     folder = ResultFolder(options.out, maker.record(config), options.overwrite)
     found: list[Done] = []
-    with steered() as control:
+    with stop_on_signals() as control:
         for done in generate_folder(maker, cases, config, folder, control):
             found.append(done)
             tell_done(done, as_json=options.json)

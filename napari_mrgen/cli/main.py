@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import tempfile
@@ -11,22 +12,28 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from napari_mrgen import __version__
-from napari_mrgen.cli import (
-    demo,
-    devices,
-    evaluate,
-    export,
-    families,
-    generate,
-    info,
-    run,
-    runs,
-    serve,
-    train,
-)
 from napari_mrgen.errors import MrgenError
 
-GROUPS = (demo, families, devices, train, runs, run, generate, evaluate, export, serve, info)
+COMMANDS = {
+    "demo": ("demo:add_demo", "train, predict and show the built-in beating heart, in minutes"),
+    "families": (
+        "info:add_families",
+        "list the model families, or one with its inputs, presets and settings",
+    ),
+    "devices": ("info:add_devices", "list the devices that can train, with their free memory"),
+    "train": ("train:add_train", "train a model"),
+    "resume": ("runs:add_resume", "continue a run that was stopped or killed"),
+    "watch": ("runs:add_watch", "follow a run that another process trains"),
+    "movie": ("runs:add_movie", "replay the previews of a run as a movie"),
+    "run": ("run:add_run", "do a list of jobs from a file"),
+    "generate": ("generate:add_generate", "generate with a trained model"),
+    "evaluate": ("evaluate:add_evaluate", "evaluate a trained model on held-out subjects"),
+    "export": ("export:add_export", "export a trained model to ONNX"),
+    "serve": ("serve:add_serve", "serve a trained model over HTTP"),
+    "info": ("info:add_info", "describe a scan, a folder, a run or a model"),
+}
+"""For each command the function that adds its options, and one line of help. Only the command that
+is asked for is imported: `info` on a scan never pays for what `serve` needs."""
 
 OK, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -34,7 +41,8 @@ OK, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return 0, 1 (failed), 2 (the user's mistake) or 130 (interrupted)."""
     try:
-        options = build_parser().parse_args(arguments)
+        arguments = sys.argv[1:] if arguments is None else arguments
+        options = build_parser(arguments).parse_args(arguments)
         code: int = options.run(options)
         sys.stdout.flush()
     except MrgenError as error:
@@ -51,22 +59,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says a mistake in one line, as every other mistake is said."""
+    """A parser that reports a mistake in one line, as every other mistake is reported."""
 
     def error(self, message: str) -> NoReturn:
-        raise MrgenError(f"{message}; `{self.prog} --help` tells more.")
+        raise MrgenError(f"{message}; see `{self.prog} --help`.")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser of all commands; the one that ``arguments`` ask for has its options."""
     parser = Parser(
         prog="napari-mrgen",
-        description="Train generative models of MRI, generate with them, and judge them.",
+        description="Train generative models of MRI, generate with them, and evaluate them.",
         epilog="`napari-mrgen COMMAND --help` explains a command; `napari-mrgen demo` shows all.",
     )
     parser.add_argument("--version", action="version", version=f"napari-mrgen {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    for group in GROUPS:
-        group.add(commands)
+    chosen = next((text for text in arguments if not text.startswith("-")), None)
+    for name, (place, line) in COMMANDS.items():
+        command = commands.add_parser(name, help=line)
+        if name == chosen:
+            module, function = place.split(":")
+            getattr(importlib.import_module(f"napari_mrgen.cli.{module}"), function)(command)
     return parser
 
 

@@ -8,14 +8,13 @@ import json
 import types
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from napari_mrgen.errors import MrgenError, unknown
 
 if TYPE_CHECKING:
     from napari_mrgen.config import Config
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 AnyConfig = TypeVar("AnyConfig", bound="Config")
 
 

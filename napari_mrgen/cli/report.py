@@ -1,20 +1,27 @@
-"""How a run's events are shown: bars on a terminal, lines in a pipe, JSON for programs."""
+"""What the program prints: events of a run, tables, and the end of a run on a signal.
+
+Events are shown as bars on a terminal, as lines in a pipe, and as JSON for programs.
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from napari_mrgen.cli.options import print_json
-from napari_mrgen.cli.tables import scoreboard_lines
 from napari_mrgen.data.progress import Progress
+from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.journal import write_event
+from napari_mrgen.metrics.scoreboard import Row, Scoreboard
 
 if TYPE_CHECKING:
     from rich.progress import Progress as ProgressBars
@@ -23,6 +30,8 @@ if TYPE_CHECKING:
     from napari_mrgen.engine.family import Survey
 
 SECONDS_BETWEEN_LINES = 10.0
+MOST_METHODS, WIDTH = 4, 100
+"""Most columns of a table, and most characters of a line."""
 
 
 class Reporter(Protocol):
@@ -86,7 +95,7 @@ class Lines:
             if time.monotonic() < self._due and event.step < event.steps:
                 return
             self._due = time.monotonic() + SECONDS_BETWEEN_LINES
-        for line in describe(event):
+        for line in event_lines(event):
             print(line, flush=True)
 
 
@@ -108,7 +117,7 @@ class Bars:
                 )
             case events.Stepped() if event.stage in self._tasks:
                 task = self._progress.tasks[self._tasks[event.stage]]
-                self._progress.update(task.id, completed=event.step, loss=_figures(event.losses, 1))
+                self._progress.update(task.id, completed=event.step, loss=_metrics(event.losses, 1))
             case events.Progress() if event.total:
                 self._show_share(event)
             case events.Saved() | events.Previewed() | events.Progress():
@@ -116,7 +125,7 @@ class Bars:
             case _:
                 if isinstance(event, events.Finished):
                     self._progress.stop()  # The bars stay above the scoreboard.
-                for line in describe(event):
+                for line in event_lines(event):
                     self._progress.console.print(line, highlight=False, markup=False)
 
     def _show_share(self, event: events.Progress) -> None:
@@ -128,7 +137,7 @@ class Bars:
         )
 
 
-def describe(event: Event) -> list[str]:  # noqa: C901 - one flat case for each kind of event
+def event_lines(event: Event) -> list[str]:  # noqa: C901 - one flat case for each kind of event
     """Say an event in plain words; nothing for those that only programs want."""
     match event:
         case events.Started():
@@ -142,10 +151,10 @@ def describe(event: Event) -> list[str]:  # noqa: C901 - one flat case for each 
         case events.Stepped():
             left = _duration(event.seconds_left)
             return [
-                f"{event.stage} {event.step}/{event.steps}  {_figures(event.losses)}  {left} left"
+                f"{event.stage} {event.step}/{event.steps}  {_metrics(event.losses)}  {left} left"
             ]
         case events.Evaluated():
-            return [f"{event.stage} {event.step}  held out: {_figures(event.metrics)}"]
+            return [f"{event.stage} {event.step}  held out: {_metrics(event.metrics)}"]
         case events.Warned():
             return [f"Warning: {event.message}"]
         case events.Paused():
@@ -183,7 +192,7 @@ def _progress() -> ProgressBars:
     )
 
 
-def _figures(values: Mapping[str, float], most: int = 6) -> str:
+def _metrics(values: Mapping[str, float], most: int = 6) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in list(values.items())[:most])
 
 
@@ -193,3 +202,113 @@ def _duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def survey_lines(survey: Survey) -> list[str]:
+    """Show a row of a survey on one line, and its last column, a sentence, on the next."""
+    rows = [row[:-1] for row in (survey.columns, *survey.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    head, *lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    below = (f"    {row[-1]}" for row in survey.rows)
+    return [
+        f"{survey.title}:",
+        head,
+        *chain.from_iterable(zip(lines, below, strict=True)),
+        *survey.notes,
+    ]
+
+
+def scoreboard_lines(scoreboard: Scoreboard) -> list[str]:
+    """Show metrics as rows and methods as columns, as many methods at a time as fit a line."""
+    lines: list[str] = []
+    rest = scoreboard.rows
+    while rest:
+        count = _fitting(rest, scoreboard.columns)
+        lines += [*_block(rest[:count], scoreboard.columns), ""]
+        rest = rest[count:]
+    if scoreboard.rows:
+        lines.append(_subjects_line({row.subjects for row in scoreboard.rows}))
+    return lines
+
+
+def _fitting(rows: Sequence[Row], metrics: Sequence[str]) -> int:
+    counts = range(min(MOST_METHODS, len(rows)), 1, -1)
+    widths = ((count, max(map(len, _block(rows[:count], metrics)))) for count in counts)
+    return next((count for count, width in widths if width <= WIDTH), 1)
+
+
+def _block(methods: Sequence[Row], metrics: Sequence[str]) -> list[str]:
+    """Return the rows of the metrics that any of these methods has."""
+    rows = [
+        [name, *(_cell(row, name) for row in methods)]
+        for name in metrics
+        if any(name in row.mean for row in methods)
+    ]
+    return table_lines([["", *(row.method for row in methods)], *rows])
+
+
+def _subjects_line(counts: set[int]) -> str:
+    most = max(counts)
+    if most < 2:
+        return "Of one subject." if most else "Of all held-out slices together."
+    rest = "; without ±, of all held-out slices together" if 0 in counts else ""
+    return f"Mean ± spread over {most} subjects{rest}."
+
+
+def _cell(row: Row, name: str) -> str:
+    if name not in row.mean:
+        return "–"
+    spread = f" ± {row.spread[name]:.2g}" if row.spread[name] else ""
+    return f"{row.mean[name]:.3g}{spread}"
+
+
+class SignalControl(Control):
+    """A control that remembers which signal stopped it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code by the custom of shells: 130 after Ctrl-C, 143 after SIGTERM, else 0."""
+        return 128 + self.signal if self.signal else 0
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[SignalControl]:
+    """Provide a control that Ctrl-C or a scheduler's SIGTERM stops; the second signal kills.
+
+    The old handlers are put back afterwards.
+    """
+    control = SignalControl()
+    watched = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        control.signal = number
+        control.stop()
+        for each in watched:
+            signal.signal(each, signal.SIG_DFL)
+        print("Stopping after this step; once more to kill.", file=sys.stderr, flush=True)
+
+    before = {each: signal.signal(each, stop) for each in watched}
+    try:
+        yield control
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

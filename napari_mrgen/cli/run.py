@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_mrgen.cli.options import Commands, add_json, print_json
+from napari_mrgen.cli.options import add_json, print_json
 from napari_mrgen.errors import MrgenError, unknown
 
 if TYPE_CHECKING:
@@ -21,24 +21,26 @@ if TYPE_CHECKING:
 FIGURES_SHOWN = 3
 
 
-def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "run",
-        help="do a list of jobs from a file",
-        description="Train and predict as a YAML file says, one job after the other. A job that "
-        "fails does not end the rest; run again, the file goes on where it stood.",
-        epilog="docs/how-to/jobs.md tells what such a file may hold.",
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Run the trainings and predictions of a YAML file, one after the other. A job that "
+        "fails does not stop the rest; run again, the file continues where it stopped."
     )
+    parser.epilog = "docs/how-to/jobs.md describes the file."
     parser.add_argument("file", type=Path, metavar="JOBS.yaml", help="the list of jobs")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="do this job; may be repeated"
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="run this job only; may be repeated",
     )
-    parser.add_argument("--check", action="store_true", help="find mistakes in it, and stop")
+    parser.add_argument("--check", action="store_true", help="check the file without running it")
     add_json(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_file)
 
 
-def run(options: argparse.Namespace) -> int:
+def run_file(options: argparse.Namespace) -> int:
     from napari_mrgen.app.jobs.file import read_jobs
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -80,10 +82,10 @@ def _check(job: Job, *, as_json: bool) -> None:
 def _run(file: JobFile, jobs: tuple[Job, ...], options: argparse.Namespace) -> int:
     from napari_mrgen.app.job_summary import Summary, summary_file
     from napari_mrgen.app.jobs.run import run_jobs
-    from napari_mrgen.cli.signals import steered
+    from napari_mrgen.cli.report import stop_on_signals
     from napari_mrgen.service.extras import export_model
 
-    with steered() as control:
+    with stop_on_signals() as control:
         reports = run_jobs(jobs, control, notices=file.notify, export=export_model)
         show = _print_lines if not options.json else _print_records
         summary = Summary(jobs, tuple(show(reports, len(jobs))))
@@ -101,7 +103,7 @@ def _run(file: JobFile, jobs: tuple[Job, ...], options: argparse.Namespace) -> i
 
 
 def _print_summary(summary: Any) -> None:
-    from napari_mrgen.cli.tables import table_lines
+    from napari_mrgen.cli.report import table_lines
 
     print()
     print("\n".join(table_lines(summary.rows(FIGURES_SHOWN))))
@@ -113,7 +115,7 @@ def _print_lines(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
     """Show what jobs say, in words; pass on how each has ended."""
     from napari_mrgen.app.jobs.run import Began, Outcome, Told
     from napari_mrgen.cli.generate import tell_done
-    from napari_mrgen.cli.report import describe, reporter
+    from napari_mrgen.cli.report import event_lines, reporter
     from napari_mrgen.engine.run.events import Event
 
     begun = 0
@@ -135,7 +137,7 @@ def _print_lines(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
                     print(f"{report.job.name} {report.state}{why}", flush=True)
                     yield report
                 case _:
-                    print("\n".join(describe(report)), flush=True)
+                    print("\n".join(event_lines(report)), flush=True)
 
 
 def _print_records(reports: Iterable[Report], count: int) -> Iterator[Outcome]:

@@ -1,59 +1,56 @@
-"""``resume``, ``watch`` and ``movie``: run folders that exist."""
+"""``resume``, ``watch`` and ``movie``: commands on an existing run folder."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from napari_mrgen.cli.options import Commands, add_device, add_json
+from napari_mrgen.cli.options import add_device, add_json
 
 
-def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "resume",
-        help="go on with a run that was stopped or killed",
-        description="Go on with a run exactly where it was, as if nothing had happened.",
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Continue a run exactly where it stopped: the result is that of an uninterrupted run."
     )
     parser.add_argument("folder", type=Path, metavar="RUN", help="its folder")
     add_device(parser)
     add_json(parser)
-    parser.set_defaults(run=resume)
-    parser = commands.add_parser(
-        "watch",
-        help="follow a run that another process trains",
-        description="Show a run from its start and follow it to its end; Ctrl-C leaves it alone.",
+    parser.set_defaults(run=run_resume)
+
+
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Show a run from its start and follow it to its end; Ctrl-C leaves it alone."
     )
     parser.add_argument("folder", type=Path, metavar="RUN", help="its folder")
     parser.add_argument("--once", action="store_true", help="show what there is, and stop")
     add_json(parser)
-    parser.set_defaults(run=watch)
-    parser = commands.add_parser(
-        "movie",
-        help="replay the previews of a run as a movie",
-        description="Write the previews of a run as a movie, also while it still trains.",
-    )
+    parser.set_defaults(run=run_watch)
+
+
+def add_movie(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Write the previews of a run as a movie, also while it still trains."
     parser.add_argument("folder", type=Path, metavar="RUN", help="its folder")
     parser.add_argument("--out", type=Path, required=True, help="the movie: .gif, .mp4 or .png")
-    parser.add_argument("--stage", metavar="NAME", help="of this stage (default: the last)")
+    parser.add_argument("--stage", metavar="NAME", help="the stage to replay (default: the last)")
     parser.add_argument("--overwrite", action="store_true", help="replace a movie that exists")
-    parser.set_defaults(run=movie)
+    parser.set_defaults(run=run_movie)
 
 
-def resume(options: argparse.Namespace) -> int:
+def run_resume(options: argparse.Namespace) -> int:
     from napari_mrgen import families
     from napari_mrgen.app.outputs import check_run
-    from napari_mrgen.cli.report import exit_code, report
-    from napari_mrgen.cli.signals import steered
+    from napari_mrgen.cli.report import exit_code, report, stop_on_signals
     from napari_mrgen.engine.fit import resume
 
     check_run(options.folder)
-    with steered() as control:
+    with stop_on_signals() as control:
         events = resume(options.folder, families.get, control, device=options.device)
         last = report(events, as_json=options.json)
     return exit_code(last, options.folder, control.exit_code)
 
 
-def watch(options: argparse.Namespace) -> int:
+def run_watch(options: argparse.Namespace) -> int:
     from napari_mrgen.app.outputs import check_run
     from napari_mrgen.cli.report import exit_code, report
     from napari_mrgen.engine.run.folder import watch
@@ -63,7 +60,7 @@ def watch(options: argparse.Namespace) -> int:
     return exit_code(report(events, as_json=options.json), options.folder)
 
 
-def movie(options: argparse.Namespace) -> int:
+def run_movie(options: argparse.Namespace) -> int:
     from napari_mrgen.app.outputs import check_free, check_run
     from napari_mrgen.app.replay import replay
     from napari_mrgen.io.movies import write_movie

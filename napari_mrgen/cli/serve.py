@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mrgen.cli.options import Commands, add_device, add_json, print_json
+from napari_mrgen.cli.options import add_device, add_json, print_json
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.service.address import TOKEN
 
@@ -24,14 +24,14 @@ _EXPOSED = (
 )
 
 
-def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "serve",
-        help="serve a trained model over HTTP",
-        description="Serve a trained model over HTTP: NIfTI in, NIfTI out. Only this machine can "
-        "reach it, unless --host says otherwise, and only with the token.",
-        epilog="`napari-mrgen generate RUN_OR_MODEL --device ADDRESS` uses it, and so does the "
-        "Generate panel.",
+def add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Serve a trained model over HTTP: NIfTI in, NIfTI out. Only this machine can "
+        "reach it, unless --host says otherwise, and only with the token."
+    )
+    parser.epilog = (
+        "`napari-mrgen generate RUN_OR_MODEL --device ADDRESS` uses it, and so does the "
+        "Generate panel."
     )
     parser.add_argument("model", type=Path, metavar="RUN_OR_MODEL", help="run or .safetensors file")
     parser.add_argument("--host", default="127.0.0.1", help="(default: %(default)s)")
@@ -72,10 +72,10 @@ def add(commands: Commands) -> None:
         help="voxels of all results of a request (%(default)s)",
     )
     add_json(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_serve)
 
 
-def run(options: argparse.Namespace) -> int:
+def run_serve(options: argparse.Namespace) -> int:
     from napari_mrgen.engine.run.model_header import read_header
     from napari_mrgen.service.extras import need
 

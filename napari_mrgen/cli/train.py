@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_mrgen.cli.options import (
-    Commands,
     add_device,
     add_inputs,
     add_json,
@@ -30,13 +29,9 @@ if TYPE_CHECKING:
 DEFAULT_PRESET = "base"
 
 
-def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "train",
-        help="train a model",
-        description="Train a model into a new run folder. Ctrl-C stops and saves it.",
-        epilog="`napari-mrgen families FAMILY` lists its inputs, presets and settings.",
-    )
+def add_train(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Train a model into a new run folder. Ctrl-C stops and saves it."
+    parser.epilog = "`napari-mrgen families FAMILY` lists its inputs, presets and settings."
     parser.add_argument("family", metavar="FAMILY", help="such as frame_prediction")
     add_inputs(parser)
     parser.add_argument("--out", type=Path, metavar="RUN", help="the run folder to make")
@@ -50,7 +45,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--precision", default="auto", help="auto, 32-true or bf16-mixed")
     parser.add_argument("--stage", metavar="NAME", help="train this stage alone")
     parser.add_argument(
-        "--start-from", type=Path, metavar="MODEL", help="take the first weights from this model"
+        "--start-from", type=Path, metavar="MODEL", help="start from the weights of this model"
     )
     parser.add_argument(
         "--split", type=Path, metavar="FILE", help="JSON file of the subjects to train and test on"
@@ -58,18 +53,18 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--plan",
         action="store_true",
-        help="say what it will need, and what will be done with each scan, and stop",
+        help="report memory, parameters and what happens to each scan, without training",
     )
     parser.add_argument(
         "--unread",
         action="store_true",
-        help="with --plan: leave out what only reading all scans can tell",
+        help="with --plan: leave out what needs all scans to be read",
     )
     add_json(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_train)
 
 
-def run(options: argparse.Namespace) -> int:
+def run_train(options: argparse.Namespace) -> int:
     from napari_mrgen import families
     from napari_mrgen.app.inputs import gather
 
@@ -92,7 +87,7 @@ def choose_config(family: Family, options: argparse.Namespace) -> TrainConfig:
 
 
 def _check(config: TrainConfig, options: argparse.Namespace) -> None:
-    """Find mistakes before data is looked at and a folder is made."""
+    """Find mistakes before data is read and a folder is made."""
     from napari_mrgen.app.outputs import check_new_run
     from napari_mrgen.engine.device import choose
     from napari_mrgen.engine.run.model_header import check_start
@@ -104,18 +99,17 @@ def _check(config: TrainConfig, options: argparse.Namespace) -> None:
     if options.plan:
         return
     if options.out is None:
-        msg = "Say where the run shall go: --out RUN."
+        msg = "Say where the run goes: --out RUN."
         raise MrgenError(msg)
     check_new_run(options.out)
     choose(options.device)
 
 
 def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
-    from napari_mrgen.cli.report import exit_code, report
-    from napari_mrgen.cli.signals import Steered, steered
+    from napari_mrgen.cli.report import SignalControl, exit_code, report, stop_on_signals
     from napari_mrgen.engine.fit import fit
 
-    def events(control: Steered) -> Iterator[Event]:
+    def events(control: SignalControl) -> Iterator[Event]:
         return fit(
             family,
             config,
@@ -128,14 +122,13 @@ def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argpars
             start_from=options.start_from,
         )
 
-    with steered() as control:
+    with stop_on_signals() as control:
         last = report(events(control), as_json=options.json)
     return exit_code(last, options.out, control.exit_code)
 
 
 def _plan(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
-    from napari_mrgen.cli.report import surveyed
-    from napari_mrgen.cli.tables import survey_lines
+    from napari_mrgen.cli.report import survey_lines, surveyed
     from napari_mrgen.engine.device import choose, choose_precision, describe
     from napari_mrgen.engine.memory.advice import plan_to_fit
 
@@ -155,7 +148,7 @@ def _plan(family: Family, config: TrainConfig, inputs: Inputs, options: argparse
 
 
 def _print_plan(plan: Plan, device: Device) -> None:
-    from napari_mrgen.cli.tables import table_lines
+    from napari_mrgen.cli.report import table_lines
 
     rows = [("layer", "output", "parameters"), *((n, s, f"{p:,}") for n, s, p in plan.layers)]
     print("\n".join(table_lines(rows)))
@@ -172,9 +165,9 @@ def _print_plan(plan: Plan, device: Device) -> None:
 
 
 def _advice_lines(plan: Plan) -> list[str]:
-    """Say what makes a training fit, with the options that do it."""
+    """List what makes a training fit into memory, with the options that do it."""
     if not plan.advice:
-        return ["It does not fit, and no setting makes it fit: take a smaller preset or network."]
+        return ["It does not fit, and no setting makes it fit: choose a smaller preset or network."]
     rows = [
         (f"  {advice.title}", _gibibytes(advice.memory_bytes), _options(plan, advice))
         for advice in plan.advice

@@ -81,7 +81,7 @@ def test_a_crash_keeps_its_details(
         raise ZeroDivisionError("one\ntwo")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(info, "run", crash)
+    monkeypatch.setattr(info, "show_info", crash)
     assert main(["info", "."]) == CRASH
     assert "Unexpected ZeroDivisionError: one Details are in" in complaint(capsys)
     (log,) = tmp_path.glob("napari-mrgen-*.log")

@@ -141,8 +141,8 @@ def test_a_signal_stops_and_saves(
 def test_a_second_signal_kills(hearts: Path, tmp_path: Path) -> None:
     code = (
         "import os, signal, time\n"
-        "from napari_mrgen.cli.signals import steered\n"
-        "with steered() as control:\n"
+        "from napari_mrgen.cli.report import stop_on_signals\n"
+        "with stop_on_signals() as control:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(0.1)\n"
         "    print('stopped', control.is_stopped, flush=True)\n"

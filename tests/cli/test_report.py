@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from napari_mrgen.cli.tables import WIDTH, scoreboard_lines
+from napari_mrgen.cli.report import WIDTH, scoreboard_lines
 from napari_mrgen.metrics.scoreboard import WHOLE_SET, Score, Scoreboard, tabulate
 
 
