@@ -19,7 +19,7 @@ import yaml
 from common import DATA, HERE, RESULTS, grid, machine, write
 
 from napari_mrgen.app.jobs.file import Job, check, parse_jobs
-from napari_mrgen.app.jobs.run import Began, Outcome, run_jobs
+from napari_mrgen.app.jobs.run import JobOutcome, JobStarted, run_jobs
 from napari_mrgen.engine.control import Control
 
 NETWORKS = ("unet3d", "unet2d2d", "unet2d1d")
@@ -42,7 +42,7 @@ def main() -> None:
     jobs = jobs_of(chosen.runs, chosen.data)
     do(jobs, chosen.runs / "seconds.json")
     seconds = json.loads((chosen.runs / "seconds.json").read_text())
-    rows = {job.name: figures_of(job) for job in jobs}
+    rows = {job.name: metrics_of(job) for job in jobs}
     beside = trivial(jobs[0])
     found = {"machine": machine(), "seconds": seconds, "jobs": rows, "beside": beside}
     write("reconstruction_table", found, markdown(found))
@@ -64,9 +64,9 @@ def do(jobs: Sequence[Job], clock: Path) -> None:
     left = [job for job in jobs if not (job.out / "scoreboard.json").exists()]
     began = time.monotonic()
     for report in run_jobs(left, Control()):
-        if isinstance(report, Began):
+        if isinstance(report, JobStarted):
             print(report.job.name, flush=True)
-        if isinstance(report, Outcome):
+        if isinstance(report, JobOutcome):
             if report.state != "finished":
                 raise SystemExit(f"{report.job.name}: {report.problem} {report.details}")
             name = report.job.name
@@ -76,12 +76,12 @@ def do(jobs: Sequence[Job], clock: Path) -> None:
 
 
 def scoreboard(job: Job) -> dict[str, Mapping[str, float]]:
-    """Return the mean figures of every method on a job's scoreboard."""
+    """Return the mean metrics of every method on a job's scoreboard."""
     rows = json.loads((job.out / "scoreboard.json").read_text(encoding="utf-8"))["rows"]
     return {row["method"]: row["mean"] for row in rows}
 
 
-def figures_of(job: Job) -> dict[str, float]:
+def metrics_of(job: Job) -> dict[str, float]:
     return {name: scoreboard(job)["model"][name] for name in FIGURES}
 
 

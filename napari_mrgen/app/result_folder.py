@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from napari_mrgen.app.cases import Case
-from napari_mrgen.app.making import Makes, collect
+from napari_mrgen.app.generate import VolumeGenerator, collect
 from napari_mrgen.app.outputs import check_folder, slug
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.failures import is_out_of_memory
@@ -30,7 +30,7 @@ _BETWEEN = "; "
 
 
 @dataclass(frozen=True)
-class Done:
+class ScanResult:
     """What came of one scan: its results, or why there are none."""
 
     scan: Path
@@ -44,12 +44,12 @@ class Done:
 
 
 def generate_folder(
-    maker: Makes,
+    generator: VolumeGenerator,
     cases: Sequence[Case],
     config: GenerateConfig,
     folder: ResultFolder,
     control: Control | None = None,
-) -> Iterator[Done]:
+) -> Iterator[ScanResult]:
     """Make the results of every scan, and yield what came of it; raises for none of them.
 
     A scan whose results are there is left as it is; one that failed before is tried again.
@@ -59,31 +59,35 @@ def generate_folder(
         for number, case in enumerate(cases, 1):
             kept = folder.results_of(case)
             if kept:
-                yield Done(case.scan, number, len(cases), kept, is_kept=True)
+                yield ScanResult(case.scan, number, len(cases), kept, is_kept=True)
                 continue
-            made, problem = _try(maker, case, config, folder, control)
+            made, problem = _try(generator, case, config, folder, control)
             if control.is_stopped:
                 return
             folder.note(case, made, problem)
-            yield Done(case.scan, number, len(cases), made, problem)
+            yield ScanResult(case.scan, number, len(cases), made, problem)
 
 
 def _try(
-    maker: Makes, case: Case, config: GenerateConfig, folder: ResultFolder, control: Control
+    generator: VolumeGenerator,
+    case: Case,
+    config: GenerateConfig,
+    folder: ResultFolder,
+    control: Control,
 ) -> tuple[tuple[Path, ...], str]:
     """Return what was written for a scan, and in one line what went wrong."""
     if case.problem:
         return (), case.problem
     try:
         written: list[Path] = []
-        for volume in collect(maker.make(case.inputs, config, control)):
+        for volume in collect(generator.generate(case.inputs, config, control)):
             written.append(folder.save(case, volume, written))
         return tuple(written), ""
     except Exception as error:  # noqa: BLE001 - said, and the next scan has its turn
-        return (), explain(error)
+        return (), explain_failure(error)
 
 
-def explain(error: Exception) -> str:
+def explain_failure(error: Exception) -> str:
     """Say in one line why a scan has no results."""
     if isinstance(error, MrgenError):
         return str(error)

@@ -25,9 +25,9 @@ from napari_mrgen.io.naming import CONTRASTS, contrast_of
 
 if TYPE_CHECKING:
     from napari_mrgen.app.batch import SampleFolder
-    from napari_mrgen.app.making import Makes
+    from napari_mrgen.app.generate import VolumeGenerator
     from napari_mrgen.app.outputs import Outputs
-    from napari_mrgen.app.result_folder import Done
+    from napari_mrgen.app.result_folder import ScanResult
     from napari_mrgen.engine.family import GenerateConfig
     from napari_mrgen.volume import Volume
 
@@ -82,7 +82,7 @@ def run_generate(options: argparse.Namespace) -> int:
     from napari_mrgen.engine.run.model_header import read_header
     from napari_mrgen.service.address import is_address
 
-    service = _maker(None, options.model) if is_address(options.model) else None
+    service = _generator_for(None, options.model) if is_address(options.model) else None
     family = service.family if service else families.get(read_header(Path(options.model)).family)
     settings = options.settings + ([f"seed={options.seed}"] if options.seed is not None else [])
     config = apply_settings(family.generate_config(), settings)
@@ -90,18 +90,18 @@ def run_generate(options: argparse.Namespace) -> int:
     _warn_of_names(inputs)
     target: Outputs | SampleFolder
     if is_folder(options.out) and folder_role(family.generate_inputs, inputs):
-        maker = service or _maker(Path(options.model), options.device)
-        return _fill_with_results(options, config, inputs, maker)
+        generator = service or _generator_for(Path(options.model), options.device)
+        return _fill_with_results(options, config, inputs, generator)
     if is_folder(options.out):
         target = SampleFolder(options.out, options.format, overwrite=options.overwrite)
     else:
         target = Outputs(options.out, options.overwrite)
 
-    from napari_mrgen.app.making import collect
+    from napari_mrgen.app.generate import collect
 
-    maker = service or _maker(Path(options.model), options.device)
+    generator = service or _generator_for(Path(options.model), options.device)
     with stop_on_signals() as control:
-        results = maker.make(inputs, config, control)
+        results = generator.generate(inputs, config, control)
         if isinstance(target, SampleFolder):
             _fill(results, target, config.results, as_json=options.json)
         else:
@@ -110,26 +110,29 @@ def run_generate(options: argparse.Namespace) -> int:
     return control.exit_code
 
 
-def _maker(model: Path | None, device: str) -> Makes:
+def _generator_for(model: Path | None, device: str) -> VolumeGenerator:
     """Load the model, or reach the service that has it."""
-    from napari_mrgen.service.client import maker_for
+    from napari_mrgen.service.client import generator_for
 
-    return maker_for(model, device)
+    return generator_for(model, device)
 
 
 def _fill_with_results(
-    options: argparse.Namespace, config: GenerateConfig, inputs: Mapping[str, Path], maker: Makes
+    options: argparse.Namespace,
+    config: GenerateConfig,
+    inputs: Mapping[str, Path],
+    generator: VolumeGenerator,
 ) -> int:
     """Make the results of every scan of a folder; return 1 where one has none."""
     from napari_mrgen.app.cases import find_cases
     from napari_mrgen.app.result_folder import ResultFolder, generate_folder
     from napari_mrgen.cli.report import stop_on_signals
 
-    cases = find_cases(maker.family.generate_inputs, inputs, options.out)
-    folder = ResultFolder(options.out, maker.record(config), options.overwrite)
-    found: list[Done] = []
+    cases = find_cases(generator.family.generate_inputs, inputs, options.out)
+    folder = ResultFolder(options.out, generator.record(config), options.overwrite)
+    found: list[ScanResult] = []
     with stop_on_signals() as control:
-        for done in generate_folder(maker, cases, config, folder, control):
+        for done in generate_folder(generator, cases, config, folder, control):
             found.append(done)
             tell_done(done, as_json=options.json)
     failed = sum(bool(done.problem) for done in found)
@@ -142,7 +145,7 @@ def _fill_with_results(
     return control.exit_code or min(failed, 1)
 
 
-def tell_done(done: Done, *, as_json: bool) -> None:
+def tell_done(done: ScanResult, *, as_json: bool) -> None:
     """Say what came of one scan."""
     if as_json:
         paths = [str(path) for path in done.results]

@@ -15,8 +15,8 @@ from napari_mrgen.errors import MrgenError, unknown
 
 if TYPE_CHECKING:
     from napari_mrgen.app.jobs.file import Job, JobFile
-    from napari_mrgen.app.jobs.run import Outcome, Report
-    from napari_mrgen.app.result_folder import Done
+    from napari_mrgen.app.jobs.run import JobOutcome, Report
+    from napari_mrgen.app.result_folder import ScanResult
 
 FIGURES_SHOWN = 3
 
@@ -80,15 +80,14 @@ def _check(job: Job, *, as_json: bool) -> None:
 
 
 def _run(file: JobFile, jobs: tuple[Job, ...], options: argparse.Namespace) -> int:
-    from napari_mrgen.app.job_summary import Summary, summary_file
-    from napari_mrgen.app.jobs.run import run_jobs
+    from napari_mrgen.app.jobs.run import JobSummary, run_jobs, summary_file
     from napari_mrgen.cli.report import stop_on_signals
     from napari_mrgen.service.extras import export_model
 
     with stop_on_signals() as control:
         reports = run_jobs(jobs, control, notices=file.notify, export=export_model)
         show = _print_lines if not options.json else _print_records
-        summary = Summary(jobs, tuple(show(reports, len(jobs))))
+        summary = JobSummary(jobs, tuple(show(reports, len(jobs))))
     if options.json:
         print_json({"event": "Summary", "jobs": [_facts(outcome) for outcome in summary.outcomes]})
     else:
@@ -111,9 +110,9 @@ def _print_summary(summary: Any) -> None:
         print(f"napari-mrgen: {outcome.job.name}: {outcome.problem}", file=sys.stderr)
 
 
-def _print_lines(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
+def _print_lines(reports: Iterable[Report], count: int) -> Iterator[JobOutcome]:
     """Show what jobs say, in words; pass on how each has ended."""
-    from napari_mrgen.app.jobs.run import Began, Outcome, Told
+    from napari_mrgen.app.jobs.run import JobOutcome, JobProgress, JobStarted
     from napari_mrgen.cli.generate import tell_done
     from napari_mrgen.cli.report import event_lines, reporter
     from napari_mrgen.engine.run.events import Event
@@ -122,16 +121,16 @@ def _print_lines(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
     with ExitStack() as stack:
         for report in reports:
             match report:
-                case Began(job):
+                case JobStarted(job):
                     begun += 1
                     print(f"\n{job.name} ({job.task}), job {begun} of {count}", flush=True)
                     show = stack.enter_context(reporter(as_json=False))
-                case Told(said=said):
-                    if isinstance(said, Event):
-                        show(said)
+                case JobProgress(event=event):
+                    if isinstance(event, Event):
+                        show(event)
                     else:
-                        tell_done(said, as_json=False)
-                case Outcome():
+                        tell_done(event, as_json=False)
+                case JobOutcome():
                     stack.close()
                     why = f": {report.problem}" if report.problem else ""
                     print(f"{report.job.name} {report.state}{why}", flush=True)
@@ -140,31 +139,31 @@ def _print_lines(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
                     print("\n".join(event_lines(report)), flush=True)
 
 
-def _print_records(reports: Iterable[Report], count: int) -> Iterator[Outcome]:
+def _print_records(reports: Iterable[Report], count: int) -> Iterator[JobOutcome]:
     """Print a JSON line for each report; pass on how each job has ended."""
-    from napari_mrgen.app.jobs.run import Began, Outcome, Told
+    from napari_mrgen.app.jobs.run import JobOutcome, JobProgress, JobStarted
     from napari_mrgen.engine.run.events import Event
     from napari_mrgen.engine.run.journal import write_event
 
     for report in reports:
         match report:
-            case Began(job):
+            case JobStarted(job):
                 print_json({"event": "JobBegan", "job": job.name, "of": count})
-            case Told(job, said):
+            case JobProgress(job, said):
                 facts = write_event(said) if isinstance(said, Event) else _scan_facts(said)
                 print_json({"job": job.name, **facts})
-            case Outcome():
+            case JobOutcome():
                 print_json(_facts(report))
                 yield report
             case _:
                 print_json(write_event(report))
 
 
-def _scan_facts(done: Done) -> dict[str, Any]:
+def _scan_facts(done: ScanResult) -> dict[str, Any]:
     return {"event": "ScanDone", **vars(done), "results": [str(path) for path in done.results]}
 
 
-def _facts(outcome: Outcome) -> dict[str, Any]:
+def _facts(outcome: JobOutcome) -> dict[str, Any]:
     facts = {key: value for key, value in vars(outcome).items() if key != "job"}
     job = outcome.job
     return {"event": "JobEnded", "job": job.name, "task": job.task, "out": str(job.out), **facts}

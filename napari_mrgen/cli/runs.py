@@ -61,8 +61,8 @@ def run_watch(options: argparse.Namespace) -> int:
 
 
 def run_movie(options: argparse.Namespace) -> int:
+    from napari_mrgen.app.info import replay
     from napari_mrgen.app.outputs import check_free, check_run
-    from napari_mrgen.app.replay import replay
     from napari_mrgen.io.movies import write_movie
 
     check_run(options.folder)

@@ -131,9 +131,9 @@ def _tell(service: Service, address: str, token_is_known: bool, *, as_json: bool
     # A token that somebody chose is not shown again.
     with_token = address if token_is_known else f"{address}/?token={service.token}"
     if as_json:
-        print_json({"address": with_token, "family": service.maker.family.name})
+        print_json({"address": with_token, "family": service.generator.family.name})
         return
-    model = service.maker.path
+    model = service.generator.path
     roles = [one.role for one in service.inputs]
     inputs = "".join(f" --input {role}=FILE" for role in roles[:1])
     print(f"{model} is served at {with_token}")

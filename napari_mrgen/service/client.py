@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from napari_mrgen import families
-from napari_mrgen.app.making import Makes, Source, read_inputs, sources_of
+from napari_mrgen.app.generate import Source, VolumeGenerator, read_inputs, sources_of
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, GenerateConfig
 from napari_mrgen.engine.run.model_header import hash_file, model_file
@@ -23,18 +23,18 @@ from napari_mrgen.service.wire import Facts, pack, to_json
 from napari_mrgen.volume import Volume
 
 
-def maker_for(model: Path | None, device: str = "auto") -> Makes:
+def generator_for(model: Path | None, device: str = "auto") -> VolumeGenerator:
     """Return what makes results with a model: here, or at a service where the device is one.
 
     Without a model of one's own it is the one that the service has.
     """
     if is_address(device):
-        return ServiceMaker.reach(device, model)
+        return ServiceGenerator.reach(device, model)
     if model is None:
         raise MrgenError("There is no model to use; name a run folder or a .safetensors file.")
-    from napari_mrgen.app.generate import Maker  # here, for a service needs no torch
+    from napari_mrgen.app.generate import LocalGenerator  # here, for a service needs no torch
 
-    return Maker.load(model, device)
+    return LocalGenerator.load(model, device)
 
 
 _HERE = ("model", "service")
@@ -42,8 +42,8 @@ _HERE = ("model", "service")
 
 
 @dataclass(frozen=True)
-class ServiceMaker:
-    """A service in the place of a `Maker`."""
+class ServiceGenerator:
+    """A service in the place of a `LocalGenerator`."""
 
     address: Address
     info: Mapping[str, Any]
@@ -77,7 +77,7 @@ class ServiceMaker:
         config: GenerateConfig | None = None,
         control: Control | None = None,
     ) -> Iterator[Volume]:
-        """Yield what the service makes, result by result; see `Maker.make`."""
+        """Yield what the service makes, result by result; see `LocalGenerator.make`."""
         _check_roles(self.family, inputs)
         config = config or self.family.generate_config()
         control = control or Control()
@@ -99,7 +99,7 @@ class ServiceMaker:
                         raise
 
     def record(self, config: GenerateConfig) -> dict[str, Any]:
-        """Return what is true of all results of these settings, as `Maker.record` does."""
+        """Return what is true of all results of these settings, as `LocalGenerator.record` does."""
         served = self.info["model"]
         path = self.path
         return {

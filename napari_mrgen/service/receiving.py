@@ -16,7 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from napari_mrgen.app.making import read_inputs
+from napari_mrgen.app.generate import read_inputs
 from napari_mrgen.engine.family import GenerateConfig, Input
 from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io import nifti

@@ -13,7 +13,7 @@ from types import FrameType
 
 import uvicorn
 
-from napari_mrgen.app.generate import Maker
+from napari_mrgen.app.generate import LocalGenerator
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.service.receiving import Limits
 from napari_mrgen.service.server import Service, app
@@ -48,9 +48,9 @@ def serve(settings: Settings, ready: Callable[[Service, str], None]) -> bool:
         Called with the service and its address once it answers.
     """
     with _bind(settings.host, settings.port) as listening:
-        maker = Maker.load(settings.model, settings.device)
+        generator = LocalGenerator.load(settings.model, settings.device)
         turns = Turns(settings.at_once, settings.waiting)
-        service = Service(maker, settings.token, settings.limits, turns)
+        service = Service(generator, settings.token, settings.limits, turns)
         address = _address(settings.host, listening.getsockname()[1])
         server = _Server(service, settings.grace, lambda: ready(service, address))
         server.run(sockets=[listening])

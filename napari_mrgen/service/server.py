@@ -30,8 +30,8 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from napari_mrgen import __version__
-from napari_mrgen.app.generate import Maker
-from napari_mrgen.app.result_folder import explain
+from napari_mrgen.app.generate import LocalGenerator
+from napari_mrgen.app.result_folder import explain_failure
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.failures import is_out_of_memory
 from napari_mrgen.engine.family import GenerateConfig, Input
@@ -62,7 +62,7 @@ _PAUSE_S, _PART = 60.0, 1 << 20
 class Service:
     """A model and those who want something of it."""
 
-    maker: Maker
+    generator: LocalGenerator
     token: str
     limits: Limits
     turns: Turns
@@ -71,7 +71,7 @@ class Service:
     @property
     def inputs(self) -> tuple[Input, ...]:
         """What the model can be sent."""
-        return tuple(one for one in self.maker.family.generate_inputs if not one.from_file)
+        return tuple(one for one in self.generator.family.generate_inputs if not one.from_file)
 
     def close(self) -> None:
         """Send away who waits; what is being made may still be finished."""
@@ -90,11 +90,11 @@ class Service:
 
     def describe(self) -> dict[str, Any]:
         """Say what a client must know: the model, its inputs and settings, and the limits."""
-        family, model = self.maker.family, self.maker.model
+        family, model = self.generator.family, self.generator.model
         return {
             "software": f"napari-mrgen {__version__}",
             "family": family.name,
-            "model": {"name": self.maker.path.stem, "sha256": model.hash},
+            "model": {"name": self.generator.path.stem, "sha256": model.hash},
             "inputs": [vars(one) for one in self.inputs],
             "settings": family.generate_config.model_json_schema(),
             "limits": vars(self.limits),
@@ -109,7 +109,7 @@ class Service:
         self.limits.check_made(least_voxels(config, inputs))
         number = made = 0
         try:
-            for volume in self.maker.make(inputs, config, control):
+            for volume in self.generator.generate(inputs, config, control):
                 made += volume.array.size
                 self.limits.check_made(made)
                 number += 1
@@ -154,7 +154,7 @@ async def _generate(service: Service, request: Request) -> Response:
             tempfile.TemporaryDirectory(prefix="napari-mrgen-", ignore_cleanup_errors=True)
         )
         upload = await receive(request, Path(folder), service.inputs, service.limits)
-        config = service.maker.family.generate_config.parse(dict(upload.settings))
+        config = service.generator.family.generate_config.parse(dict(upload.settings))
         control = Control()
         stack.callback(control.stop)
         await unless_gone(request, service.turns.take())
@@ -236,7 +236,7 @@ def refusal_for(error: Exception) -> Refusal:
     if isinstance(error, MrgenError):
         return Refusal(400, str(error))
     if is_out_of_memory(error):
-        return Refusal(507, explain(error))
+        return Refusal(507, explain_failure(error))
     name = secrets.token_hex(4)
     logger.error("Failure %s", name, exc_info=error)
     return Refusal(_UNEXPECTED, f"The service failed unexpectedly; its log tells of {name}.")

@@ -32,7 +32,7 @@ from napari_mrgen.widgets.wording import diagnostics
 from napari_mrgen.widgets.worker import run_in_thread
 
 if TYPE_CHECKING:
-    from napari_mrgen.app.result_folder import Done
+    from napari_mrgen.app.result_folder import ScanResult
 
 FILTERS = "NIfTI (*.nii.gz *.nii);;Movie (*.gif *.mp4);;Pictures (*.png)"
 
@@ -53,7 +53,7 @@ class GeneratePanel(Panel):
         self._family: Family | None = None
         self.form: Form[GenerateConfig] | None = None
         self.results: list[Layer] = []
-        self._done: list[Done] = []
+        self._done: list[ScanResult] = []
         self._details = ""
         self._wanted = 1
         self.model = ModelPicker()
@@ -258,7 +258,7 @@ class GeneratePanel(Panel):
         go_to(self._viewer, self.results[0])
         self._viewer.layers.selection.active = self.results[0]
 
-    def _on_scan(self, done: Done) -> None:
+    def _on_scan(self, done: ScanResult) -> None:
         self._done.append(done)
         self._show_share("Generating", done.number / done.total)
         self._headline.say(f"{done.number} of {done.total}: {done.scan.name}")

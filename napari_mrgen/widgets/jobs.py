@@ -23,7 +23,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 
 if TYPE_CHECKING:
-    from napari_mrgen.app.result_folder import Done
+    from napari_mrgen.app.result_folder import ScanResult
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def last_preview(run_dir: Path) -> Iterator[Preview]:
 
 def replayed(run_dir: Path) -> Iterator[Volume]:
     """Yield the previews of a run as a movie."""
-    from napari_mrgen.app.replay import replay
+    from napari_mrgen.app.info import replay
 
     yield replay(run_dir)
 
@@ -151,11 +151,11 @@ def generated(
     control: Control,
 ) -> Iterator[Volume | Drawn]:
     """Yield the results of a trained model; samples that come in blocks as one, at the end."""
-    from napari_mrgen.app.making import collect
-    from napari_mrgen.service.client import maker_for
+    from napari_mrgen.app.generate import collect
+    from napari_mrgen.service.client import generator_for
 
     blocks: list[Volume] = []
-    for result in maker_for(model, device).make(sources, config, control):
+    for result in generator_for(model, device).generate(sources, config, control):
         if result.samples is not None:
             blocks.append(result)
             yield Drawn(sum(block.size("n") for block in blocks))
@@ -171,16 +171,16 @@ def folder_generated(
     config: GenerateConfig,
     device: str,
     control: Control,
-) -> Iterator[Done]:
+) -> Iterator[ScanResult]:
     """Yield what came of each scan of a folder, whose results are written to another."""
     from napari_mrgen.app.cases import find_cases
     from napari_mrgen.app.result_folder import ResultFolder, generate_folder
-    from napari_mrgen.service.client import maker_for
+    from napari_mrgen.service.client import generator_for
 
-    maker = maker_for(model, device)
-    cases = find_cases(maker.family.generate_inputs, paths, out)
-    folder = ResultFolder(out, maker.record(config))
-    yield from generate_folder(maker, cases, config, folder, control)
+    generator = generator_for(model, device)
+    cases = find_cases(generator.family.generate_inputs, paths, out)
+    folder = ResultFolder(out, generator.record(config))
+    yield from generate_folder(generator, cases, config, folder, control)
 
 
 def plan_arguments(job: TrainJob, paths: Mapping[str, list[Path]], config_file: Path) -> list[str]:

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_mrgen.app.jobs.file import Job, JobFile, read_jobs, write_jobs
 from napari_mrgen.app.jobs.notify import Notices
 from napari_mrgen.app.jobs.queue import Entry, Queue
-from napari_mrgen.app.jobs.run import Outcome, Report
+from napari_mrgen.app.jobs.run import JobOutcome, Report
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.run.events import Warned
 from napari_mrgen.errors import MrgenError
@@ -228,7 +228,7 @@ class QueuePanel(Panel):
     def _on_report(self, report: Report) -> None:
         self.queue.follow(report)
         match report:
-            case Outcome(state="failed"):
+            case JobOutcome(state="failed"):
                 show_error(f"{report.job.name}: {report.problem}")
             case Warned():
                 show_warning(report.message)

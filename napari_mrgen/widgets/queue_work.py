@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from napari_mrgen.app.jobs.file import Job, nearest_preset
 from napari_mrgen.app.jobs.notify import Notices
-from napari_mrgen.app.jobs.run import Report, Told, run_jobs
+from napari_mrgen.app.jobs.run import JobProgress, Report, run_jobs
 from napari_mrgen.app.saved_inputs import save_sources
 from napari_mrgen.app.session import TrainJob
 from napari_mrgen.engine.control import Control
@@ -39,7 +39,7 @@ def reports(
     try:
         frozen: set[type] = set()
         for report in run_jobs(iter(take, None), control, notices=notices, export=export_model):
-            kind = type(report.said) if isinstance(report, Told) else type(report)
+            kind = type(report.event) if isinstance(report, JobProgress) else type(report)
             # The garbage collector stops the window for long once PyTorch is there: see `jobs`.
             if kind in (events.Started, events.Stepped) and kind not in frozen:
                 gc.freeze()

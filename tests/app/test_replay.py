@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from napari_mrgen import families
+from napari_mrgen.app.info import replay
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.app.replay import replay
 from napari_mrgen.cli.main import main
 from napari_mrgen.engine.run.folder import RunOptions, create
 from napari_mrgen.engine.run.pictures import keep

@@ -9,7 +9,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from napari_mrgen.app.result_file import draw_results, read_results, write_results
+from napari_mrgen.app.jobs.predict import plot_results, read_results, write_results
 from napari_mrgen.volume import Volume
 
 SAME = {"a": (3, 2, 8, 9), "b/c": (3, 2, 8, 9)}
@@ -59,7 +59,7 @@ def test_cases_of_one_shape_are_one_dataset(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shapes", [SAME, DIFFERENT], ids=["same", "different"])
 def test_a_picture_shows_them(shapes: dict[str, tuple[int, ...]], tmp_path: Path) -> None:
     write_results(tmp_path / "result.h5", cases(shapes).items())
-    draw_results(tmp_path / "result.h5", tmp_path / "figures" / "predictions.png")
+    plot_results(tmp_path / "result.h5", tmp_path / "figures" / "predictions.png")
     picture = iio.imread(tmp_path / "figures" / "predictions.png")
     assert picture.shape[1] > picture.shape[0] > 100
     assert picture[..., :3].std() > 10

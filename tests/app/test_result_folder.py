@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from napari_mrgen.app.cases import find_cases, folder_role
-from napari_mrgen.app.generate import Maker
-from napari_mrgen.app.result_folder import SIDECAR, TABLE, Done, ResultFolder, generate_folder
+from napari_mrgen.app.generate import LocalGenerator
+from napari_mrgen.app.result_folder import SIDECAR, TABLE, ResultFolder, ScanResult, generate_folder
 from napari_mrgen.cli.main import MISTAKE, OK, main
 from napari_mrgen.engine.control import Control
 from napari_mrgen.errors import MrgenError
@@ -22,8 +22,8 @@ NAMES = ("sub-1_T1w", "sub-2_T1w", "sub-3_T1w")
 
 
 @pytest.fixture(scope="module")
-def maker(translator: Path) -> Maker:
-    return Maker.load(translator, "cpu")
+def generator(translator: Path) -> LocalGenerator:
+    return LocalGenerator.load(translator, "cpu")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def heads(tmp_path: Path) -> Path:
 
 
 def run(
-    maker: Maker,
+    generator: LocalGenerator,
     heads: Path,
     out: Path,
     *,
@@ -43,13 +43,13 @@ def run(
     stop_after: int = 0,
     overwrite: bool = False,
     **settings: object,
-) -> list[Done]:
-    config = maker.family.generate_config.parse(settings)
+) -> list[ScanResult]:
+    config = generator.family.generate_config.parse(settings)
     control = control or Control()
-    cases = find_cases(maker.family.generate_inputs, {"t1": heads}, out)
-    folder = ResultFolder(out, maker.record(config), overwrite)
+    cases = find_cases(generator.family.generate_inputs, {"t1": heads}, out)
+    folder = ResultFolder(out, generator.record(config), overwrite)
     found = []
-    for done in generate_folder(maker, cases, config, folder, control):
+    for done in generate_folder(generator, cases, config, folder, control):
         found.append(done)
         if len(found) == stop_after:
             control.stop()
@@ -61,9 +61,9 @@ def rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_every_scan_has_its_result_in_its_place(maker, heads, tmp_path):
+def test_every_scan_has_its_result_in_its_place(generator, heads, tmp_path):
     out = tmp_path / "made"
-    assert [done.number for done in run(maker, heads, out)] == [1, 2, 3]
+    assert [done.number for done in run(generator, heads, out)] == [1, 2, 3]
     for name in NAMES:
         source = nifti.read(heads / name[:5] / "anat" / f"{name}.nii.gz")
         path = out / name[:5] / "anat" / f"{name}-as-t2w.nii.gz"
@@ -73,33 +73,33 @@ def test_every_scan_has_its_result_in_its_place(maker, heads, tmp_path):
         record = json.loads(path.with_name(f"{name}-as-t2w.json").read_text())
         assert record["source"]["t1"]["subject"] == name[:5]
     assert [Path(row["scan"]).name for row in rows(out)] == [f"{name}.nii.gz" for name in NAMES]
-    assert json.loads((out / SIDECAR).read_text())["model"]["sha256"] == maker.model.hash
+    assert json.loads((out / SIDECAR).read_text())["model"]["sha256"] == generator.model.hash
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(maker, heads, tmp_path):
+def test_a_run_that_was_stopped_goes_on_where_it_was(generator, heads, tmp_path):
     out, whole = tmp_path / "made", tmp_path / "whole"
-    assert len(run(maker, heads, out, stop_after=1)) == 1
+    assert len(run(generator, heads, out, stop_after=1)) == 1
     (first,) = out.rglob("*.nii.gz")
     before = first.stat().st_mtime_ns
-    again = run(maker, heads, out)
+    again = run(generator, heads, out)
     assert [done.is_kept for done in again] == [True, False, False]
     assert first.stat().st_mtime_ns == before
-    run(maker, heads, whole)
+    run(generator, heads, whole)
     for path in whole.rglob("*.nii.gz"):
         assert path.read_bytes() == (out / path.relative_to(whole)).read_bytes()
     assert len(rows(out)) == 3
 
 
-def test_a_result_that_is_gone_is_made_again(maker, heads, tmp_path):
+def test_a_result_that_is_gone_is_made_again(generator, heads, tmp_path):
     out = tmp_path / "made"
-    run(maker, heads, out)
+    run(generator, heads, out)
     gone = out / "sub-2" / "anat" / "sub-2_T1w-as-t2w.nii.gz"
     gone.unlink()
-    assert [done.is_kept for done in run(maker, heads, out)] == [True, False, True]
+    assert [done.is_kept for done in run(generator, heads, out)] == [True, False, True]
     assert gone.exists()
 
 
-def test_a_broken_file_is_one_line_and_the_rest_is_made(maker, heads, tmp_path):
+def test_a_broken_file_is_one_line_and_the_rest_is_made(generator, heads, tmp_path):
     out = tmp_path / "made"
     (heads / "no-header_T1w.nii.gz").write_bytes(b"nothing")
     whole = (heads / "sub-2" / "anat" / "sub-2_T1w.nii.gz").read_bytes()
@@ -107,7 +107,7 @@ def test_a_broken_file_is_one_line_and_the_rest_is_made(maker, heads, tmp_path):
     write_head(heads / "empty_T1w.nii.gz")
     empty = nifti.read(heads / "empty_T1w.nii.gz")
     nifti.write(empty.with_array(np.zeros_like(empty.array)), heads / "empty_T1w.nii.gz")
-    found = {done.scan.name: done for done in run(maker, heads, out)}
+    found = {done.scan.name: done for done in run(generator, heads, out)}
     assert len(found) == 6
     for name in ("no-header", "cut", "empty"):
         problem = found[f"{name}_T1w.nii.gz"].problem
@@ -117,71 +117,73 @@ def test_a_broken_file_is_one_line_and_the_rest_is_made(maker, heads, tmp_path):
     assert {row["problem"] == "" for row in rows(out)} == {True, False}
 
 
-def test_what_failed_is_tried_again(maker, heads, tmp_path):
+def test_what_failed_is_tried_again(generator, heads, tmp_path):
     out = tmp_path / "made"
     path = heads / "late_T1w.nii.gz"
     path.write_bytes(b"half")
-    assert [bool(done.problem) for done in run(maker, heads, out)].count(True) == 1
+    assert [bool(done.problem) for done in run(generator, heads, out)].count(True) == 1
     write_head(path, 9)
-    again = run(maker, heads, out)
+    again = run(generator, heads, out)
     assert not any(done.problem for done in again)
     assert sum(not done.is_kept for done in again) == 1
 
 
-def test_all_results_of_a_scan_are_there_or_it_is_made_again(maker, heads, tmp_path):
+def test_all_results_of_a_scan_are_there_or_it_is_made_again(generator, heads, tmp_path):
     out = tmp_path / "made"
-    done = run(maker, heads, out, cycle=True)[0]
+    done = run(generator, heads, out, cycle=True)[0]
     assert [path.name for path in done.results] == [
         "sub-1_T1w-as-t2w.nii.gz",
         "sub-1_T1w-as-t2w-and-back.nii.gz",
         "sub-1_T1w-as-t2w-and-back-error.nii.gz",
     ]
     done.results[2].unlink()
-    assert [done.is_kept for done in run(maker, heads, out, cycle=True)] == [False, True, True]
+    assert [done.is_kept for done in run(generator, heads, out, cycle=True)] == [False, True, True]
 
 
-def test_results_of_other_settings_are_not_mixed(maker, heads, tmp_path):
+def test_results_of_other_settings_are_not_mixed(generator, heads, tmp_path):
     out = tmp_path / "made"
-    run(maker, heads, out)
+    run(generator, heads, out)
     with pytest.raises(MrgenError, match="other settings"):
-        run(maker, heads, out, tile=16)
-    assert all(not done.is_kept for done in run(maker, heads, out, tile=16, overwrite=True))
+        run(generator, heads, out, tile=16)
+    assert all(not done.is_kept for done in run(generator, heads, out, tile=16, overwrite=True))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(MrgenError, match="not made by this"):
-        run(maker, heads, tmp_path / "mine")
+        run(generator, heads, tmp_path / "mine")
 
 
-def test_results_among_the_scans_are_no_scans(maker, heads):
+def test_results_among_the_scans_are_no_scans(generator, heads):
     out = heads / "made"
-    run(maker, heads, out)
-    assert len(run(maker, heads, out)) == 3
+    run(generator, heads, out)
+    assert len(run(generator, heads, out)) == 3
 
 
 # ---- cases --------------------------------------------------------------------------------------
 
 
-def test_masks_go_with_the_head_that_they_are_of(maker, heads, tmp_path):
+def test_masks_go_with_the_head_that_they_are_of(generator, heads, tmp_path):
     for name in ("sub-1", "sub-3"):
         write_head(tmp_path / "masks" / f"{name}_mask.nii.gz")
     paths = {"t1": heads, "mask": tmp_path / "masks"}
-    cases = find_cases(maker.family.generate_inputs, paths, tmp_path / "made")
+    cases = find_cases(generator.family.generate_inputs, paths, tmp_path / "made")
     assert [sorted(case.inputs) for case in cases] == [["mask", "t1"], ["t1"], ["mask", "t1"]]
     assert cases[2].inputs["mask"].path.name == "sub-3_mask.nii.gz"
     one = tmp_path / "masks" / "sub-1_mask.nii.gz"
-    cases = find_cases(maker.family.generate_inputs, {"t1": heads, "mask": one}, tmp_path / "made")
+    cases = find_cases(
+        generator.family.generate_inputs, {"t1": heads, "mask": one}, tmp_path / "made"
+    )
     assert [case.inputs["mask"] for case in cases] == [one] * 3
 
 
-def test_scans_of_one_name_have_results_of_their_own(maker, tmp_path):
+def test_scans_of_one_name_have_results_of_their_own(generator, tmp_path):
     for suffix in (".nii", ".nii.gz"):
         write_head(tmp_path / "heads" / f"a_T1{suffix}")
-    found = run(maker, tmp_path / "heads", tmp_path / "made")
+    found = run(generator, tmp_path / "heads", tmp_path / "made")
     assert len({path for done in found for path in done.results}) == 2
 
 
-def test_one_folder_of_images_is_taken(maker, heads, tmp_path):
-    wanted = maker.family.generate_inputs
+def test_one_folder_of_images_is_taken(generator, heads, tmp_path):
+    wanted = generator.family.generate_inputs
     assert folder_role(wanted, {"t1": heads}) == "t1"
     assert folder_role(wanted, {"t1": heads / "x.nii.gz", "mask": heads}) is None
     with pytest.raises(MrgenError, match="one folder of images"):

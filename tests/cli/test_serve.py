@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from napari_mrgen import families
-from napari_mrgen.app.generate import Maker
+from napari_mrgen.app.generate import LocalGenerator
 from napari_mrgen.cli.main import MISTAKE, main
 from napari_mrgen.cli.serve import _tell
 from napari_mrgen.service.receiving import Limits
@@ -81,8 +81,8 @@ def test_a_missing_library_is_said_with_what_to_do(
 def test_the_printed_use_has_no_token_on_a_command_line(
     is_known: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    maker = SimpleNamespace(path="RUN", family=families.get("frame_prediction"))
-    service = Service(cast("Maker", maker), "secret", Limits(), Turns(1, 1))
+    generator = SimpleNamespace(path="RUN", family=families.get("frame_prediction"))
+    service = Service(cast("LocalGenerator", generator), "secret", Limits(), Turns(1, 1))
     _tell(service, _address("0.0.0.0", 8501), is_known, as_json=False)
     _, use, _ = capsys.readouterr().out.splitlines()
     token = "…" if is_known else "secret"

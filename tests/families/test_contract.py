@@ -21,8 +21,8 @@ from napari_mrgen import families
 from napari_mrgen.app.generate import generate
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.app.jobs.file import Job, Prediction
-from napari_mrgen.app.jobs.run import Outcome, run_jobs, write_record
-from napari_mrgen.app.result_file import read_results
+from napari_mrgen.app.jobs.predict import read_results
+from napari_mrgen.app.jobs.run import JobOutcome, run_jobs, write_record
 from napari_mrgen.config import Config
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.control import Control
@@ -236,7 +236,7 @@ def test_it_can_be_a_job(trained: Trained, tmp_path: Path) -> None:
     shutil.copytree(trained.run, job.out)
     write_record(job)
     outcome = list(run_jobs([job], Control()))[-1]
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, JobOutcome)
     assert outcome.state == "finished", outcome.problem
     results = read_results(job.out / "predictions" / "result.h5")
     held_out = len(trained.inputs.split.test) if trained.sources() else 1

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_mrgen import families
 from napari_mrgen.app.jobs.file import Job
-from napari_mrgen.app.jobs.run import Outcome, run_jobs
+from napari_mrgen.app.jobs.run import JobOutcome, run_jobs
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.exportable import Exportable, Port
 from napari_mrgen.engine.run.model import load_model
@@ -64,7 +64,7 @@ def test_a_job_leaves_a_file_that_runs_without_this_program(hearts: Path, tmp_pa
         out=tmp_path / "job", export="onnx",
     )  # fmt: skip
     *_, outcome = run_jobs([job], Control(), export=export_model)
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, JobOutcome)
     assert outcome.state == "finished", outcome.problem
     session = onnxruntime.InferenceSession(job.out / "export" / "model.onnx")
     network = load_model(job.out, families.get).networks["reconstructor"].eval()

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 from napari_mrgen import families
-from napari_mrgen.app.generate import Maker
+from napari_mrgen.app.generate import LocalGenerator
 from napari_mrgen.engine.control import Control
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.service.address import Address
-from napari_mrgen.service.client import ServiceMaker
+from napari_mrgen.service.client import ServiceGenerator
 from napari_mrgen.service.feed import Feed
 from napari_mrgen.service.receiving import Incoming, Limits
 from napari_mrgen.service.server import Service, _Results, app
@@ -49,7 +49,7 @@ class Echo:
 
 def service(family: str, **limits: int) -> tuple[Service, Echo]:
     echo = Echo(family)
-    return Service(cast("Maker", echo), TOKEN, Limits(**limits), Turns(1, 1)), echo
+    return Service(cast("LocalGenerator", echo), TOKEN, Limits(**limits), Turns(1, 1)), echo
 
 
 def asked(served: Service, method: str, path: str, **options: Any) -> httpx.Response:
@@ -171,6 +171,8 @@ def test_who_does_not_read_is_given_up(cine: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_client_refuses_kspace_before_it_reads_it(tmp_path: Path) -> None:
-    maker = ServiceMaker(Address("http://here", ""), {}, families.get("reconstruction"), None)
+    generator = ServiceGenerator(
+        Address("http://here", ""), {}, families.get("reconstruction"), None
+    )
     with pytest.raises(MrgenError, match="on the machine where the file is"):
-        next(maker.make({"kspace": tmp_path / "nowhere.h5"}))
+        next(generator.generate({"kspace": tmp_path / "nowhere.h5"}))

@@ -20,14 +20,13 @@ import numpy as np
 import pytest
 
 from napari_mrgen import families
-from napari_mrgen.app.generate import generate
-from napari_mrgen.app.making import Makes, Source
+from napari_mrgen.app.generate import Source, VolumeGenerator, generate
 from napari_mrgen.cli.main import main
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import GenerateConfig
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
-from napari_mrgen.service.client import maker_for
+from napari_mrgen.service.client import generator_for
 from napari_mrgen.volume import Volume
 from tests.service.conftest import Served, serving
 
@@ -74,7 +73,7 @@ def assert_law(one: Volume, other: Volume) -> None:
 
 
 def test_served_is_local(served: Served, cine: Path) -> None:
-    maker = maker_for(served.model, served.address)
+    generator = generator_for(served.model, served.address)
     scan = nifti.read(cine)
     kinds: list[tuple[Source, GenerateConfig]] = [
         (cine, SHORT),
@@ -83,7 +82,7 @@ def test_served_is_local(served: Served, cine: Path) -> None:
     ]
     for source, config in kinds:
         here = list(generate(served.model, {"cine": source}, config, device="cpu"))
-        there = list(maker.make({"cine": source}, config))
+        there = list(generator.generate({"cine": source}, config))
         assert len(here) == len(there)
         for one, other in zip(there, here, strict=True):
             assert_law(one, other)
@@ -168,7 +167,7 @@ def test_a_wrong_token_gets_nothing(served: Served, cine: Path, given: str) -> N
 @pytest.mark.parametrize("query", ["/?token=wrong", "/?token=", ""])
 def test_a_wrong_token_is_said_in_one_sentence(served: Served, query: str) -> None:
     with pytest.raises(MrgenError, match=r"wants a token.*MRGEN_TOKEN"):
-        maker_for(served.model, f"{served.url}{query}")
+        generator_for(served.model, f"{served.url}{query}")
 
 
 def test_uploads_that_are_too_large(served: Served, cine: Path, tmp_path: Path) -> None:
@@ -193,7 +192,7 @@ def test_uploads_that_are_too_large(served: Served, cine: Path, tmp_path: Path) 
     assert answer.status_code == 400
     assert "430,080 voxels" in answer.json()["problem"]
     noise = np.random.default_rng(0).normal(size=(8, 2, 200, 200))
-    results = maker_for(served.model, served.address).make(
+    results = generator_for(served.model, served.address).generate(
         {"cine": Volume(noise, "tzyx", np.eye(4))}, SHORT
     )
     with pytest.raises(MrgenError, match="takes up to 1"):
@@ -292,7 +291,7 @@ def test_a_client_that_goes_away_is_given_up(served: Served, cine: Path) -> None
 
 def test_a_stop_is_heard_while_nothing_comes(served: Served, cine: Path) -> None:
     control = Control()
-    maker = maker_for(served.model, served.address)
+    generator = generator_for(served.model, served.address)
     long = SHORT.with_values({"frames": 500, "cycle": 0})
     stopped: list[float] = []
 
@@ -302,7 +301,7 @@ def test_a_stop_is_heard_while_nothing_comes(served: Served, cine: Path) -> None
         control.stop()
 
     threading.Thread(target=stop).start()
-    assert list(maker.make({"cine": cine}, long, control)) == []
+    assert list(generator.generate({"cine": cine}, long, control)) == []
     assert time.monotonic() - stopped[0] < 5
     wait_until(lambda: is_idle(served))
 
@@ -311,28 +310,28 @@ def test_another_model_is_refused(
     served: Served, models: Callable[[str], Path], cine: Path
 ) -> None:
     with pytest.raises(MrgenError, match="has another model, 'frame_prediction'"):
-        maker_for(models("dcgan"), served.address)
+        generator_for(models("dcgan"), served.address)
 
 
 def test_nobody_there_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(MrgenError, match=f"127.0.0.1:{port} cannot be reached"):
-        maker_for(None, f"http://127.0.0.1:{port}")
+        generator_for(None, f"http://127.0.0.1:{port}")
     with pytest.raises(MrgenError, match="Expected the address"):
-        maker_for(None, "http://")
+        generator_for(None, "http://")
 
 
 def full_then_ended(models: Callable[[str], Path], cine: Path) -> tuple[Served, list[object]]:
     """Fill a small service, ask once more, and end it while it works."""
     answers: list[object] = []
     with serving(models("frame_prediction"), "--at-once", 1, "--waiting", 1) as small:
-        maker: Makes = maker_for(small.model, small.address)
+        generator: VolumeGenerator = generator_for(small.model, small.address)
 
         def ask() -> None:
             try:
                 config = SHORT.with_values({"samples": 100_000})
-                answers.append(sum(1 for _ in maker.make({"cine": cine}, config)))
+                answers.append(sum(1 for _ in generator.generate({"cine": cine}, config)))
             except MrgenError as error:
                 answers.append(str(error))
 

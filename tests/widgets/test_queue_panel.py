@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_mrgen import families
 from napari_mrgen.app.jobs.file import Job, read_jobs
-from napari_mrgen.app.jobs.run import Outcome
+from napari_mrgen.app.jobs.run import JobOutcome
 from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.widgets.queue_panel import QueuePanel
 from napari_mrgen.widgets.train_panel import TrainPanel
@@ -209,13 +209,13 @@ def test_what_waits_is_offered_at_the_next_start(qtbot: QtBot, tmp_path: Path) -
     panel, again = start()
     assert again.isHidden()
     panel.queue.add(jobs)
-    panel._on_report(Outcome(jobs[0], "finished"))
+    panel._on_report(JobOutcome(jobs[0], "finished"))
     panel, again = start()
     assert shown(panel) == []
     assert not again.isHidden()
     again.click()
     assert shown(panel) == [("b", "waiting")]
     assert again.isHidden()
-    panel._on_report(Outcome(jobs[1], "finished"))
+    panel._on_report(JobOutcome(jobs[1], "finished"))
     _, again = start()
     assert again.isHidden()

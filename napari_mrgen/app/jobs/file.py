@@ -187,7 +187,7 @@ def read_jobs(path: Path) -> JobFile:
     from napari_mrgen.app.jobs import published_layout
 
     folder = path.absolute().parent
-    if published_layout.is_seed_layout(values):
+    if published_layout.is_published_layout(values):
         return check(published_layout.translate(values, folder))
     return check(parse_jobs(values, folder))
 

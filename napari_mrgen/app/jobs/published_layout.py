@@ -45,7 +45,7 @@ FIGURES = {"ssim": "SSIM", "psnr": "PSNR"}
 REGULARIZERS = ("l1", "l2", "l1_l2", "batch_norm", "instance_norm", "dropout", "dropblock")
 
 
-class SeedData(Entry):
+class PublishedData(Entry):
     """Where its data are."""
 
     x_train: Path | None = None
@@ -57,45 +57,45 @@ class SeedData(Entry):
     saved_network_weights: Path | None = None
 
 
-class SeedOptimizer(Entry):
+class PublishedOptimizer(Entry):
     type: str = "Adam"
     learning_rate: float = Field(1e-4, gt=0)
 
 
-class SeedRegularization(Entry):
+class PublishedRegularization(Entry):
     type: str | None = None
     parameters: tuple[float, ...] | None = None
 
 
-class SeedStopping(Entry):
+class PublishedStopping(Entry):
     use: bool = False
     patience: int = Field(2, ge=0)
     min_delta: float = Field(0.0, ge=0)
 
 
-class SeedNetwork(Entry):
+class PublishedNetwork(Entry):
     network_type: str
     batch_size: int = Field(1, ge=1)
     epochs: int = Field(20, ge=1)
     loss: str = "MSE"
     metrics: tuple[str, ...] = ("ssim",)
-    optimizer: SeedOptimizer = SeedOptimizer()
-    regularization: SeedRegularization = SeedRegularization()
-    early_stopping: SeedStopping = SeedStopping()
+    optimizer: PublishedOptimizer = PublishedOptimizer()
+    regularization: PublishedRegularization = PublishedRegularization()
+    early_stopping: PublishedStopping = PublishedStopping()
 
 
-class SeedTask(Entry):
+class PublishedTask(Entry):
     """One task of the list."""
 
     task_name: str
     task_type: Literal["train", "train_and_predict", "predict"]
     email_notification: bool = False
-    input_data_path: SeedData
-    network_settings: SeedNetwork
+    input_data_path: PublishedData
+    network_settings: PublishedNetwork
     output_data_dir: Path
 
 
-class SeedMail(Entry):
+class PublishedMail(Entry):
     """Its ``email_config.yaml``; the password is never kept."""
 
     smtp_server: str
@@ -105,7 +105,7 @@ class SeedMail(Entry):
     sender_email_password: Any = None
 
 
-def is_seed_layout(values: Any) -> bool:
+def is_published_layout(values: Any) -> bool:
     return isinstance(values, list) and any(
         isinstance(v, dict) and "task_name" in v for v in values
     )
@@ -130,7 +130,7 @@ def translate(values: list[Any], folder: Path) -> JobFile:
     jobs = []
     for number, entry in enumerate(values, 1):
         name = entry.get("task_name", number) if isinstance(entry, dict) else number
-        task = parse_entry(SeedTask, entry, f"Task {name!r}")
+        task = parse_entry(PublishedTask, entry, f"Task {name!r}")
         try:
             jobs.append(anchored(_job(task, root, said), root))
         except MrgenError as error:
@@ -146,7 +146,7 @@ def translate(values: list[Any], folder: Path) -> JobFile:
     return JobFile(jobs=tuple(jobs), notify=notices, translated=lines)
 
 
-def _job(task: SeedTask, root: Path, said: dict[str, str]) -> Job:
+def _job(task: PublishedTask, root: Path, said: dict[str, str]) -> Job:
     data = task.input_data_path
     said["output_data_dir"] = (
         "a task's folder is OUTPUT/TASK without date and time, so that a task that was cut off "
@@ -181,7 +181,7 @@ def _job(task: SeedTask, root: Path, said: dict[str, str]) -> Job:
     return parse_entry(Job, values, "")
 
 
-def _training(data: SeedData, root: Path, said: dict[str, str]) -> dict[str, Paths]:
+def _training(data: PublishedData, root: Path, said: dict[str, str]) -> dict[str, Paths]:
     """Return what is trained on and, in the same roles, what it is judged by on the way."""
     x, y = _needed(data.x_train, "x_train"), _needed(data.y_train, "y_train")
     if data.x_val is None and data.y_val is None:
@@ -202,7 +202,7 @@ def _training(data: SeedData, root: Path, said: dict[str, str]) -> dict[str, Pat
 
 
 def _settings(
-    network: SeedNetwork, data: SeedData, root: Path, said: dict[str, str]
+    network: PublishedNetwork, data: PublishedData, root: Path, said: dict[str, str]
 ) -> dict[str, Any]:
     """Return the settings of the family."""
     series = _count_series(root / _needed(data.x_train, "x_train"))
@@ -226,7 +226,7 @@ def _settings(
     return settings | _stopping(network, said)
 
 
-def _stopping(network: SeedNetwork, said: dict[str, str]) -> dict[str, Any]:
+def _stopping(network: PublishedNetwork, said: dict[str, str]) -> dict[str, Any]:
     stopping = network.early_stopping
     if not stopping.use:
         return {"patience": 0}
@@ -241,7 +241,7 @@ def _stopping(network: SeedNetwork, said: dict[str, str]) -> dict[str, Any]:
     return {"patience": stopping.patience, "min_delta": stopping.min_delta, "monitor": monitor}
 
 
-def _regularization(chosen: SeedRegularization, said: dict[str, str]) -> dict[str, Any]:
+def _regularization(chosen: PublishedRegularization, said: dict[str, str]) -> dict[str, Any]:
     if chosen.type is None:
         return {}
     if chosen.type not in REGULARIZERS:
@@ -274,7 +274,7 @@ def _needed(path: Path | None, key: str) -> Path:
     return path
 
 
-def _weights(data: SeedData, what: str) -> Path:
+def _weights(data: PublishedData, what: str) -> Path:
     """Return a model of this program; weights of Keras are of other networks."""
     path = _needed(data.saved_network_weights, "saved_network_weights")
     if path.suffix in (".h5", ".hdf5", ".tf", ".ckpt", ".index"):
@@ -301,7 +301,7 @@ def _notices(folder: Path, said: dict[str, str]) -> Notices | None:
     if not path.exists():
         said["email_notification"] = f"there is no {MAIL_FILE} beside the file, so none are sent"
         return None
-    mail = parse_entry(SeedMail, _read_mail(path), MAIL_FILE)
+    mail = parse_entry(PublishedMail, _read_mail(path), MAIL_FILE)
     if mail.sender_email_password:
         said["sender_email_password"] = (
             f"it is not read; put it into the environment variable {PASSWORD}, or into the keyring "

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from napari_mrgen.app.jobs.file import Job
-from napari_mrgen.app.jobs.run import Began, Outcome, Report, Told
+from napari_mrgen.app.jobs.run import JobOutcome, JobProgress, JobStarted, Report
 from napari_mrgen.app.session import Phase, RunState, after
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.errors import MrgenError
 
 if TYPE_CHECKING:
-    from napari_mrgen.app.result_folder import Done
+    from napari_mrgen.app.result_folder import ScanResult
 
 State = Literal["waiting", "running", "finished", "failed", "stopped"]
 
@@ -33,7 +33,7 @@ class Entry:
     said: str = ""
     """Where it is, or what went wrong."""
     share: float | None = None
-    """Done share of what it does now, where that is known."""
+    """Fraction of the current work that is done, where that is known."""
 
     @property
     def may_move(self) -> bool:
@@ -110,14 +110,14 @@ class Queue:
     def follow(self, report: Report) -> None:
         """Note what a job says of itself."""
         match report:
-            case Began(job):
+            case JobStarted(job):
                 self._run = RunState(phase=Phase.STARTING, run_dir=job.out)
-            case Told(job, said):
+            case JobProgress(job, said):
                 self._tell(job, said)
-            case Outcome(job):
+            case JobOutcome(job):
                 self._change(job, state=report.state, said=report.problem, share=None)
 
-    def _tell(self, job: Job, said: Event | Done) -> None:
+    def _tell(self, job: Job, said: Event | ScanResult) -> None:
         if isinstance(said, Event):
             self._run = after(said, self._run)
             self._change(job, said=self._run.headline, share=self._run.shown_fraction)

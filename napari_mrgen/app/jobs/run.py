@@ -1,15 +1,18 @@
-"""Do jobs one after the other: each says what it does, and how it ended; none ends the rest.
+"""Run jobs one after the other; a job that fails does not end the rest.
 
-What is there already is not made again: a run that was cut off goes on where it stood, a prediction
-with the next scan. So doing a file of jobs again does what is left of it.
+Work that is already done is not repeated: an interrupted training resumes, an interrupted
+prediction continues with the next scan. Running a file of jobs again therefore completes it.
 """
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import shutil
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +20,6 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.app.job_results import EXPORT, PREDICTIONS, WEIGHTS, keep_weights, write_history
 from napari_mrgen.app.jobs.file import Job, plain
 from napari_mrgen.app.jobs.notify import Notices, Occasion
 from napari_mrgen.app.outputs import check_folder
@@ -26,31 +28,33 @@ from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.folder import Run, is_taken, write_json
+from napari_mrgen.engine.run.pictures import read_curves
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.files import remove_drafts
+from napari_mrgen.io.files import drafted, remove_drafts
 
 if TYPE_CHECKING:
-    from napari_mrgen.app.result_folder import Done
+    from napari_mrgen.app.result_folder import ScanResult
 
 State = Literal["finished", "failed", "stopped"]
 Export = Callable[[Path, Path], Iterable[object]]
 """Writes the networks of a model for use elsewhere, one by one: the model, and a file to write."""
 
-RECORD = "job.json"
-MODEL = "model.safetensors"
-LOG = "failure.log"
-_EXPORTED = "exported.json"
+RECORD, LOG = "job.json", "failure.log"
+MODEL, HISTORY, WEIGHTS = "model.safetensors", "history.csv", "weights"
+EXPORT, _EXPORTED = "export", "exported.json"
+PREDICTIONS = "predictions"
+SUMMARY = "summary.csv"
 
 
 @dataclass(frozen=True)
-class Began:
+class JobStarted:
     """A job has its turn."""
 
     job: Job
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a job ended."""
 
     job: Job
@@ -59,19 +63,19 @@ class Outcome:
     details: str = ""
     """For a report, of what should not happen."""
     seconds: float = 0.0
-    figures: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     """Of a model that this job has trained, on held-out subjects."""
 
 
 @dataclass(frozen=True)
-class Told:
+class JobProgress:
     """What a job says on the way."""
 
     job: Job
-    said: Event | Done
+    event: Event | ScanResult
 
 
-Report = Began | Told | Outcome | events.Warned
+Report = JobStarted | JobProgress | JobOutcome | events.Warned
 
 
 def run_jobs(
@@ -93,11 +97,11 @@ def run_jobs(
         What a job that wants its model exported uses.
     """
     teller = _Teller(notices)
-    ended: list[Outcome] = []
+    ended: list[JobOutcome] = []
     for job in jobs:
         if not ended:
             yield from teller("start", "Jobs have started", f"The first one is {job.name}.")
-        yield Began(job)
+        yield JobStarted(job)
         outcome = yield from _run_guarded(job, control, export)
         ended.append(outcome)
         yield outcome
@@ -121,18 +125,18 @@ def check_paths(jobs: Iterable[Job]) -> None:
         made.append(job.out)
 
 
-def describe(outcome: Outcome) -> str:
+def describe(outcome: JobOutcome) -> str:
     """Say how a job ended, for a person who is not there."""
     lines = [
         f"{outcome.job.name} ({outcome.job.task}): {outcome.state} after {outcome.seconds:.0f} s.",
         outcome.problem,
-        *(f"{name}: {value:.4g}" for name, value in outcome.figures.items()),
+        *(f"{name}: {value:.4g}" for name, value in outcome.metrics.items()),
         f"Its folder is {outcome.job.out}.",
     ]
     return "\n".join(line for line in lines if line)
 
 
-def _closing(ended: list[Outcome]) -> str:
+def _closing(ended: list[JobOutcome]) -> str:
     failed = sum(outcome.state == "failed" for outcome in ended)
     if ended[-1].state == "stopped":
         return f"Jobs were stopped after {len(ended)}"
@@ -162,16 +166,16 @@ class _Ended(Exception):  # noqa: N818 - no error: a job that is not to go on
 
 def _run_guarded(
     job: Job, control: Control, export: Export | None
-) -> Generator[Told, None, Outcome]:
+) -> Generator[JobProgress, None, JobOutcome]:
     """Yield what a job says; return its outcome, whatever happens."""
     began = time.monotonic()
     try:
         yield from _run(job, control, export)
-        outcome = Outcome(job, "finished", figures=read_figures(job))
+        outcome = JobOutcome(job, "finished", metrics=read_metrics(job))
     except _Ended as end:
-        outcome = Outcome(job, end.state, end.problem, end.details)
+        outcome = JobOutcome(job, end.state, end.problem, end.details)
     except MrgenError as error:
-        outcome = Outcome(job, "failed", str(error))
+        outcome = JobOutcome(job, "failed", str(error))
     except Exception as error:  # noqa: BLE001 - told, and the next job has its turn
         lines = str(error).strip().splitlines()
         problem = (
@@ -179,11 +183,11 @@ def _run_guarded(
             if lines
             else f"{type(error).__name__}."
         )
-        outcome = Outcome(job, "failed", problem, traceback.format_exc())
+        outcome = JobOutcome(job, "failed", problem, traceback.format_exc())
     return replace(_with_log(outcome), seconds=time.monotonic() - began)
 
 
-def _with_log(outcome: Outcome) -> Outcome:
+def _with_log(outcome: JobOutcome) -> JobOutcome:
     """Keep the details in the job's folder, and say where they are."""
     path = outcome.job.out / LOG
     try:
@@ -197,24 +201,24 @@ def _with_log(outcome: Outcome) -> Outcome:
     return replace(outcome, problem=f"{outcome.problem} Details are in {path}.")
 
 
-def _run(job: Job, control: Control, export: Export | None) -> Iterator[Told]:
+def _run(job: Job, control: Control, export: Export | None) -> Iterator[JobProgress]:
     remove_drafts(job.out, (WEIGHTS, PREDICTIONS, EXPORT))
     if job.trains:
         yield from _train(job, control)
         write_history(job.out)
     if job.trains and job.export:
-        yield Told(job, events.Progress("Exporting the model"))
+        yield JobProgress(job, events.Progress("Exporting the model"))
         _export(job, export)
     if job.predicts:
         from napari_mrgen.app.jobs.predict import predict
 
-        for said in predict(job, control):
-            yield Told(job, said)
+        for event in predict(job, control):
+            yield JobProgress(job, event)
         if control.is_stopped:
             raise _Ended("stopped")
 
 
-def _train(job: Job, control: Control) -> Iterator[Told]:
+def _train(job: Job, control: Control) -> Iterator[JobProgress]:
     family, config = job.train_family(), job.train_config()
     if is_taken(job.out):
         check_same(job, config)
@@ -225,7 +229,7 @@ def _train(job: Job, control: Control) -> Iterator[Told]:
     for event in source:
         keep_weights(job, event)
         last = event
-        yield Told(job, event)
+        yield JobProgress(job, event)
     if isinstance(last, events.Failed):
         raise _Ended("failed", f"{last.message} {last.advice}".strip(), last.details)
     if not isinstance(last, events.Finished):
@@ -300,7 +304,7 @@ def _export(job: Job, export: Export | None) -> None:
     write_json(folder / _EXPORTED, sorted(path.name for path in folder.glob(f"*.{job.export}")))
 
 
-def read_figures(job: Job) -> dict[str, float]:
+def read_metrics(job: Job) -> dict[str, float]:
     """Return the model's row of its scoreboard; nothing where there is none."""
     try:
         rows = json.loads((job.out / "scoreboard.json").read_text(encoding="utf-8"))["rows"]
@@ -308,3 +312,125 @@ def read_figures(job: Job) -> dict[str, float]:
         return {name: float(value) for name, value in means if value is not None}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}
+
+
+# ---------------------------------------------------------------- files of a training
+
+
+def keep_weights(job: Job, event: Event) -> None:
+    """Keep the model of every checkpoint, or as many as the job wants, spread over the training.
+
+    The files are whole models, named by stage and step.
+    """
+    if not isinstance(event, events.Saved) or job.weights == 0:
+        return
+    folder = job.out / WEIGHTS
+    folder.mkdir(exist_ok=True)
+    _keep(job.out / "model.safetensors", folder / f"{event.stage}-{event.step:08d}.safetensors")
+    if job.weights != "all":
+        of_stage = sorted(folder.glob(f"{event.stage}-*.safetensors"))
+        steps = [int(path.stem.rpartition("-")[2]) for path in of_stage]
+        kept = spread(steps, job.weights)
+        for path, step in zip(of_stage, steps, strict=True):
+            if step not in kept:
+                path.unlink()
+
+
+def spread(steps: Sequence[int], count: int) -> tuple[int, ...]:
+    """Return ``count`` of the ascending steps, as evenly as they can be had one by one.
+
+    The last is always kept; of the others that one goes first whose neighbours are nearest.
+    """
+    kept = list(steps)
+    while len(kept) > count:
+        around = [0, *kept]
+        gaps = [around[k + 2] - around[k] for k in range(len(kept) - 1)]
+        del kept[gaps.index(min(gaps)) if gaps else 0]
+    return tuple(kept)
+
+
+def _keep(model: Path, path: Path) -> None:
+    """Take the model file as it is: it is replaced later, never changed, so a link is enough."""
+    with drafted(path) as draft:
+        try:
+            os.link(model, draft)
+        except OSError:  # Not every disk has links.
+            shutil.copyfile(model, draft)
+
+
+def write_history(run_dir: Path) -> None:
+    """Write all figures of a run as a table: a line for each step that told any."""
+    stages = dict.fromkeys(e.stage for e in Run(run_dir).history if hasattr(e, "stage"))
+    rows: list[dict[str, object]] = []
+    for stage in stages:
+        steps: dict[int, dict[str, object]] = {}
+        for name, curve in read_curves(run_dir / "metrics.csv", stage).items():
+            for step, value in curve:
+                steps.setdefault(step, {"stage": stage, "step": step})[name] = value
+        rows += [steps[step] for step in sorted(steps)]
+    names = dict.fromkeys(name for row in rows for name in row)
+    with (
+        drafted(run_dir / HISTORY) as draft,
+        draft.open("w", newline="", encoding="utf-8") as file,
+    ):
+        table = csv.DictWriter(file, names or ("stage", "step"), restval="")
+        table.writeheader()
+        table.writerows(rows)
+
+
+# ---------------------------------------------------------------- a table of all jobs
+
+
+@dataclass(frozen=True)
+class JobSummary:
+    """All jobs of a list, those that never had their turn too."""
+
+    jobs: tuple[Job, ...]
+    outcomes: tuple[JobOutcome, ...]
+
+    @property
+    def failed(self) -> tuple[JobOutcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.state == "failed")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics that any job has, in the order in which they come."""
+        return tuple(dict.fromkeys(name for o in self.outcomes for name in o.metrics))
+
+    def rows(self, most_metrics: int) -> list[tuple[str, ...]]:
+        """Return the table in words, with its head; metrics that no job has are left out."""
+        names = self.metrics[:most_metrics]
+        ended = {outcome.job.name: outcome for outcome in self.outcomes}
+        rows = [("job", "task", "state", "time", *names)]
+        for job in self.jobs:
+            outcome = ended.get(job.name)
+            if outcome is None:
+                rows.append((job.name, job.task, "waiting", "–", *("–" for _ in names)))
+                continue
+            cells = (outcome.metrics.get(name) for name in names)
+            shown = ("–" if value is None else f"{value:.4g}" for value in cells)
+            rows.append((job.name, job.task, outcome.state, _duration(outcome.seconds), *shown))
+        return rows
+
+    def write(self, path: Path) -> None:
+        """Write the table with all metrics as CSV."""
+        with drafted(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(("job", "task", "state", "seconds", "problem", "out", *self.metrics))
+            for outcome in self.outcomes:
+                job = outcome.job
+                facts = (job.name, job.task, outcome.state, f"{outcome.seconds:.1f}")
+                metrics = (outcome.metrics.get(name, "") for name in self.metrics)
+                table.writerow((*facts, outcome.problem, job.out, *metrics))
+
+
+def summary_file(jobs: Sequence[Job]) -> Path | None:
+    """Return where the table goes: beside the folders of the jobs, if they are in one folder."""
+    parents = {job.out.parent for job in jobs}
+    return parents.pop() / SUMMARY if len(parents) == 1 else None
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

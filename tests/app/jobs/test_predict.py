@@ -10,8 +10,7 @@ import pytest
 
 from napari_mrgen import families
 from napari_mrgen.app.jobs.file import Job
-from napari_mrgen.app.jobs.predict import predict
-from napari_mrgen.app.result_file import read_results
+from napari_mrgen.app.jobs.predict import predict, read_results
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.run.folder import RunOptions, create

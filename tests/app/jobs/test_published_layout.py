@@ -239,6 +239,6 @@ def test_what_has_no_counterpart_is_said(key: str, value: Any, said: str, root: 
 
 
 def test_the_layouts_are_told_apart() -> None:
-    assert published_layout.is_seed_layout([TASK])
-    assert not published_layout.is_seed_layout({"jobs": [TASK]})
-    assert not published_layout.is_seed_layout([])
+    assert published_layout.is_published_layout([TASK])
+    assert not published_layout.is_published_layout({"jobs": [TASK]})
+    assert not published_layout.is_published_layout([])

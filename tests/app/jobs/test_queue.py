@@ -9,7 +9,7 @@ import pytest
 
 from napari_mrgen.app.jobs.file import Job
 from napari_mrgen.app.jobs.queue import Entry, Queue
-from napari_mrgen.app.jobs.run import Began, Outcome, Told
+from napari_mrgen.app.jobs.run import JobOutcome, JobProgress, JobStarted
 from napari_mrgen.engine.run import events
 from napari_mrgen.errors import MrgenError
 
@@ -68,15 +68,15 @@ def test_what_runs_stays(queue: Queue) -> None:
 def test_a_job_tells_where_it_is_and_how_it_ends(queue: Queue) -> None:
     one = queue.take()
     assert one is not None
-    queue.follow(Began(one))
-    queue.follow(Told(one, events.Started("/out/a", "toy", "CPU", ("first",))))
-    queue.follow(Told(one, events.StageStarted("first", "First", 0, 100)))
-    queue.follow(Told(one, events.Stepped("first", 25, 100, {}, 0.1, 7.5)))
+    queue.follow(JobStarted(one))
+    queue.follow(JobProgress(one, events.Started("/out/a", "toy", "CPU", ("first",))))
+    queue.follow(JobProgress(one, events.StageStarted("first", "First", 0, 100)))
+    queue.follow(JobProgress(one, events.Stepped("first", 25, 100, {}, 0.1, 7.5)))
     running = queue.running
     assert running is not None
     assert running.share == 0.25
     assert "step 25 of 100" in running.said
-    queue.follow(Outcome(one, "failed", "The disk is full."))
+    queue.follow(JobOutcome(one, "failed", "The disk is full."))
     assert queue.entries[0].said == "The disk is full."
     assert states(queue) == ["failed", "waiting", "waiting"]
     assert queue.summary == "1 failed, 2 waiting"
@@ -86,7 +86,7 @@ def test_what_failed_or_was_stopped_gets_another_turn(queue: Queue) -> None:
     for state in ("failed", "stopped", "finished"):
         one = queue.take()
         assert one is not None
-        queue.follow(Outcome(one, state))  # type: ignore[arg-type]
+        queue.follow(JobOutcome(one, state))  # type: ignore[arg-type]
     assert queue.can_start
     queue.wait_again()
     assert states(queue) == ["waiting", "waiting", "finished"]

@@ -18,10 +18,17 @@ import h5py
 import numpy as np
 import pytest
 
-from napari_mrgen.app.job_results import spread
 from napari_mrgen.app.jobs.file import Job, Prediction, write_jobs
 from napari_mrgen.app.jobs.notify import Notices
-from napari_mrgen.app.jobs.run import Began, Outcome, Told, check_paths, read_figures, run_jobs
+from napari_mrgen.app.jobs.run import (
+    JobOutcome,
+    JobProgress,
+    JobStarted,
+    check_paths,
+    read_metrics,
+    run_jobs,
+    spread,
+)
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.folder import Run
@@ -41,13 +48,13 @@ class Work:
     reports: list[Any]
 
     @property
-    def outcomes(self) -> dict[str, Outcome]:
-        return {r.job.name: r for r in self.reports if isinstance(r, Outcome)}
+    def outcomes(self) -> dict[str, JobOutcome]:
+        return {r.job.name: r for r in self.reports if isinstance(r, JobOutcome)}
 
     def kinds(self, name: str) -> set[str]:
         """What a job has told of, by the names of the events."""
-        told = (r for r in self.reports if isinstance(r, Told) and r.job.name == name)
-        return {type(report.said).__name__ for report in told}
+        told = (r for r in self.reports if isinstance(r, JobProgress) and r.job.name == name)
+        return {type(report.event).__name__ for report in told}
 
 
 def train_job(folder: Path, hearts: Path, name: str = "first", **changes: Any) -> Job:
@@ -85,7 +92,10 @@ def test_one_that_fails_does_not_end_the_rest(work: Work) -> None:
     states = {name: outcome.state for name, outcome in work.outcomes.items()}
     assert states == {"first": "finished", "bad": "failed", "later": "finished"}
     assert "nowhere" in work.outcomes["bad"].problem
-    assert [type(r) for r in work.reports if isinstance(r, Began | Outcome)] == [Began, Outcome] * 3
+    assert [type(r) for r in work.reports if isinstance(r, JobStarted | JobOutcome)] == [
+        JobStarted,
+        JobOutcome,
+    ] * 3
 
 
 def test_a_training_leaves_all_that_there_is(work: Work) -> None:
@@ -134,9 +144,11 @@ def test_done_again_nothing_is_made_again(work: Work, hearts: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in work.folder.rglob("*.safetensors")}
     again = do(work.folder, [train_job(work.folder, hearts, export="onnx")], export=export)
     assert again.outcomes["first"].state == "finished"
-    assert again.outcomes["first"].figures == work.outcomes["first"].figures != {}
+    assert again.outcomes["first"].metrics == work.outcomes["first"].metrics != {}
     assert "Stepped" not in again.kinds("first")
-    done = [r.said for r in again.reports if isinstance(r, Told) and hasattr(r.said, "is_kept")]
+    done = [
+        r.event for r in again.reports if isinstance(r, JobProgress) and hasattr(r.event, "is_kept")
+    ]
     assert [one.is_kept for one in done] == [True]
     assert before == {path: path.stat().st_mtime_ns for path in work.folder.rglob("*.safetensors")}
 
@@ -154,13 +166,13 @@ def test_another_training_is_not_gone_on_with(
     outcome = do(work.folder, [train_job(work.folder, hearts, **changes)]).outcomes["first"]
     assert outcome.state == "failed"
     assert said in outcome.problem
-    assert not outcome.figures  # They are of the training that is there.
+    assert not outcome.metrics  # They are of the training that is there.
 
 
 @pytest.mark.parametrize("board", ["{", "[]", '{"rows": [3]}', '{"rows": [{"mean": []}]}'])
-def test_a_damaged_scoreboard_has_no_figures(board: str, tmp_path: Path) -> None:
+def test_a_damaged_scoreboard_has_no_metrics(board: str, tmp_path: Path) -> None:
     (tmp_path / "scoreboard.json").write_text(board)
-    assert read_figures(Job(name="a", family="dcgan", out=tmp_path)) == {}
+    assert read_metrics(Job(name="a", family="dcgan", out=tmp_path)) == {}
 
 
 def test_a_run_that_no_job_began_is_left_alone(hearts: Path, tmp_path: Path) -> None:
@@ -177,7 +189,7 @@ def test_a_stop_saves_and_the_rest_waits(work: Work, hearts: Path, tmp_path: Pat
     reports = []
     for report in run_jobs(jobs, control):
         reports.append(report)
-        if isinstance(report, Told) and isinstance(report.said, events.Saved):
+        if isinstance(report, JobProgress) and isinstance(report.event, events.Saved):
             control.stop()
     outcomes = Work(tmp_path, reports).outcomes
     assert {name: one.state for name, one in outcomes.items()} == {"first": "stopped"}
@@ -255,7 +267,7 @@ def test_jobs_may_be_added_while_others_run(tmp_path: Path) -> None:
     waiting = [Job(name="a", task="predict", model=tmp_path, out=tmp_path / "a")]
     ended = []
     for report in run_jobs(iter(lambda: waiting.pop(0) if waiting else None, None), Control()):
-        if isinstance(report, Outcome):
+        if isinstance(report, JobOutcome):
             ended.append(report.job.name)
             if len(ended) == 1:
                 waiting.append(Job(name="b", task="predict", model=tmp_path, out=tmp_path / "b"))
