@@ -71,7 +71,7 @@ class ServiceGenerator:
             raise MrgenError(msg)
         return cls(address, info, family, path)
 
-    def make(
+    def generate(
         self,
         inputs: Mapping[str, Source],
         config: GenerateConfig | None = None,

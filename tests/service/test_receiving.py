@@ -41,7 +41,9 @@ class Echo:
         self.model = SimpleNamespace(hash="0")
         self.got: list[Mapping[str, Volume]] = []
 
-    def make(self, inputs: Mapping[str, Volume], config: object, *_: object) -> Iterator[Volume]:
+    def generate(
+        self, inputs: Mapping[str, Volume], config: object, *_: object
+    ) -> Iterator[Volume]:
         self.got.append(inputs)
         for _ in range(getattr(config, "samples", 1)):
             yield from inputs.values()

@@ -298,14 +298,14 @@ def read_results(path: Path, most: int | None = None) -> dict[str, dict[str, Arr
     """Return the arrays of such a file by part and case; of the first ``most`` cases alone."""
     with opened_hdf5(path) as file:
         chosen = set(_names(file, "result")[:most])
-        return {part: _cases(file, part, chosen) for part in PARTS if part in file}
+        return {part: _arrays_by_case(file, part, chosen) for part in PARTS if part in file}
 
 
 def _names(file: Any, part: str) -> list[str]:
     return list(file[part + NAMES].asstr()[()] if part + NAMES in file else file[part])
 
 
-def _cases(file: Any, part: str, chosen: Collection[str]) -> dict[str, Array]:
+def _arrays_by_case(file: Any, part: str, chosen: Collection[str]) -> dict[str, Array]:
     places = {name: place for place, name in enumerate(_names(file, part)) if name in chosen}
     is_stacked = part + NAMES in file
     return {name: file[part][place if is_stacked else name][()] for name, place in places.items()}
