@@ -91,6 +91,8 @@ class Source:
     ----------
     path, format
         The file and its format; empty where there is none.
+    subject
+        Whose image it is, where the file itself says so.
     axes, flips
         Which of the stored axes ``i j k`` are ``z y x``, and which of them are turned round.
     codes
@@ -105,6 +107,7 @@ class Source:
 
     path: str = ""
     format: str = ""
+    subject: str | None = None
     axes: tuple[int, int, int] = (2, 1, 0)
     flips: tuple[bool, bool, bool] = (False, False, False)
     codes: tuple[int, int] = (0, 0)
@@ -217,6 +220,7 @@ class VolumeInfo:
     shape: tuple[int, ...]
     affine: npt.NDArray[np.float64]
     times: tuple[float, ...] | None = None
+    spacing_known: bool = True
 
     @property
     def spacing(self) -> tuple[float, float, float]:

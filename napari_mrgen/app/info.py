@@ -39,7 +39,7 @@ def _scan(scan: Reference) -> dict[str, Any]:
         "subject": scan.subject,
         "axes": seen.axes,
         "shape": list(seen.shape),
-        "spacing_mm": None if scan.is_png else [round(size, 4) for size in seen.spacing],
+        "spacing_mm": [round(size, 4) for size in seen.spacing] if seen.spacing_known else None,
         "frame_interval_s": None,
         "labels": [str(path) for path in scan.labels],
         "notes": _notes(seen),

@@ -11,20 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import nifti
 from napari_mrgen.io.datasets import acdc, oasis, oasis_png
 from napari_mrgen.io.datasets.participants import Table, participant_of, table_above
+from napari_mrgen.io.formats import format_of, image_info, listed
 from napari_mrgen.io.naming import (
     image_stem,
     is_label_folder,
     is_label_name,
-    plain_subject,
     set_of,
     stem,
     subject_of,
     suffix_of,
 )
-from napari_mrgen.io.raw_data import hdf5_series, kspace
+from napari_mrgen.io.raw_data import hdf5_series
 from napari_mrgen.volume import UNKNOWN, Array, Participant, Volume, VolumeInfo
 
 _MOST_FILES = 1_000_000
@@ -53,44 +52,40 @@ class Reference:
     participant: Participant = UNKNOWN
 
     @property
-    def is_png(self) -> bool:
-        return oasis_png.is_png(self.path)
+    def name(self) -> str:
+        """What the image is called; of slices, the case."""
+        return self.subject if self.slices else format_of(self.path).name_of(self.path)
 
     def info(self) -> VolumeInfo:
-        """Return axes, shape and geometry of the image without reading it."""
-        if hdf5_series.is_series(self.path) or kspace.is_kspace(self.path):
-            image = self.read()
-            return VolumeInfo(image.axes, image.array.shape, image.affine, image.times)
-        return oasis_png.slices_info(self._files) if self.is_png else nifti.info(self.path)
+        """Return axes, shape and geometry of the image, without reading it where that can be."""
+        return image_info(self.path, self.slices)
 
     def read(self) -> Volume:
         """Read the image, with what is known of the patient from files beside it."""
-        if hdf5_series.is_series(self.path):
-            return replace(hdf5_series.read_series(self.path), subject=self.subject)
-        if kspace.is_kspace(self.path):
-            return replace(kspace.read_image(self.path), subject=self.subject)
-        if self.is_png:
-            volume = replace(oasis_png.read_slices(self._files), subject=self.subject)
+        form = format_of(self.path)
+        if self.slices and form.read_slices is not None:
+            volume = form.read_slices(self.slices)
         else:
-            volume = nifti.read(self.path, self.subject)
-        return self._with_patient(volume)
+            volume = form.read(self.path)
+        own = volume.source.subject if volume.source else None
+        return self._with_patient(replace(volume, subject=own or self.subject))
 
     def read_labels(self) -> Volume | None:
         """Return labels on the image's axes; frames without labels are zero."""
         if not self.labels:
             return None
-        image = self.info()
-        if self.is_png:
-            maps = [oasis_png.read_slices(self.labels)]
+        image, read_slices = self.info(), format_of(self.labels[0]).read_slices
+        if self.slices and read_slices is not None:
+            maps = [read_slices(self.labels)]
         else:
-            maps = [nifti.read(path) for path in self.labels]
+            maps = [format_of(path).read(path) for path in self.labels]
         array, frames = _on_axes(image, maps, self.labels[: len(maps)])
         volume = Volume(
             array=array,
             axes=image.axes,
             affine=image.affine,
             kind="labels",
-            name=f"{self.subject if self.is_png else stem(self.path)}_labels",
+            name=f"{self.name}_labels",
             subject=self.subject,
             labelled_frames=frames,
             times=image.times,
@@ -106,10 +101,6 @@ class Reference:
             cardiac_cycle=cycle or volume.cardiac_cycle,
         )
 
-    @property
-    def _files(self) -> tuple[Path, ...]:
-        return self.slices or (self.path,)
-
 
 def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
     """List the images under a file or folder, sorted by subject; label maps hang on their image.
@@ -123,12 +114,14 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
     path = Path(path)
     if not path.exists():
         raise MrgenError(f"There is no {path}; check the path.")
-    if path.is_file() and kspace.is_kspace(path):
-        return (Reference(path, plain_subject(path)),)
+    form = format_of(path) if path.is_file() else None
+    is_slice = form is not None and form.read_slices is not None
+    if form is not None and not (form.suffixes or is_slice):
+        return (Reference(path, form.subject_of(path)),)
     files = _files_in(path if path.is_dir() else path.parent, recursive=path.is_dir())
     takes_slices = not axes or "zyx" in axes
     slices = _slices(path, [f for f in files if oasis_png.is_png(f)]) if takes_slices else []
-    volumes = [] if oasis_png.is_png(path) else _volumes(path, _scans(files), axes)
+    volumes = [] if is_slice else _volumes(path, _scans(files), axes)
     if slices and volumes:
         if axes or slices[0].slices:
             raise MrgenError(_mixed(path, slices[0].path, volumes[0].path))
@@ -151,10 +144,10 @@ def find_series(path: Path) -> tuple[Reference, ...]:
 
 def reference_to(path: Path) -> Reference:
     """Refer to one file, whatever is beside it; to the whole case where it is a slice of one."""
-    if oasis_png.is_png(path):
+    form = format_of(path)
+    if form.read_slices is not None:
         return replace(find(path)[0], labels=())
-    subject = plain_subject(path) if kspace.is_kspace(path) else subject_of(path)
-    return next(_with_participants([Reference(path, subject)]))
+    return next(_with_participants([Reference(path, form.subject_of(path))]))
 
 
 def _slices(path: Path, pngs: list[Path]) -> list[Reference]:
@@ -206,7 +199,7 @@ def _volumes(path: Path, beside: list[Path], axes: tuple[str, ...]) -> list[Refe
     for label in labels:
         for key in _images_of(label):
             maps[key].append(label)
-    return [Reference(i, subject_of(i), _labels_of(i, maps)) for i in whole]
+    return [Reference(i, format_of(i).subject_of(i), _labels_of(i, maps)) for i in whole]
 
 
 def _with_participants(references: Iterable[Reference]) -> Iterator[Reference]:
@@ -238,7 +231,7 @@ def _files_in(folder: Path, *, recursive: bool = True) -> list[Path]:
 
 
 def _scans(files: Iterable[Path]) -> list[Path]:
-    scans = [file for file in files if suffix_of(file)]
+    scans = listed(files)
     headers = {scan.with_name(stem(scan)) for scan in scans if suffix_of(scan) in _HEADERS}
     pairs = (".img", ".img.gz")
     return sorted(
@@ -251,7 +244,7 @@ def _scans(files: Iterable[Path]) -> list[Path]:
 def _axes_of(path: Path) -> str:
     """Return the axes; '' for a file that cannot be read, which is then not listed."""
     try:
-        return nifti.info(path).axes
+        return image_info(path).axes
     except MrgenError:
         return ""
 
@@ -300,7 +293,7 @@ def _on_axes(
 def _fault_of(path: Path) -> str:
     """Say why a file cannot be read; '' where it can."""
     try:
-        nifti.info(path)
+        image_info(path)
     except MrgenError as error:
         return str(error)
     return ""

@@ -107,14 +107,14 @@ def read_header(path: Path) -> Header:
         raise MrgenError(f"{path.name} has a header that makes no sense: {error}.") from error
 
 
-def is_header(path: Path) -> bool:
-    """Whether it is worth reading a file of this name: HDR photographs and disk images are not."""
+def is_nifti(path: Path) -> bool:
+    """Whether a file is NIfTI, Analyze or MGH: HDR photographs and disk images are not."""
     kind = suffix_of(path).removesuffix(".gz")
     if kind == ".img":
         partners = (path.with_name(stem(path) + suffix) for suffix in (".hdr", ".hdr.gz"))
         return any(partner.is_file() for partner in partners)
     if kind != ".hdr":
-        return True
+        return bool(kind)
     try:
         _recognise(path, read_head(path, HEADER_SIZES["nifti2"]))
     except MrgenError:

@@ -64,25 +64,19 @@ class _Layout:
 
 def info(path: Path) -> VolumeInfo:
     """Return axes, shape and geometry without reading the image."""
-    layout = _layout(Path(path), read_header(Path(path)))
+    header = read_header(Path(path))
+    layout = _layout(Path(path), header)
     lead = layout.shape[:2:-1]
     shape = (*lead, *(layout.shape[axis] for axis in layout.order.axes))
-    return VolumeInfo(layout.axes, shape, layout.affine, layout.times)
+    return VolumeInfo(layout.axes, shape, layout.affine, layout.times, header.spacing_known)
 
 
-def read(path: Path, subject: str | None = None) -> Volume:
+def read(path: Path) -> Volume:
     """Read an image with its geometry; integers stay integers unless the file scales them.
 
     Axes are permuted and flipped, towards (Inferior, Posterior, Left), and never resampled; an
     oblique image stays oblique. See `napari_mrgen.io.geometry.choose_order`. An image that this
     program wrote has the axes, times and facts that it was written with.
-
-    Parameters
-    ----------
-    path
-        A NIfTI, Analyze or MGH file; of a pair, either file.
-    subject
-        Whose image it is, where the file itself does not say; by default what its name says.
     """
     path = Path(path)
     header = read_header(path)
@@ -99,7 +93,7 @@ def read(path: Path, subject: str | None = None) -> Volume:
         affine=layout.affine,
         kind="image" if labels is None else "labels",
         name=stem(path),
-        subject=subject or subject_of(path),
+        subject=subject_of(path),
         times=layout.times,
         source=_source(path, header, layout),
     )
@@ -222,6 +216,7 @@ def _source(path: Path, header: Header, layout: _Layout) -> Source:
     return Source(
         path=str(path),
         format=header.form,
+        subject=layout.facts.subject if layout.facts else None,
         axes=layout.order.axes,
         flips=layout.order.flips,
         codes=header.codes,

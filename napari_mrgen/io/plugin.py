@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -15,12 +15,11 @@ import psutil
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import movies, nifti
-from napari_mrgen.io.datasets import oasis, oasis_png
+from napari_mrgen.io.datasets import oasis
 from napari_mrgen.io.find import Reference, find, reference_to
-from napari_mrgen.io.headers import is_header
+from napari_mrgen.io.formats import FORMATS, Format
 from napari_mrgen.io.layers import LayerData, from_layer, to_layer
 from napari_mrgen.io.naming import is_label_name, stem, suffix_of
-from napari_mrgen.io.raw_data import kspace
 from napari_mrgen.samples import beating_heart, brain
 from napari_mrgen.volume import UNKNOWN, Volume, VolumeInfo
 
@@ -95,13 +94,14 @@ def _as_paths(path: Paths) -> list[Path]:
 
 def _is_ours(path: Path) -> bool:
     if not path.is_dir():
-        return _is_file_of_ours(path) or kspace.is_kspace(path)
+        return _opens(path, FORMATS)
     files = (Path(parent, name) for parent, _, names in os.walk(path) for name in names)
-    return any(_is_file_of_ours(file) for file in islice(files, _LOOKED_AT))
+    in_folders = [one for one in FORMATS if one.suffixes or one.read_slices]
+    return any(_opens(file, in_folders) for file in islice(files, _LOOKED_AT))
 
 
-def _is_file_of_ours(file: Path) -> bool:
-    return oasis_png.is_case(file) or (bool(suffix_of(file)) and is_header(file))
+def _opens(file: Path, formats: Iterable[Format]) -> bool:
+    return any(one.opens and one.matches(file) for one in formats)
 
 
 def _volumes_in(folder: Path) -> Iterator[Volume]:

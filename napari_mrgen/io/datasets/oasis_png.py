@@ -119,7 +119,7 @@ def slices_info(paths: Sequence[Path]) -> VolumeInfo:
     """Tell the shape of the volume that `read_slices` would return, from the first slice."""
     with _opened(paths[0]) as picture:
         width, height = picture.size
-    return VolumeInfo("zyx", (len(paths), height, width), _GEOMETRY.copy(), None)
+    return VolumeInfo("zyx", (len(paths), height, width), _GEOMETRY.copy(), spacing_known=False)
 
 
 def read_slices(paths: Sequence[Path]) -> Volume:

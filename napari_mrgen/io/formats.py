@@ -1,0 +1,105 @@
+"""The file formats that images are read from, in one list.
+
+A new format is one file with a function that knows its files and a function that reads them, and
+one entry in `FORMATS`; finding, reading, ``info`` and the napari plugin ask this list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_mrgen.io import nifti
+from napari_mrgen.io.datasets import oasis_png
+from napari_mrgen.io.headers import is_nifti
+from napari_mrgen.io.naming import SUFFIXES, plain_subject, stem, subject_of
+from napari_mrgen.io.raw_data import hdf5_series, kspace
+from napari_mrgen.volume import Volume, VolumeInfo
+
+
+@dataclass(frozen=True)
+class Format:
+    """How the images of one kind of file are known, found and read.
+
+    Attributes
+    ----------
+    matches
+        Whether a path is of this format, by its name and at most the first bytes.
+    read, info
+        Read the image, or what its header says; without ``info`` the image is read for that.
+    suffixes
+        In lower case, of the files that are listed in folders. Without any, a file is found by its
+        own path only.
+    read_slices, slices_info
+        The same for one image that is kept as several files, a slice each.
+    name_of, subject_of
+        What the image is called, and whose it is, by its path.
+    opens
+        Whether napari offers to open such files with this plugin.
+    """
+
+    name: str
+    matches: Callable[[Path], bool]
+    read: Callable[[Path], Volume]
+    info: Callable[[Path], VolumeInfo] | None = None
+    suffixes: tuple[str, ...] = ()
+    read_slices: Callable[[Sequence[Path]], Volume] | None = None
+    slices_info: Callable[[Sequence[Path]], VolumeInfo] | None = None
+    name_of: Callable[[Path], str] = stem
+    subject_of: Callable[[Path], str] = subject_of
+    opens: bool = True
+
+
+NIFTI = Format("NIfTI, Analyze or MGH", is_nifti, nifti.read, nifti.info, SUFFIXES)
+PNG = Format(
+    name="PNG",
+    matches=oasis_png.is_png,
+    read=lambda path: oasis_png.read_slices([path]),
+    info=lambda path: oasis_png.slices_info([path]),
+    read_slices=oasis_png.read_slices,
+    slices_info=oasis_png.slices_info,
+    opens=False,  # Most pictures are not scans.
+)
+FORMATS: list[Format] = [
+    NIFTI,
+    replace(PNG, name="slice of a case as PNG", matches=oasis_png.is_case, opens=True),
+    PNG,
+    Format(
+        name="series in an HDF5 file",
+        matches=hdf5_series.is_series,
+        read=hdf5_series.read_series,
+        name_of=hdf5_series.series_name,
+        opens=False,
+    ),
+    Format(
+        name="k-space",
+        matches=kspace.is_kspace,
+        read=kspace.read_image,
+        subject_of=plain_subject,
+    ),
+]
+"""In the order in which they are asked."""
+
+
+def format_of(path: Path) -> Format:
+    """Return the format of a file; that of NIfTI, whose errors say most, where none matches."""
+    return next((one for one in FORMATS if one.matches(path)), NIFTI)
+
+
+def image_info(path: Path, slices: Sequence[Path] = ()) -> VolumeInfo:
+    """Return axes, shape and geometry of an image, from its header where it has one."""
+    form = format_of(path)
+    if slices and form.slices_info is not None:
+        return form.slices_info(slices)
+    if form.info is not None:
+        return form.info(path)
+    volume = form.read(path)
+    shape = volume.array.shape
+    return VolumeInfo(volume.axes, shape, volume.affine, volume.times, volume.spacing_known)
+
+
+def listed(files: Iterable[Path]) -> list[Path]:
+    """Return those files of a folder that are an image each, by their names."""
+    suffixes = tuple(suffix for one in FORMATS for suffix in one.suffixes)
+    return [file for file in files if file.name.lower().endswith(suffixes)]
