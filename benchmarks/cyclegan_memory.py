@@ -37,7 +37,7 @@ from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws
 from napari_mrgen.engine.weights import WeightAverage
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
-from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
+from napari_mrgen.families.cyclegan.tasks import CycleTask, TrainingSamples
 from napari_mrgen.families.cyclegan.training import cycle_task
 
 Shape = tuple[int, int, int]
@@ -82,7 +82,7 @@ class Case:
         size = (self.config.batch_size, 1, *shape)
         batch = {name: torch.zeros(size) for name in ("t1", "t2", "mask")}
         batch["paired"] = torch.ones(size[0])
-        return cycle_task(self.config, Scene(shape, has_pairs=True)), batch
+        return cycle_task(self.config, TrainingSamples(shape, has_pairs=True)), batch
 
 
 def main() -> None:

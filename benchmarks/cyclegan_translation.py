@@ -32,16 +32,16 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_mrgen import families
-from napari_mrgen.data.heads.preprocessing import Prepared, prepare_inputs
+from napari_mrgen.data.heads.preprocessing import PreprocessedData, preprocess_inputs
 from napari_mrgen.engine.device import PRECISIONS, Precision, set_threshold
 from napari_mrgen.engine.distributed import in_precision
 from napari_mrgen.engine.memory.measure import measure_call
 from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.engine.weights import put_channels_last
-from napari_mrgen.families.cyclegan.config import CycleGanConfig
-from napari_mrgen.families.cyclegan.networks import Way, networks
-from napari_mrgen.families.cyclegan.training import prepare_spec
+from napari_mrgen.families.cyclegan.config import CONTRASTS, CycleGanConfig
+from napari_mrgen.families.cyclegan.networks import Direction, networks
+from napari_mrgen.families.cyclegan.training import preprocessing_spec
 from napari_mrgen.families.cyclegan.translating import translate
 
 SHAPE: Shape = (156, 188, 156)
@@ -148,19 +148,19 @@ def tiles(folder: Path) -> Iterator[dict[str, Any]]:
     assert isinstance(config, CycleGanConfig)
     prepared = [
         item
-        for item in prepare_inputs(run.inputs, prepare_spec(config))
-        if isinstance(item, Prepared)
+        for item in preprocess_inputs(run.inputs, CONTRASTS, preprocessing_spec(config))
+        if isinstance(item, PreprocessedData)
     ]
     for pair in prepared[-1].test:
-        for way in map(Way, config.directions):
-            values = np.array(pair.array(way.source), np.float32)
-            whole = translate(model.networks[way.there], values, config.legal)
+        for direction in map(Direction, config.directions):
+            values = np.array(pair.array(direction.source), np.float32)
+            whole = translate(model.networks[direction.network], values, config.legal)
             for tile in TILES:
-                made = translate(model.networks[way.there], values, config.legal, tile)
+                made = translate(model.networks[direction.network], values, config.legal, tile)
                 off = made - whole
                 steps = [np.abs(np.diff(off, axis=axis)).max() for axis in range(3)]
                 yield {
-                    "head": f"{pair.name}, {way.title}",
+                    "head": f"{pair.name}, {direction.title}",
                     "shape": " x ".join(map(str, values.shape)),
                     "tile": tile,
                     "greatest_difference": float(np.abs(off).max()),

@@ -44,9 +44,9 @@ VQVAE = {
     "prior_width": 64, "prior_layers": 2, "ema_decay": 0.97, "preview_every": 50, "save_every": 300,
 }  # fmt: skip
 CYCLE = {
-    "width": 12, "levels": 2, "blocks": 0, "patch": 32, "batch_size": 2, "judge_width": 4,
-    "judge_levels": 1, "judge_scales": 1, "full_every": 40, "identity_every": 1000, "steps": 400,
-    "ema_decay": 0.97, "preview_every": 80, "save_every": 400,
+    "width": 12, "levels": 2, "blocks": 0, "patch": 32, "batch_size": 2, "discriminator_width": 4,
+    "discriminator_levels": 1, "discriminator_scales": 1, "full_every": 40, "identity_every": 1000,
+    "steps": 400, "ema_decay": 0.97, "preview_every": 80, "save_every": 400,
 }  # fmt: skip
 REAL_TIME = {
     "steps": 60, "patch": 64, "frames": 9, "width": 16, "consistency_steps": 1, "coils": 2,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_mrgen.app.inputs import find_all
-from napari_mrgen.data.heads.sessions import pair_up
+from napari_mrgen.data.heads.sessions import group_sessions
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
@@ -86,9 +86,9 @@ def _of_scans(
 ) -> Iterator[Case]:
     own: dict[Path, dict[str, Given]] = {scan.path: {} for scan in scans}
     for labels, references in masks:
-        for pair in pair_up(scans, (), references):
-            if pair.t1 is not None and pair.mask is not None:
-                own[pair.t1.path][labels] = pair.mask
+        for session in group_sessions({role: scans}, references):
+            if session.mask is not None:
+                own[session.scans[role].path][labels] = session.mask
     for scan in scans:
         inputs = {role: scan, **beside, **own[scan.path]}
         name = scan.subject if scan.slices else stem(scan.path)

@@ -1,4 +1,4 @@
-"""Whole volumes or patches of prepared T1w and T2w scans, as training data."""
+"""Whole volumes or patches of preprocessed sessions, as training data."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_mrgen.data.heads.preprocessing import Prepared, PreparedPair
+from napari_mrgen.data.heads.cache import PreprocessedSession
+from napari_mrgen.data.heads.preprocessing import PreprocessedData
+from napari_mrgen.data.heads.sessions import contrast_title
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.naming import CONTRASTS
 
 Shape = tuple[int, int, int]
 
 _TRIES = 64
-"""Draws of a patch's centre before one outside of the brain is taken."""
-_AS_THEY_ARE, _EVEN = 0.5, 0.7
-"""Share of the patches that are not enlarged; of an enlargement what all axes have in common."""
+"""Centres of a patch that are drawn before one outside of the brain is taken."""
+_UNSCALED, _ISOTROPIC = 0.5, 0.7
+"""Share of the patches that are not enlarged; share of an enlargement that is equal on all axes."""
 _HELD_OUT, _PATCHES = 4, 4
 """Most held-out heads in the curves while training, and patches of each."""
 
 
-# ---- legal shapes -------------------------------------------------------------------------------
-
-
 def pad_to_shape(volume: Tensor, shape: Shape) -> Tensor:
-    """Pad ``(..., z, y, x)`` with zeros on both sides, up to a shape; longer sides stay."""
-    missing = [max(0, want - have) for want, have in zip(shape, volume.shape[-3:], strict=True)]
+    """Pad ``(..., z, y, x)`` with zeros on both sides, up to a shape; longer sides stay.
+
+    Examples
+    --------
+    >>> pad_to_shape(torch.ones(1, 3, 9, 4), (8, 8, 8)).shape
+    torch.Size([1, 8, 9, 8])
+    """
+    missing = [max(0, side - old) for side, old in zip(shape, volume.shape[-3:], strict=True)]
     z, y, x = (length // 2 for length in missing)
     c, b, a = (length - length // 2 for length in missing)
     return functional.pad(volume, (x, a, y, b, z, c))
 
 
-def _legal(length: int, legal: int) -> int:
-    return -(-length // legal) * legal
+class VolumePatches:
+    """Training samples of preprocessed sessions, and fixed ones of the held-out heads.
 
-
-# ---- the data set -------------------------------------------------------------------------------
-
-
-class VolumePairs:
-    """Training samples of prepared scans, and fixed ones of the held-out heads.
-
-    A sample holds ``t1``, ``t2`` and ``mask``, each ``(1, z, y, x)`` of `shape`, and ``paired``,
-    1.0 or 0.0. A sample that is not paired takes each contrast from a head, place and turn of its
-    own; ``mask`` is then that of the T1w.
+    A sample holds each contrast and ``mask``, each ``(1, z, y, x)`` of `shape`, and ``paired``: 1.0
+    where all contrasts are of one session, voxel on voxel, else 0.0. A sample that is not paired
+    takes each contrast from a head, place and mirroring of its own; ``mask`` is then that of the
+    first contrast.
 
     Parameters
     ----------
+    contrasts
+        Those of a sample; a single one is always paired.
     patch
-        Side of the cubes that are drawn, most of them in the brain; None or 0 takes whole volumes.
+        Side of the cubes that are cut, most of them in the brain; None or 0 takes whole volumes.
         Along an axis on which all scans are shorter it is shortened.
     legal
         What every side of a sample is a multiple of; what is added is 0.
@@ -66,122 +66,134 @@ class VolumePairs:
 
     def __init__(
         self,
-        prepared: Prepared,
+        data: PreprocessedData,
+        contrasts: Sequence[str],
         patch: int | None = None,
         legal: int = 1,
         *,
         flip: bool = True,
         zoom: float = 1.0,
     ) -> None:
-        self.train_pairs, self.test_pairs = prepared.train, prepared.test
-        self.notes = prepared.notes
+        self.train_sessions, self.test_sessions = data.train, data.test
+        self.notes, self.contrasts = data.notes, tuple(contrasts)
         self.patch, self.legal = patch or None, legal
         self.flip, self.zoom = flip, zoom
-        self._of = {d: [p for p in self.train_pairs if p.has(d)] for d in CONTRASTS}
-        for domain, pairs in self._of.items():
-            if not pairs:
-                msg = f"There is no {domain.upper()}w scan to train on; both contrasts are needed."
-                raise MrgenError(msg)
-        self._paired = [pair for pair in self.train_pairs if pair.is_paired]
-        self._loose = max(sum(not pair.is_paired for pair in pairs) for pairs in self._of.values())
+        self._of = {c: [one for one in data.train if one.has(c)] for c in self.contrasts}
+        for contrast, sessions in self._of.items():
+            if not sessions:
+                msg = f"There is no {contrast_title(contrast)} scan to train on"
+                rest = "; both contrasts are needed" if len(self.contrasts) == 2 else ""
+                raise MrgenError(f"{msg}{rest}.")
+        self._paired = [one for one in data.train if one.has(*self.contrasts)]
+        self._singles = {
+            contrast: [one for one in sessions if not one.has(*self.contrasts)]
+            for contrast, sessions in self._of.items()
+        }
 
     @property
     def shape(self) -> Shape:
         """``(z, y, x)`` of every sample: of the largest scan, or of a patch, made legal."""
-        z, y, x = (
-            _legal(min(length, self.patch or length), self.legal)
-            for length in np.max([pair.shape for pair in self.train_pairs], axis=0).tolist()
-        )
+        largest = np.max([session.shape for session in self.train_sessions], axis=0).tolist()
+        sides = (min(side, self.patch or side) for side in largest)
+        z, y, x = (side + -side % self.legal for side in sides)
         return z, y, x
 
     @property
     def paired_share(self) -> float:
-        """Share of the samples that are pairs."""
+        """Share of the samples that are paired."""
         return len(self._paired) / len(self)
 
     def __len__(self) -> int:
-        """Count pairs, and single scans of the contrast that has more of them."""
-        return len(self._paired) + self._loose
+        """Count paired sessions, and single scans of the contrast that has more of them."""
+        return len(self._paired) + max(map(len, self._singles.values()))
 
     def sample(self, index: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         if index < len(self._paired):
-            return self._pair(self._paired[index], generator)
-        return self._two(index - len(self._paired), generator)
+            return self._paired_sample(self._paired[index], generator)
+        return self._unpaired_sample(index - len(self._paired), generator)
 
     def held_out(self) -> Iterator[Mapping[str, Tensor]]:
         """Yield whole held-out heads, or fixed patches in their brains, as batches of one head."""
-        for pair in _first_paired(self.test_pairs)[:_HELD_OUT]:
-            places = range(_PATCHES) if self.patch else range(1)
-            taken = [self._pair(pair, _fixed(number), still=True) for number in places]
-            yield {name: torch.stack([sample[name] for sample in taken]) for name in taken[0]}
+        paired = [one for one in self.test_sessions if one.has(*self.contrasts)]
+        for session in (paired or self.test_sessions)[:_HELD_OUT]:
+            samples = [
+                self._paired_sample(session, torch.Generator().manual_seed(number), fixed=True)
+                for number in range(_PATCHES if self.patch else 1)
+            ]
+            yield {name: torch.stack([one[name] for one in samples]) for name in samples[0]}
 
     def describe(self) -> Mapping[str, Any]:
-        """What goes into the model file: intensities of each contrast, voxel size, shape."""
+        """Return what goes into the model file: intensities by contrast, voxel size, shape."""
+        scaling: dict[str, dict[str, Any]] = {}
+        for contrast, sessions in self._of.items():
+            own = [session.scalings[contrast] for session in sessions]
+            scaling[contrast] = {
+                "method": "percentile",
+                "percentile": 99.5,
+                "per": "volume",
+                "offset": float(np.median([one.offset for one in own])),
+                "scale": float(np.median([one.scale for one in own])),
+            }
+        spacings = [_spacing(session) for session in self.train_sessions]
         return {
-            "scaling": {domain: self._usual_scaling(domain) for domain in CONTRASTS},
+            "scaling": scaling,
             "axes": "zyx",
             "shape": list(self.shape),
-            "spacing_mm": np.median([_spacing(p) for p in self.train_pairs], axis=0).tolist(),
+            "spacing_mm": np.median(spacings, axis=0).tolist(),
             "pairs": len(self._paired),
-            "subjects": len({pair.subject for pair in self.train_pairs}),
+            "subjects": len({session.subject for session in self.train_sessions}),
         }
 
-    def _usual_scaling(self, domain: str) -> dict[str, Any]:
-        found = [pair.scalings[domain] for pair in self._of[domain]]
-        return {
-            "method": "percentile",
-            "percentile": 99.5,
-            "per": "volume",
-            "offset": float(np.median([scaling.offset for scaling in found])),
-            "scale": float(np.median([scaling.scale for scaling in found])),
-        }
-
-    def _pair(
-        self, pair: PreparedPair, generator: torch.Generator, *, still: bool = False
+    def _paired_sample(
+        self, session: PreprocessedSession, generator: torch.Generator, *, fixed: bool = False
     ) -> Mapping[str, Tensor]:
-        """Cut the same part from all volumes of a pair."""
-        cut = self._cut(pair, generator, still=still)
-        volumes = {
-            name: cut(name) for name in (*CONTRASTS, "mask") if name == "mask" or pair.has(name)
-        }
-        empty = torch.zeros_like(volumes["mask"])
-        return {
-            **{domain: volumes.get(domain, empty) for domain in CONTRASTS},
-            "mask": volumes["mask"],
-            "paired": torch.tensor(float(pair.is_paired)),
-        }
+        """Cut the same part from all volumes of a session; a contrast that is missing is 0."""
+        cut = self._cut(session, generator, fixed=fixed)
+        mask = cut("mask")
+        volumes = {c: cut(c) if session.has(c) else torch.zeros_like(mask) for c in self.contrasts}
+        is_paired = session.has(*self.contrasts)
+        return {**volumes, "mask": mask, "paired": torch.tensor(float(is_paired))}
 
-    def _two(self, number: int, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """Draw each contrast for itself: single scans in turn, of all where it has none of them."""
+    def _unpaired_sample(self, number: int, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """Take each contrast from a session of its own.
+
+        Single scans are taken in turn; a contrast that has none, or no more, is drawn from all.
+        """
         sample: dict[str, Tensor] = {"paired": torch.tensor(0.0)}
-        for domain in CONTRASTS:
-            singles = [pair for pair in self._of[domain] if not pair.is_paired]
-            if singles and number < len(singles):
-                chosen = singles[number]
+        for contrast in self.contrasts:
+            if number < len(singles := self._singles[contrast]):
+                session = singles[number]
             else:
-                pool = self._of[domain]
-                chosen = pool[int(torch.randint(len(pool), (), generator=generator))]
-            cut = self._cut(chosen, generator)
-            sample[domain] = cut(domain)
-            if domain == "t1":
+                pool = self._of[contrast]
+                session = pool[int(torch.randint(len(pool), (), generator=generator))]
+            cut = self._cut(session, generator)
+            sample[contrast] = cut(contrast)
+            if contrast == self.contrasts[0]:
                 sample["mask"] = cut("mask")
         return sample
 
-    def _cut(self, pair: PreparedPair, generator: torch.Generator, *, still: bool = False) -> _Cut:
+    def _cut(
+        self, session: PreprocessedSession, generator: torch.Generator, *, fixed: bool = False
+    ) -> _Cut:
         if not self.patch:
             start, size = (0, 0, 0), self.shape
         else:
-            size = self.shape if still else self._size(generator)
-            start = _start(pair, size, generator)
-        flipped = self.flip and not still and bool(torch.rand((), generator=generator) < 0.5)
-        return _Cut(pair, start, size, self.shape, _left_right(pair) if flipped else None)
+            size = self.shape if fixed else self._size(generator)
+            start = _start(session, size, generator)
+        is_flipped = self.flip and not fixed and bool(torch.rand((), generator=generator) < 0.5)
+        mirrored = None
+        if is_flipped:
+            right = np.abs(np.array(session.affine)[0, :3]) / np.array(_spacing(session))
+            mirrored = int(np.argmax(right))  # The axis that runs most from right to left.
+        return _Cut(session, start, size, self.shape, mirrored)
 
     def _size(self, generator: torch.Generator) -> Shape:
         """Draw how much is cut for a patch: as much as its shape, or less, to be enlarged."""
         chance, most, *shares = torch.rand(5, generator=generator).tolist()
-        if self.zoom == 1 or chance < _AS_THEY_ARE:
+        if self.zoom == 1 or chance < _UNSCALED:
             return self.shape
-        factors = [1 + (self.zoom - 1) * most * (_EVEN + (1 - _EVEN) * s) for s in shares]
+        own = 1 - _ISOTROPIC
+        factors = [1 + (self.zoom - 1) * most * (_ISOTROPIC + own * share) for share in shares]
         z, y, x = (max(1, round(a / factor)) for a, factor in zip(self.shape, factors, strict=True))
         return z, y, x
 
@@ -190,11 +202,12 @@ class VolumePairs:
 class _Cut:
     """One part of a head, cut alike from each of its volumes."""
 
-    pair: PreparedPair
+    session: PreprocessedSession
     start: Shape
     size: Shape
     shape: Shape
     mirrored: int | None
+    """The axis that is mirrored."""
 
     def __call__(self, name: str) -> Tensor:
         """Return ``(1, z, y, x)`` of values, or of the mask, padded or enlarged to the shape."""
@@ -202,7 +215,7 @@ class _Cut:
             slice(start, start + length)
             for start, length in zip(self.start, self.size, strict=True)
         )
-        values = torch.from_numpy(np.array(self.pair.array(name)[part], np.float32))
+        values = torch.from_numpy(np.array(self.session.array(name)[part], np.float32))
         if self.mirrored is not None:
             values = values.flip(self.mirrored)
         values = pad_to_shape(values, self.size)[None]
@@ -212,35 +225,20 @@ class _Cut:
         return functional.interpolate(values[None], self.shape, mode=mode)[0]
 
 
-def _start(pair: PreparedPair, shape: Shape, generator: torch.Generator) -> Shape:
+def _start(session: PreprocessedSession, shape: Shape, generator: torch.Generator) -> Shape:
     """Draw where a patch begins: its centre is a voxel of the brain, as a rule."""
-    mask, size = pair.array("mask"), torch.tensor(pair.shape)
+    mask, size = session.array("mask"), torch.tensor(session.shape)
     for _ in range(_TRIES):
         centre = (torch.rand(3, generator=generator) * size).long().tolist()
         if mask[tuple(centre)]:
             break
     z, y, x = (
         min(max(0, middle - length // 2), max(0, whole - length))
-        for middle, length, whole in zip(centre, shape, pair.shape, strict=True)
+        for middle, length, whole in zip(centre, shape, session.shape, strict=True)
     )
     return z, y, x
 
 
-def _left_right(pair: PreparedPair) -> int:
-    """Return the axis that runs most from right to left."""
-    right = np.abs(np.array(pair.affine)[0, :3]) / np.array(_spacing(pair))
-    return int(np.argmax(right))
-
-
-def _spacing(pair: PreparedPair) -> Sequence[float]:
-    lengths: list[float] = np.linalg.norm(np.array(pair.affine)[:3, :3], axis=0).tolist()
+def _spacing(session: PreprocessedSession) -> Sequence[float]:
+    lengths: list[float] = np.linalg.norm(np.array(session.affine)[:3, :3], axis=0).tolist()
     return lengths
-
-
-def _first_paired(pairs: Sequence[PreparedPair]) -> list[PreparedPair]:
-    """Return heads with both contrasts; where there is none, all."""
-    return [pair for pair in pairs if pair.is_paired] or list(pairs)
-
-
-def _fixed(number: int) -> torch.Generator:
-    return torch.Generator().manual_seed(number)

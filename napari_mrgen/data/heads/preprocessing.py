@@ -1,4 +1,4 @@
-"""Pairs made ready for training: on one grid, cut to the brain, scaled, and kept on disk."""
+"""Sessions preprocessed for training: on one grid, cut to the brain, scaled, and cached on disk."""
 
 from __future__ import annotations
 
@@ -10,65 +10,62 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_mrgen.data.heads.brain import Mask, crop, finite, is_stripped, n4, otsu, union_box
+from napari_mrgen.data.heads.brain import crop, finite, is_stripped, n4, otsu, union_box
 from napari_mrgen.data.heads.cache import (
-    PreparedPair,
-    ShelfError,
+    CacheError,
+    PreprocessedSession,
+    cache_key,
     default_cache,
-    key_of,
-    load,
-    save,
-    tidy,
+    load_session,
+    remove_unused,
+    save_session,
 )
-from napari_mrgen.data.heads.registration import aligning, moved, onto_grid
+from napari_mrgen.data.heads.registration import moved, onto_grid, register_rigid
 from napari_mrgen.data.heads.sessions import (
-    Pair,
-    PairCheck,
-    brain_in,
-    brains,
+    AlignmentCheck,
+    Session,
+    brain_masks,
     check_volumes,
-    pairs_of,
+    common_brain,
+    contrast_title,
+    sessions_of,
     unpaired,
 )
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.data.scaling import PERCENTILE, Scaling
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.find import Reference
 from napari_mrgen.volume import Volume
 
-__all__ = ["PrepareSpec", "Prepared", "PreparedPair", "Progress", "prepare", "prepare_inputs"]
-
-Arrays = dict[str, npt.NDArray[Any]]
 Affine = npt.NDArray[np.float64]
-Way = Literal["as scanned", "registered", "apart"]
+Outcome = Literal["as scanned", "registered", "separate"]
 Result = TypeVar("Result")
-Making = Generator[str, None, Result]
-"""Work that says what it is doing, and returns its result."""
+Steps = Generator[str, None, Result]
+"""Work that yields the name of each of its steps, and returns its result."""
 
-_WAYS: Mapping[str, tuple[Way, ...]] = {
+_OUTCOMES: Mapping[str, tuple[Outcome, ...]] = {
     "refuse": ("as scanned",),
     "register": ("as scanned", "registered"),
-    "unpaired": ("as scanned", "apart"),
+    "unpaired": ("as scanned", "separate"),
 }
-"""What may have become of a pair, by what is done with scans that are not aligned."""
-_BELOW = 0.25
-"""Negative values beyond this share of the range are meant."""
+"""What may have become of a session, by what is done with scans that are not aligned."""
+_NEGATIVE = 0.25
+"""Values below zero count as signal where they reach beyond this share of the range."""
 
 
 @dataclass(frozen=True)
-class PrepareSpec:
-    """How pairs are made ready.
+class PreprocessingSpec:
+    """How sessions are preprocessed.
 
     Attributes
     ----------
     unaligned
-        What to do with scans that do not lie on one another: refuse the training, register the T2w
-        to the T1w, or train on both without a pair.
+        What to do with scans that do not lie on one another: refuse the training, register them to
+        the first, or train on each without a pair.
     bias_correction
-        Whether to take the coils' shading out (N4).
+        Whether to correct the shading by the coils (N4).
     margin_mm
-        Room around the brain that is kept.
+        Width of the margin around the brain.
     """
 
     unaligned: Literal["refuse", "register", "unpaired"] = "refuse"
@@ -77,199 +74,229 @@ class PrepareSpec:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What is written for one pair: arrays by name, and a record of them."""
-
-    arrays: Arrays
-    record: dict[str, Any]
-    way: Way
-
-
-@dataclass(frozen=True)
-class Prepared:
+class PreprocessedData:
     """All that a training needs of its scans.
 
     ``test`` are the held-out ones; where nothing is held out they are those of ``train``.
     """
 
-    train: tuple[PreparedPair, ...]
-    test: tuple[PreparedPair, ...]
+    train: tuple[PreprocessedSession, ...]
+    test: tuple[PreprocessedSession, ...]
     notes: tuple[str, ...] = ()
     """What a user should know, a sentence each."""
 
 
-def prepare_inputs(
-    inputs: Inputs, spec: PrepareSpec, cache: Path | None = None
-) -> Iterator[Prepared | Progress]:
-    """Pair the scans of a training and make them ready; see `prepare`."""
-    yield from prepare(pairs_of(inputs), spec, cache or default_cache(), inputs.split)
+def preprocess_inputs(
+    inputs: Inputs, contrasts: Sequence[str], spec: PreprocessingSpec, cache: Path | None = None
+) -> Iterator[PreprocessedData | Progress]:
+    """Group the scans of a training by session and preprocess them; see `preprocess_sessions`."""
+    sessions = sessions_of(inputs, contrasts)
+    yield from preprocess_sessions(sessions, spec, cache or default_cache(), inputs.split)
 
 
-def prepare(
-    pairs: Sequence[Pair], spec: PrepareSpec, cache: Path, split: Split | None = None
-) -> Iterator[Prepared | Progress]:
-    """Make pairs ready and yield what is being done, at the end one `Prepared`.
+def preprocess_sessions(
+    sessions: Sequence[Session], spec: PreprocessingSpec, cache: Path, split: Split | None = None
+) -> Iterator[PreprocessedData | Progress]:
+    """Yield what is being done with each session, and at the end one `PreprocessedData`.
 
-    All pairs are looked at before one that is refused ends it, and what was made is kept. Subjects
-    that the split does not name are left out.
+    All sessions are preprocessed before one that is refused ends it, and the others stay in the
+    cache. Subjects that the split does not name are left out.
     """
-    tidy(cache)
-    wanted = [pair for pair in pairs if split is None or pair.subject in split.train + split.test]
-    ready: list[PreparedPair] = []
+    remove_unused(cache)
+    if split is not None:
+        sessions = [one for one in sessions if one.subject in split.train + split.test]
+    ready: list[PreprocessedSession] = []
     refused: list[str] = []
-    for number, pair in enumerate(wanted):
+    for number, session in enumerate(sessions):
         try:
-            for item in _prepare_pair(pair, spec, cache):
+            for item in _preprocess_session(session, spec, cache):
                 if isinstance(item, str):
-                    yield Progress(f"{item} {pair.name or pair.subject}", number, len(wanted))
+                    yield Progress(f"{item} {session.name}", number, len(sessions))
                 else:
                     ready.append(item)
-        except ShelfError:
+        except CacheError:
             raise
         except MrgenError as error:
-            refused.append(f"{pair.name or pair.subject}: {error}")
+            refused.append(f"{session.name}: {error}")
+    if len(refused) == len(sessions) == 1:
+        raise MrgenError(refused[0])
     if refused:
-        raise MrgenError(_refusal(refused, len(wanted)))
-    yield Progress("Data ready", len(wanted), len(wanted))
-    yield _parted(ready, split)
+        rest = f" ({len(refused) - 3} more)" if len(refused) > 3 else ""
+        kind = "pairs" if any(session.is_paired for session in sessions) else "scans"
+        msg = f"{len(refused)} of {len(sessions)} {kind} cannot be used{rest}. "
+        raise MrgenError(msg + " ".join(refused[:3]))
+    yield Progress("Data ready", len(sessions), len(sessions))
+    train = test = tuple(ready)
+    if split is not None:
+        train = tuple(one for one in ready if one.subject in split.train)
+        test = tuple(one for one in ready if one.subject in split.test) or train
+    notes = (f"{one.name}: {one.note}" for one in ready if one.note)
+    yield PreprocessedData(train, test, tuple(dict.fromkeys(notes)))
 
 
-def _refusal(refused: list[str], count: int) -> str:
-    rest = f" ({len(refused) - 3} more)" if len(refused) > 3 else ""
-    if len(refused) == count == 1:
-        return refused[0]
-    return f"{len(refused)} of {count} pairs cannot be used{rest}. " + " ".join(refused[:3])
+# ---- one session --------------------------------------------------------------------------------
 
 
-def _parted(ready: Sequence[PreparedPair], split: Split | None) -> Prepared:
-    if split is None:
-        train = test = tuple(ready)
-    else:
-        train = tuple(pair for pair in ready if pair.subject in split.train)
-        test = tuple(pair for pair in ready if pair.subject in split.test) or train
-    notes = (f"{pair.name}: {pair.note}" for pair in ready if pair.note)
-    return Prepared(train, test, tuple(dict.fromkeys(notes)))
+@dataclass(frozen=True)
+class _Computed:
+    """What is written for one session: arrays by name, and a record of them."""
+
+    arrays: dict[str, npt.NDArray[Any]]
+    record: dict[str, Any]
+    outcome: Outcome
 
 
-# ---- one pair -----------------------------------------------------------------------------------
+class _NotAlignedError(Exception):
+    def __init__(self, check: AlignmentCheck) -> None:
+        super().__init__(check.advice)
+        self.check = check
 
 
-def _prepare_pair(pair: Pair, spec: PrepareSpec, cache: Path) -> Iterator[str | PreparedPair]:
-    """Yield what is being done with a pair, and then it: two where they are not one."""
-    for way in _WAYS[spec.unaligned] if pair.is_whole else _WAYS["refuse"]:
-        kept = [load(folder, part) for part, folder in _places(pair, way, spec, cache)]
-        if all(kept):
-            yield from (found for found in kept if found is not None)
+def _preprocess_session(
+    session: Session, spec: PreprocessingSpec, cache: Path
+) -> Iterator[str | PreprocessedSession]:
+    """Yield what is being done, then the session: one for each scan where they are separate."""
+    for outcome in _OUTCOMES[spec.unaligned] if session.is_paired else _OUTCOMES["refuse"]:
+        cached = [load_session(*place) for place in _places(session, outcome, spec, cache)]
+        if all(cached):
+            yield from (one for one in cached if one is not None)
             return
-    way = "as scanned"
     try:
-        made = [(yield from _made(pair, spec))]
-        way = made[0].way
+        computed = [(yield from _computed(session, spec))]
     except _NotAlignedError as error:
         if spec.unaligned != "unpaired":
             raise MrgenError(error.check.advice) from None
-        made, way = (yield from _made_apart(pair, spec, error.check)), "apart"
-    for (part, folder), work in zip(_places(pair, way, spec, cache), made, strict=True):
-        save(folder, work.arrays, work.record)
-        written = load(folder, part)
+        computed = yield from _computed_separately(session, spec, error.check)
+    places = _places(session, computed[0].outcome, spec, cache)
+    for (folder, part), one in zip(places, computed, strict=True):
+        save_session(folder, one.arrays, one.record)
+        written = load_session(folder, part)
         if written is None:
             raise MrgenError(f"What was written to {folder} cannot be read back; check the disk.")
         yield written
 
 
-def _places(pair: Pair, way: Way, spec: PrepareSpec, cache: Path) -> list[tuple[Pair, Path]]:
-    """Return what becomes of a pair, and where each of it is kept."""
-    settings = f"{spec.bias_correction} {spec.margin_mm} {way}"
-    return [(part, cache / key_of(part, settings)) for part in _parts(pair, way)]
+def _places(
+    session: Session, outcome: Outcome, spec: PreprocessingSpec, cache: Path
+) -> list[tuple[Path, Session]]:
+    """Return what becomes of a session, and the folder of each in the cache."""
+    settings = f"{spec.bias_correction} {spec.margin_mm} {outcome}"
+    parts = _separate(session) if outcome == "separate" else (session,)
+    return [(cache / cache_key(part, settings), part) for part in parts]
 
 
-def _parts(pair: Pair, way: Way) -> tuple[Pair, ...]:
-    """Return a pair, or its two scans apart; the mask stays with the first."""
-    if way != "apart":
-        return (pair,)
-    return replace(pair, t2=None), replace(pair, t1=None, mask=None)
+def _separate(session: Session) -> tuple[Session, ...]:
+    """Return a session for each scan; the mask stays with the first."""
+    return tuple(
+        replace(session, scans={contrast: scan}, mask=None if number else session.mask)
+        for number, (contrast, scan) in enumerate(session.scans.items())
+    )
 
 
-def _made_apart(pair: Pair, spec: PrepareSpec, check: PairCheck) -> Making[list[_Work]]:
+def _computed_separately(
+    session: Session, spec: PreprocessingSpec, check: AlignmentCheck
+) -> Steps[list[_Computed]]:
+    names = " and ".join(map(contrast_title, session.scans))
     note = (
-        "T1w and T2w do not lie on one another (normalised mutual information "
+        f"{names} do not lie on one another (normalised mutual information "
         f"{check.similarity:.3f}); they are trained on as unpaired."
     )
-    works = []
-    for part in _parts(pair, "apart"):
-        work = yield from _made(part, spec)
-        works.append(replace(work, record={**work.record, "check": asdict(check), "note": note}))
-    return works
+    results = []
+    for part in _separate(session):
+        one = yield from _computed(part, spec)
+        record = {**one.record, "check": asdict(check), "note": note}
+        results.append(replace(one, record=record, outcome="separate"))
+    return results
 
 
-class _NotAlignedError(Exception):
-    def __init__(self, check: PairCheck) -> None:
-        super().__init__(check.advice)
-        self.check = check
-
-
-def _made(pair: Pair, spec: PrepareSpec) -> Making[_Work]:
-    """Read, align, correct, cut and scale."""
+def _computed(session: Session, spec: PreprocessingSpec) -> Steps[_Computed]:
+    """Read, align, correct, cut and scale the scans of a session."""
     yield "Reading"
-    volumes = {d: _read(r) for d, r in (("t1", pair.t1), ("t2", pair.t2)) if r is not None}
-    image = next(iter(volumes.values()))
+    volumes: dict[str, Volume] = {}
+    for contrast, scan in session.scans.items():
+        volume = scan.read()
+        volumes[contrast] = volume.with_array(finite(volume))
+    first = next(iter(volumes.values()))
     yield "Finding the brain of"
-    outlines = brains(volumes, pair.mask)
-    check, note = unpaired(pair), ""
-    if len(volumes) == 2:
+    masks = brain_masks(volumes, session.mask)
+    check, note = unpaired(session) if not session.is_paired else None, ""
+    if check is None:
         yield "Comparing"
-        check, note = yield from _aligned(pair, spec, volumes, outlines)
-    mask = brain_in(outlines, image, *volumes.values())
-    boxed = [onto_grid(outline, image).array > 0 for outline in outlines.values()]
-    margin = [round(spec.margin_mm / length) for length in image.spacing]
-    box = union_box(boxed, (margin[0], margin[1], margin[2]))
-    for domain, volume in volumes.items():
-        laid = onto_grid(volume, image)
+        check, note = yield from _aligned(session, spec, volumes, masks)
+    brain = common_brain(masks, first, *volumes.values())
+    z, y, x = (round(spec.margin_mm / length) for length in first.spacing)
+    box = union_box([onto_grid(mask, first).array > 0 for mask in masks.values()], (z, y, x))
+    for contrast, volume in volumes.items():
+        resampled = onto_grid(volume, first)
         if spec.bias_correction:
             yield "Correcting the shading of"
-            laid = n4(laid, mask)
-        volumes[domain] = crop(laid, box)
+            resampled = n4(resampled, brain)
+        volumes[contrast] = crop(resampled, box)
     yield "Saving"
-    arrays, record = _cut(volumes, mask[box.slices])
-    sources = [str(r.path) for r in (pair.t1, pair.t2, pair.mask) if r is not None]
-    record |= {"check": asdict(check), "note": note, "sources": sources}
-    return _Work(arrays, record, "registered" if note else "as scanned")
-
-
-def _read(reference: Reference) -> Volume:
-    volume = reference.read()
-    return volume.with_array(finite(volume))
+    scalings = {contrast: head_scaling(volume) for contrast, volume in volumes.items()}
+    arrays: dict[str, npt.NDArray[Any]] = {"mask": brain[box.slices].astype(np.uint8)}
+    for contrast, volume in volumes.items():
+        arrays[contrast] = scalings[contrast].apply(volume.array).clip(0, 1)
+    references = (*session.scans.values(), *([session.mask] if session.mask else ()))
+    record = {
+        "shape": box.shape,
+        "affine": next(iter(volumes.values())).affine.tolist(),
+        "scalings": {contrast: asdict(scaling) for contrast, scaling in scalings.items()},
+        "arrays": list(arrays),
+        "check": asdict(check),
+        "note": note,
+        "sources": [str(reference.path) for reference in references],
+    }
+    return _Computed(arrays, record, "registered" if note else "as scanned")
 
 
 def _aligned(
-    pair: Pair, spec: PrepareSpec, volumes: dict[str, Volume], outlines: dict[str, Volume]
-) -> Making[tuple[PairCheck, str]]:
-    """Check a pair, and put the T2w where it lies on the T1w if that is asked for.
+    session: Session,
+    spec: PreprocessingSpec,
+    volumes: dict[str, Volume],
+    masks: dict[str, Volume],
+) -> Steps[tuple[AlignmentCheck, str]]:
+    """Check how the scans lie, and move those that are off onto the first if that is asked for.
 
-    Return how it lay before, and a note if it was registered. What is no pair is refused.
+    Return how they lay before, and a note if any was registered. Scans of two heads are refused.
     """
-    check = check_volumes(pair, volumes, outlines)
-    if check.is_pair:
+    check = check_volumes(session, volumes, masks)
+    if check.is_aligned:
         return check, ""
     if spec.unaligned != "register":
         raise _NotAlignedError(check)
-    rigid = yield from _registering(volumes)
-    for found in (volumes, outlines):
-        if "t2" in found:
-            found["t2"] = moved(found["t2"], rigid)
-    after = check_volumes(pair, volumes, outlines)
-    if not after.is_pair:
-        raise MrgenError(_no_head(after))
-    note = (
-        f"the T2w was registered to the T1w, moved by {_distance(rigid, volumes['t2']):.1f} mm "
-        f"(normalised mutual information {check.similarity:.3f}, now {after.similarity:.3f})."
-    )
-    return check, note
+    notes = []
+    first, *others = volumes
+    for other in others:
+        two = {first: volumes[first], other: volumes[other]}
+        before = check if len(others) == 1 else check_volumes(session, two, masks)
+        if before.is_aligned:
+            continue
+        rigid = yield from _registered(volumes[first], volumes[other])
+        middle = volumes[other].affine @ [*((np.array(volumes[other].array.shape) - 1) / 2), 1]
+        distance = np.linalg.norm((rigid @ middle - middle)[:3])
+        for of_contrast in (volumes, masks):
+            if other in of_contrast:
+                of_contrast[other] = moved(of_contrast[other], rigid)
+        after = check_volumes(session, {**two, other: volumes[other]}, masks)
+        titles = contrast_title(first), contrast_title(other)
+        if not after.is_aligned:
+            raise MrgenError(
+                f"{titles[0]} and {titles[1]} do not match, even after registration (normalised "
+                f"mutual information {after.similarity:.3f}): they seem to be of two heads. Leave "
+                'them out, or set unaligned to "unpaired".'
+            )
+        notes.append(
+            f"the {titles[1]} was registered to the {titles[0]}, moved by {distance:.1f} mm "
+            "(normalised mutual information "
+            f"{before.similarity:.3f}, now {after.similarity:.3f})."
+        )
+    return check, " ".join(notes)
 
 
-def _registering(volumes: Mapping[str, Volume]) -> Making[Affine]:
-    """Find the rigid matrix that brings the T2w onto the T1w, saying how far it is."""
-    steps = aligning(volumes["t1"], volumes["t2"])
+def _registered(fixed: Volume, moving: Volume) -> Steps[Affine]:
+    """Return the rigid matrix that brings ``moving`` onto ``fixed``, saying how far it is."""
+    steps = register_rigid(fixed, moving)
     share = 0.0
     while True:
         yield f"Registering ({share:.0%})"
@@ -279,46 +306,24 @@ def _registering(volumes: Mapping[str, Volume]) -> Making[Affine]:
             return np.asarray(done.value)
 
 
-def _distance(rigid: Affine, volume: Volume) -> float:
-    """Return by how much the middle of a volume was moved, in mm."""
-    middle = volume.affine @ np.array([*((np.array(volume.array.shape) - 1) / 2), 1])
-    return float(np.linalg.norm((middle - np.linalg.inv(rigid) @ middle)[:3]))
-
-
-def _no_head(after: PairCheck) -> str:
-    return (
-        "T1w and T2w do not match, even after registration (normalised mutual information "
-        f"{after.similarity:.3f}): they seem to be of two heads. Leave them out, or set unaligned "
-        'to "unpaired".'
-    )
-
-
-def _cut(volumes: Mapping[str, Volume], mask: Mask) -> tuple[Arrays, dict[str, Any]]:
-    """Scale cropped volumes to 0..1; return them with their mask, and a record of them."""
-    arrays: Arrays = {"mask": mask.astype(np.uint8)}
-    scalings = {domain: scale_of(volume) for domain, volume in volumes.items()}
-    for domain, volume in volumes.items():
-        arrays[domain] = scalings[domain].apply(volume.array).clip(0, 1)
-    first = next(iter(volumes.values()))
-    return arrays, {
-        "shape": first.array.shape,
-        "affine": first.affine.tolist(),
-        "scalings": {domain: asdict(scaling) for domain, scaling in scalings.items()},
-        "arrays": list(arrays),
-    }
-
-
-def scale_of(volume: Volume) -> Scaling:
+def head_scaling(volume: Volume) -> Scaling:
     """Fit the scaling of one scan: the 99.5th percentile in the head is 1, and 0 is 0.
 
-    The head is what is not zero where the skull was taken off, else what is brighter than half of
+    The head is what is not zero where the skull was removed, else what is brighter than half of
     Otsu's threshold; so air around the head, however much there is, changes nothing. The little
-    that resampling leaves below zero counts as nothing; where much is below, as in scores of
-    deviation, the 0.5th percentile is 0.
+    that resampling leaves below zero counts as nothing; where much is below, as in z-scores, the
+    0.5th percentile is 0.
+
+    Examples
+    --------
+    >>> ball = np.hypot(*np.mgrid[-20:21, -20:21]) < 15
+    >>> head = Volume(300.0 * np.stack([ball] * 41), "zyx", np.eye(4))
+    >>> head_scaling(head)
+    Scaling(offset=0.0, scale=300.0)
     """
     array = finite(volume)
     head = array != 0 if is_stripped(volume) else array > otsu(array) / 2
     low, high = np.percentile(array[head] if head.any() else array, (0.5, PERCENTILE))
-    offset = float(low) if low < -_BELOW * high else 0.0
+    offset = float(low) if low < -_NEGATIVE * high else 0.0
     high = float(high) if high > offset else float(array.max())
     return Scaling(offset, high - offset if high > offset else 1.0)

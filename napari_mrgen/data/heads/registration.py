@@ -1,4 +1,4 @@
-"""Laying one scan of a head on the voxels of another."""
+"""Scans of a head are resampled on the voxels of another, and registered to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Affine = npt.NDArray[np.float64]
 _NEAR_MM = 1e-2
 _LEVELS_MM = (6.0, 3.0, 2.0)
 _SHARES = (1.0, 0.2, 0.1)
-"""Voxel size of each step of a registration, and the share of voxels that it looks at."""
+"""Voxel size of each resolution of a registration, and the share of voxels that are sampled."""
 
 
 def is_same_grid(one: Volume, other: Volume) -> bool:
@@ -49,27 +49,36 @@ def onto_grid(moving: Volume, like: Volume) -> Volume:
 
 
 def field_of_view(moving: Volume, like: Volume) -> Mask:
-    """Mark the voxels of ``like`` that ``moving`` has seen."""
+    """Mark the voxels of ``like`` that lie within the field of view of ``moving``."""
     axes = np.meshgrid(*(np.arange(n) for n in like.array.shape[-3:]), indexing="ij", sparse=True)
     matrix = np.linalg.inv(moving.affine) @ like.affine
-    seen = np.ones(like.array.shape[-3:], bool)
+    inside = np.ones(like.array.shape[-3:], bool)
     for row, size in zip(matrix, moving.array.shape[-3:], strict=False):
         place = sum((row[i] * axes[i] for i in range(3)), row[3])
-        seen &= (place > -0.5) & (place < size - 0.5)
-    return seen
+        inside &= (place > -0.5) & (place < size - 0.5)
+    return inside
 
 
 def moved(volume: Volume, rigid: Affine) -> Volume:
-    """Put a volume where a rigid (4, 4) matrix of millimetres takes it; nothing is resampled."""
+    """Move a volume by a rigid (4, 4) matrix of millimetres; only its affine changes.
+
+    Examples
+    --------
+    >>> shift = np.eye(4)
+    >>> shift[:3, 3] = 5, 0, 0
+    >>> scan = Volume(np.zeros((2, 3, 4)), "zyx", np.eye(4))
+    >>> moved(scan, shift).affine[:3, 3]
+    array([5., 0., 0.])
+    """
     return replace(volume, affine=rigid @ volume.affine, source=None)
 
 
-def aligning(fixed: Volume, moving: Volume) -> Generator[float, None, Affine]:
+def register_rigid(fixed: Volume, moving: Volume) -> Generator[float, None, Affine]:
     """Find the rigid (4, 4) matrix that brings ``moving`` onto ``fixed``, in scanner millimetres.
 
-    Mutual information (Mattes 2003, 10.1109/TMI.2003.809072) rises by gradient steps, on voxels of
-    6, 3 and 2 mm. It starts from the scanner's coordinates, or from the centres of both heads where
-    that is better. Yields the share that is done after each step.
+    Mutual information (Mattes 2003, 10.1109/TMI.2003.809072) is maximised by gradient steps, on
+    voxels of 6, 3 and 2 mm. It starts from the scanner's coordinates, or from the centres of both
+    heads where that is better. Yields the share that is done after each resolution.
     """
     transform: Any = None
     finest = [_cubic(volume, _LEVELS_MM[-1]) for volume in (fixed, moving)]

@@ -1,9 +1,9 @@
-"""Which T1w and T2w scans are of the same head, and whether they lie voxel on voxel."""
+"""Scans of one head from one session, and whether they lie voxel on voxel."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,109 +16,119 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.masks import mask_on_grid
-from napari_mrgen.io.naming import CONTRASTS, is_brain_mask_name, scan_of
+from napari_mrgen.io.naming import is_brain_mask_name, scan_of
 from napari_mrgen.volume import Volume
 
 Relation = Literal["same grid", "aligned in scanner coordinates", "not aligned", "unpaired"]
 
-BORDER = 1.03
-"""Masked normalised mutual information below this is that of no pair.
+LEAST_SIMILARITY = 1.03
+"""Scans with a lower masked normalised mutual information are not aligned.
 
 On Open MS data aligned pairs have 1.076 to 1.095, pairs shifted by 6 mm 1.007 to 1.012, and scans
 of two subjects in one space 1.002 to 1.011.
 """
-_BINS, _FEWEST, _MOST = 64, 500, 1_000_000
+_BINS, _FEWEST_VOXELS, _MOST_VOXELS = 64, 500, 1_000_000
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The scans of one head from one session; one of them may be missing."""
+class Session:
+    """Scans of one head from one session, by contrast."""
 
     subject: str
-    t1: Reference | None
-    t2: Reference | None
+    scans: Mapping[str, Reference]
+    """The voxel grid of the first is that of all, once they are preprocessed."""
     mask: Reference | None = None
     name: str = ""
-    """The subject, and the session where it has several."""
+    """The subject, and the session where it has several; ``subject`` where not given."""
     note: str = ""
-    """What a user should know of how these two were put together."""
+    """What a user should know of how these scans were brought together."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.subject)
 
     @property
-    def is_whole(self) -> bool:
-        return self.t1 is not None and self.t2 is not None
+    def is_paired(self) -> bool:
+        """Whether there are scans of two contrasts or more."""
+        return len(self.scans) > 1
 
 
 @dataclass(frozen=True)
-class PairCheck:
-    """How the two scans of a pair lie, as it is shown before a training."""
+class AlignmentCheck:
+    """How the scans of a session lie to one another, as it is shown before a training."""
 
-    subject: str
+    session: str
     relation: Relation
     similarity: float | None
-    """Masked normalised mutual information; None where there is only one scan."""
+    """Lowest masked normalised mutual information of a scan with the first; None without others."""
     advice: str
 
     @property
-    def is_pair(self) -> bool:
+    def is_aligned(self) -> bool:
         return self.relation in ("same grid", "aligned in scanner coordinates")
+
+
+def contrast_title(contrast: str) -> str:
+    """Return how a contrast is written.
+
+    Examples
+    --------
+    >>> contrast_title("t1"), contrast_title("flair")
+    ('T1w', 'FLAIR')
+    """
+    return f"{contrast.upper()}w" if contrast in ("t1", "t2", "pd") else contrast.upper()
 
 
 # ---- by name ------------------------------------------------------------------------------------
 
 
-def pairs_of(inputs: Inputs) -> tuple[Pair, ...]:
-    """Pair up the scans of a training, of all subjects."""
-    roles = (inputs.references.get(role, ()) for role in (*CONTRASTS, "mask"))
-    return pair_up(*roles)
+def sessions_of(inputs: Inputs, contrasts: Sequence[str]) -> tuple[Session, ...]:
+    """Group the scans of a training, of all subjects; the roles are contrasts, and ``mask``."""
+    references = inputs.references
+    scans = {contrast: references.get(contrast, ()) for contrast in contrasts}
+    return group_sessions(scans, references.get("mask", ()))
 
 
-def pair_up(
-    inputs_t1: Sequence[Reference], inputs_t2: Sequence[Reference], masks: Sequence[Reference] = ()
-) -> tuple[Pair, ...]:
-    """Pair scans of the same subject, sorted by subject.
+def group_sessions(
+    scans: Mapping[str, Sequence[Reference]], masks: Sequence[Reference] = ()
+) -> tuple[Session, ...]:
+    """Group scans of several contrasts into sessions, sorted by subject.
 
-    Of a subject with several scans those are a pair whose names differ by the contrast alone, then
-    those of the same session if there is one of each. The rest stays without a partner.
+    Of a subject with several scans of a contrast those belong together whose names differ by the
+    contrast alone, then those of the same session if there is one of each. The rest stays alone.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> t1 = Reference(Path("sub-1_ses-2_T1w.nii"), "sub-1")
+    >>> t2 = Reference(Path("sub-1_ses-2_T2w.nii"), "sub-1")
+    >>> (session,) = group_sessions({"t1": [t1], "t2": [t2]})
+    >>> session.subject, list(session.scans)
+    ('sub-1', ['t1', 't2'])
     """
-    groups: dict[str, tuple[list[Reference], list[Reference], list[Reference]]]
-    groups = defaultdict(lambda: ([], [], []))
-    for kind, references in enumerate((inputs_t1, inputs_t2, masks)):
+    singles: dict[str, list[_Group]] = defaultdict(list)
+    for contrast, references in scans.items():
         for reference in references:
-            groups[reference.subject][kind].append(reference)
+            singles[reference.subject].append(_Group({contrast: reference}))
     return tuple(
-        pair
-        for subject, (t1, t2, own) in sorted(groups.items())
-        for pair in _named(subject, _pairs_of_subject(subject, t1, t2), own)
+        session
+        for subject, own in sorted(singles.items())
+        for session in _named(
+            subject,
+            _grouped(own, list(scans)),
+            [mask for mask in masks if mask.subject == subject],
+        )
     )
 
 
-def _pairs_of_subject(subject: str, t1: list[Reference], t2: list[Reference]) -> list[Pair]:
-    pairs: list[Pair] = []
-    left, right = list(t1), list(t2)
-    for key in (_scan_key, _session_key, _subject_key):
-        for one, other in _matches(left, right, key):
-            left.remove(one)
-            right.remove(other)
-            pairs.append(Pair(subject, one, other, note=_note(one, other, key)))
-    pairs += [Pair(subject, one, None) for one in left]
-    pairs += [Pair(subject, None, other) for other in right]
-    return pairs
+@dataclass(frozen=True)
+class _Group:
+    scans: dict[str, Reference]
+    note: str = ""
 
-
-def _matches(
-    left: list[Reference], right: list[Reference], key: Any
-) -> list[tuple[Reference, Reference]]:
-    """Return the scans of both sides that are the only ones with a key there."""
-    sides: tuple[dict[Any, list[Reference]], ...] = (defaultdict(list), defaultdict(list))
-    for side, references in zip(sides, (left, right), strict=True):
-        for reference in references:
-            side[key(reference)].append(reference)
-    one, other = sides
-    return [
-        (found[0], other[name][0])
-        for name, found in one.items()
-        if len(found) == 1 and len(other.get(name, ())) == 1
-    ]
+    @property
+    def first(self) -> Reference:
+        return next(iter(self.scans.values()))
 
 
 def _scan_key(reference: Reference) -> tuple[str, str]:
@@ -135,124 +145,158 @@ def _subject_key(reference: Reference) -> str:
     return reference.subject
 
 
-def _note(one: Reference, other: Reference, key: Any) -> str:
-    """Say where two files were paired by their order, or as the only ones of a subject."""
-    names = f"{one.path.name} and {other.path.name}"
-    subjects = {scan_of(reference.path).subject for reference in (one, other)}
-    if len(subjects) > 1:
+def _grouped(groups: list[_Group], contrasts: Sequence[str]) -> list[_Group]:
+    """Join the scans of a subject: by their names, then by session, then what is left."""
+    complete: list[_Group] = []
+    for key in (_scan_key, _session_key, _subject_key):
+        joined = list(_joined(groups, key, contrasts))
+        complete += [group for group in joined if len(group.scans) == len(contrasts)]
+        groups = [group for group in joined if len(group.scans) < len(contrasts)]
+    return complete + groups
+
+
+def _joined(
+    groups: Sequence[_Group], key: Callable[[Reference], Any], contrasts: Sequence[str]
+) -> Iterator[_Group]:
+    """Join groups with the same key, where each is the only one of its contrasts there."""
+    members: dict[Any, list[_Group]] = defaultdict(list)
+    for group in groups:
+        members[key(group.first)].append(group)
+    for group in groups:
+        same = members[key(group.first)]
+        counts = Counter(contrast for one in same for contrast in one.scans)
+        unique = [one for one in same if all(counts[contrast] == 1 for contrast in one.scans)]
+        if len(unique) < 2 or not any(one is group for one in unique):
+            yield group
+        elif unique[0] is group:
+            scans = {c: one.scans[c] for c in contrasts for one in unique if c in one.scans}
+            yield _Group(scans, _note(list(scans.values()), key))
+
+
+def _note(scans: Sequence[Reference], key: Callable[[Reference], Any]) -> str:
+    """Say where files were brought together by their order, or as the only ones of a subject."""
+    names = " and ".join(scan.path.name for scan in scans)
+    if len({scan_of(scan.path).subject for scan in scans}) > 1:
         return f"{names} are paired by the order of the files: their names do not match."
     if key is _subject_key:
-        return f"{names} are paired as the only ones left of {one.subject}."
+        return f"{names} are paired as the only ones left of {scans[0].subject}."
     return ""
 
 
-def _named(subject: str, pairs: list[Pair], masks: list[Reference]) -> list[Pair]:
-    """Give each pair of a subject a name of its own, and its mask."""
-    named: list[Pair] = []
-    for pair in pairs:
-        scan = pair.t1 or pair.t2
-        if scan is None:
-            continue
-        name = subject if len(pairs) == 1 else scan_of(scan.path).scan
-        taken = {other.name for other in named}
-        if name in taken:
-            name = next(
-                f"{name}-{n}" for n in range(2, len(pairs) + 2) if f"{name}-{n}" not in taken
-            )
-        named.append(replace(pair, name=name, mask=_mask_for(pair, scan, masks, len(pairs))))
-    return named
+def _named(subject: str, groups: Sequence[_Group], masks: Sequence[Reference]) -> Iterator[Session]:
+    """Give each session of a subject a name of its own, and its mask."""
+    taken: set[str] = set()
+    for group in groups:
+        base = name = subject if len(groups) == 1 else scan_of(group.first.path).scan
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base}-{number}"
+        taken.add(name)
+        mask = _mask_of(group, masks, is_only=len(groups) == 1)
+        yield Session(subject, group.scans, mask, name, group.note)
 
 
-def _mask_for(pair: Pair, scan: Reference, masks: list[Reference], pairs: int) -> Reference | None:
+def _mask_of(group: _Group, masks: Sequence[Reference], *, is_only: bool) -> Reference | None:
     """Return the mask of the scan's name, of its session, or the only one of the subject."""
     for key in (_scan_key, _session_key):
-        fitting = [mask for mask in masks if key(mask) == key(scan)]
+        fitting = [mask for mask in masks if key(mask) == key(group.first)]
         if fitting:
             return fitting[0]
-    if masks and pairs == 1:
+    if masks and is_only:
         return masks[0]
-    for own in (pair.t1, pair.t2):
-        found = [label for label in own.labels if is_brain_mask_name(label)] if own else []
-        if own is not None and found:
-            return replace(own, path=found[0], labels=(), slices=())
+    for scan in group.scans.values():
+        for label in filter(is_brain_mask_name, scan.labels):
+            return replace(scan, path=label, labels=(), slices=())
     return None
 
 
 # ---- by their voxels ----------------------------------------------------------------------------
 
 
-def check_pair(pair: Pair) -> PairCheck:
-    """Read both scans of a pair and tell how they lie; nothing is changed."""
-    if pair.t1 is None or pair.t2 is None:
-        return unpaired(pair)
-    volumes = {"t1": pair.t1.read(), "t2": pair.t2.read()}
-    return check_volumes(pair, volumes, brains(volumes, pair.mask))
+def check_alignment(session: Session) -> AlignmentCheck:
+    """Read the scans of a session and compare them; nothing is changed."""
+    if not session.is_paired:
+        return unpaired(session)
+    volumes = {contrast: scan.read() for contrast, scan in session.scans.items()}
+    return check_volumes(session, volumes, brain_masks(volumes, session.mask))
 
 
-def unpaired(pair: Pair) -> PairCheck:
-    """Return the check of a pair that has one scan only."""
-    there, missing = ("T1w", "T2w") if pair.t1 is not None else ("T2w", "T1w")
-    advice = f"Only a {there} was found, no {missing}: it is trained on as unpaired."
-    return PairCheck(pair.name or pair.subject, "unpaired", None, advice)
+def unpaired(session: Session) -> AlignmentCheck:
+    """Return the check of a session that has one scan only."""
+    (contrast,) = session.scans
+    advice = f"Only a {contrast_title(contrast)} was found."
+    return AlignmentCheck(session.name, "unpaired", None, advice)
 
 
 def check_volumes(
-    pair: Pair, volumes: Mapping[str, Volume], outlines: Mapping[str, Volume]
-) -> PairCheck:
-    """Tell how the scans of a pair lie: by their grids, and by what is in them.
+    session: Session, volumes: Mapping[str, Volume], masks: Mapping[str, Volume]
+) -> AlignmentCheck:
+    """Compare each volume with the first: by their grids, and by what is in them.
 
-    Both are by contrast; ``outlines`` are masks of the brain, those of `brains`.
+    Both are by contrast; ``masks`` are those of `brain_masks`.
     """
-    t1, t2 = volumes["t1"], volumes["t2"]
-    laid, mask = onto_grid(t2, t1), brain_in(outlines, t1, t2)
-    similarity = mutual_information(t1.array, laid.array, mask)
-    name = pair.name or pair.subject
-    if similarity < BORDER:
-        return PairCheck(name, "not aligned", similarity, _no_pair(similarity))
-    if is_same_grid(t1, t2):
-        return PairCheck(name, "same grid", similarity, pair.note)
-    advice = f"{pair.note} The T2w is resampled on the voxels of the T1w.".strip()
-    return PairCheck(name, "aligned in scanner coordinates", similarity, advice)
+    first, *others = volumes
+    like = volumes[first]
+    similarity = min(_similarity(first, other, volumes, masks) for other in others)
+    if similarity < LEAST_SIMILARITY:
+        advice = (
+            "These do not lie on one another (normalised mutual information "
+            f"{similarity:.3f}; pairs have {LEAST_SIMILARITY} and more). Set unaligned to "
+            '"register" to align them, or to "unpaired" to train on each without a pair; or leave '
+            "this subject out."
+        )
+        return AlignmentCheck(session.name, "not aligned", similarity, advice)
+    moved = [c for c in others if not is_same_grid(like, volumes[c])]
+    if not moved:
+        return AlignmentCheck(session.name, "same grid", similarity, session.note)
+    names = " and the ".join(map(contrast_title, moved))
+    verb = "is" if len(moved) == 1 else "are"
+    advice = f"The {names} {verb} resampled on the voxels of the {contrast_title(first)}."
+    advice = f"{session.note} {advice}".strip()
+    return AlignmentCheck(session.name, "aligned in scanner coordinates", similarity, advice)
 
 
-def _no_pair(similarity: float) -> str:
-    return (
-        f"These do not lie on one another (normalised mutual information {similarity:.3f}; pairs "
-        f'have {BORDER} and more). Set unaligned to "register" to align them, or to "unpaired" to '
-        "train on both without a pair; or leave this subject out."
-    )
+def _similarity(
+    first: str, other: str, volumes: Mapping[str, Volume], masks: Mapping[str, Volume]
+) -> float:
+    one, two = volumes[first], volumes[other]
+    own = {contrast: masks[contrast] for contrast in (first, other) if contrast in masks} or masks
+    mask = common_brain(own, one, two)
+    return mutual_information(one.array, onto_grid(two, one).array, mask)
 
 
 # ---- where the brain is -------------------------------------------------------------------------
 
 
-def brains(volumes: Mapping[str, Volume], given: Reference | None) -> dict[str, Volume]:
+def brain_masks(volumes: Mapping[str, Volume], given: Reference | None) -> dict[str, Volume]:
     """Return masks of the brain by contrast, each on the voxels of its scan.
 
-    The given one, on the first scan. Else those of the scans without a skull, which know best where
-    the brain is; where there are none, that of the first scan.
+    A given mask is laid on the first scan. Else each scan without a skull has its own, which is the
+    most accurate; where there are none, only the first scan has one.
     """
     first = next(iter(volumes))
     if given is not None:
-        return {first: _as_labels(volumes[first], read_mask(given, volumes[first]))}
-    stripped = [name for name, volume in volumes.items() if is_stripped(volume)]
+        masks = {first: read_mask(given, volumes[first])}
+    else:
+        stripped = [contrast for contrast, volume in volumes.items() if is_stripped(volume)]
+        masks = {contrast: brain_mask(volumes[contrast]) for contrast in stripped or [first]}
     return {
-        name: _as_labels(volumes[name], brain_mask(volumes[name])) for name in stripped or [first]
+        contrast: replace(
+            volumes[contrast], array=mask.astype(np.uint8), kind="labels", source=None
+        )
+        for contrast, mask in masks.items()
     }
 
 
-def brain_in(outlines: Mapping[str, Volume], like: Volume, *others: Volume) -> Mask:
-    """Mark the voxels of ``like`` that are brain in every mask and that the others have seen."""
-    mask = np.ones(like.array.shape, bool)
+def common_brain(masks: Mapping[str, Volume], like: Volume, *others: Volume) -> Mask:
+    """Mark the voxels of ``like`` that are brain in every mask and in the others' field of view."""
+    common = np.ones(like.array.shape, bool)
     for other in others:
-        mask &= field_of_view(other, like)
-    for outline in outlines.values():
-        mask &= onto_grid(outline, like).array > 0
-    return mask
-
-
-def _as_labels(volume: Volume, mask: Mask) -> Volume:
-    return replace(volume, array=mask.astype(np.uint8), kind="labels", source=None)
+        common &= field_of_view(other, like)
+    for mask in masks.values():
+        common &= onto_grid(mask, like).array > 0
+    return common
 
 
 def read_mask(reference: Reference, image: Volume) -> Mask:
@@ -268,18 +312,24 @@ def mutual_information(one: npt.NDArray[Any], other: npt.NDArray[Any], mask: Mas
     """Return the normalised mutual information of two images in a mask, 1 to 2 (Studholme 1999).
 
     Joint histogram of 64 bins between the 0.5th and the 99.5th percentile of each.
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(0).normal(size=(20, 20, 20))
+    >>> round(mutual_information(image, image, image > -9), 3)
+    2.0
     """
-    step = max(1, int(mask.sum()) // _MOST)
+    step = max(1, int(mask.sum()) // _MOST_VOXELS)
     first, second = one[mask][::step], other[mask][::step]
-    if first.size < _FEWEST:
+    if first.size < _FEWEST_VOXELS:
         return 1.0
     (low, high), (bottom, top) = (np.percentile(values, (0.5, 99.5)) for values in (first, second))
     if low == high or bottom == top:
         return 1.0
     joint, _, _ = np.histogram2d(first.clip(low, high), second.clip(bottom, top), bins=_BINS)
-    return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / _entropy(joint)
 
+    def entropy(counts: npt.NDArray[np.float64]) -> float:
+        shares = counts[counts > 0] / counts.sum()
+        return float(-(shares * np.log(shares)).sum())
 
-def _entropy(counts: npt.NDArray[np.float64]) -> float:
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
+    return (entropy(joint.sum(0)) + entropy(joint.sum(1))) / entropy(joint)

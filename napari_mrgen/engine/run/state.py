@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,12 @@ def load_state(folder: Path, state: StageState) -> tuple[int | None, list[str]]:
             damaged.append(saved.path.name)
             continue
         for name, values in content["networks"].items():
-            task.networks[name].load_state_dict(values)
+            network = task.networks[_renamed(name, task.networks)]
+            if values.keys() != (expected := network.state_dict()).keys():
+                values = {_renamed(key, expected): value for key, value in values.items()}
+            network.load_state_dict(values)
         for name, values in content["optimizers"].items():
-            task.optimizers[name].load_state_dict(values)
+            task.optimizers[_renamed(name, task.optimizers)].load_state_dict(values)
         for name, values in content["average"].items():
             state.average.networks[name].load_state_dict(values)
         # Earlier versions wrote it as "standing", or not at all.
@@ -81,6 +85,12 @@ def load_state(folder: Path, state: StageState) -> tuple[int | None, list[str]]:
         state.early_stopping = EarlyStoppingState(**stopping)
         return saved.step, damaged
     return None, damaged
+
+
+def _renamed(name: str, names: Container[str]) -> str:
+    """Return today's name of what an earlier version called otherwise: parts of discriminators."""
+    renamed = name.replace("judge", "discriminator").replace("opinion", "logits")
+    return name if name in names or renamed not in names else renamed
 
 
 def _read(path: Path) -> dict[str, Any] | None:

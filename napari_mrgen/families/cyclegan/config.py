@@ -9,8 +9,10 @@ from pydantic import model_validator
 from napari_mrgen.config import setting
 from napari_mrgen.engine.family import GenerateConfig, TrainConfig
 
-Direction = Literal["t1 to t2", "t2 to t1"]
-DIRECTIONS: tuple[Direction, ...] = ("t1 to t2", "t2 to t1")
+DirectionName = Literal["t1 to t2", "t2 to t1"]
+CONTRASTS = ("t1", "t2")
+"""The contrasts of a head between which volumes are translated; also the roles of its scans."""
+DIRECTIONS: tuple[DirectionName, ...] = ("t1 to t2", "t2 to t1")
 
 LEAST_PATCH = 16
 """Voxels that the smaller scale of a discriminator, and a window of the similarity, need."""
@@ -58,11 +60,17 @@ class CycleGanConfig(TrainConfig):
     checkpointing: bool = setting(False, level="advanced")
     """Compute again on the way back what was found on the way there, instead of keeping it: less
     memory, a third more time."""
-    judge_width: int = setting(16, ge=2, le=512, level="advanced", title="Discriminator filters")
+    discriminator_width: int = setting(
+        16, ge=2, le=512, level="advanced", title="Discriminator filters", old="judge_width"
+    )
     """Channels of the discriminators at their finest level; each coarser one has twice as many."""
-    judge_levels: int = setting(3, ge=1, le=5, level="advanced", title="Discriminator levels")
+    discriminator_levels: int = setting(
+        3, ge=1, le=5, level="advanced", title="Discriminator levels", old="judge_levels"
+    )
     """How often the discriminators halve the resolution; more lets them judge larger parts."""
-    judge_scales: int = setting(2, ge=1, le=3, level="advanced", title="Discriminator scales")
+    discriminator_scales: int = setting(
+        2, ge=1, le=3, level="advanced", title="Discriminator scales", old="judge_scales"
+    )
     """Each contrast has so many discriminators, which see it at full resolution, at half, ..."""
     pool: int = setting(50, ge=0, le=1000, level="advanced", title="Image pool")
     """Synthetic volumes (or patches) kept to show to the discriminators again, so that they do not
@@ -81,8 +89,8 @@ class CycleGanConfig(TrainConfig):
     gently the input's contrast."""
     learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
     """Learning rate of the generators."""
-    judge_learning_rate: float = setting(
-        4e-4, gt=0, le=1, level="advanced", title="Discriminator rate"
+    discriminator_learning_rate: float = setting(
+        4e-4, gt=0, le=1, level="advanced", title="Discriminator rate", old="judge_learning_rate"
     )
     """Learning rate of the discriminators."""
     momentum: float = setting(0.9, ge=0, lt=1, level="advanced")
@@ -114,7 +122,7 @@ class CycleGanConfig(TrainConfig):
         return 1 << self.levels
 
     @property
-    def directions(self) -> tuple[Direction, ...]:
+    def directions(self) -> tuple[DirectionName, ...]:
         """What is learned."""
         return DIRECTIONS if self.direction == "both" else (self.direction,)
 
@@ -139,8 +147,8 @@ TINY = CycleGanConfig(
     full_every=2,
     width=4,
     levels=2,
-    judge_width=4,
-    judge_levels=1,
+    discriminator_width=4,
+    discriminator_levels=1,
     patch=16,
     pool=2,
     steps=16,
@@ -158,12 +166,12 @@ BASE = CycleGanConfig(
     width=64,
     levels=4,
     blocks=2,
-    judge_width=48,
+    discriminator_width=48,
     full_every=1,
     paired_weight=100.0,
     steps=60_000,
     learning_rate=4e-4,
-    judge_learning_rate=2e-4,
+    discriminator_learning_rate=2e-4,
     ema_decay=0.9995,
     preview_every=1000,
     save_every=1000,
@@ -177,9 +185,9 @@ PUBLISHED = CycleGanConfig(
     width=32,
     levels=1,
     blocks=1,
-    judge_width=64,
-    judge_levels=1,
-    judge_scales=1,
+    discriminator_width=64,
+    discriminator_levels=1,
+    discriminator_scales=1,
     paired_weight=40.0,
     identity_weight=1.0,
     full_every=1,
@@ -188,7 +196,7 @@ PUBLISHED = CycleGanConfig(
     background=1.0,
     augmentation=0.0,
     learning_rate=2e-4,
-    judge_learning_rate=2e-4,
+    discriminator_learning_rate=2e-4,
     momentum=0.5,
     constant_share=0.5,
     ema_decay=0.0,
@@ -210,7 +218,14 @@ original's two. Its 150 epochs became a length that a CPU can do.
 """
 
 PUBLISHED_DEEP = PUBLISHED.with_values(
-    {"width": 64, "levels": 2, "blocks": 8, "judge_levels": 3, "checkpointing": True, "patch": 64}
+    {
+        "width": 64,
+        "levels": 2,
+        "blocks": 8,
+        "discriminator_levels": 3,
+        "checkpointing": True,
+        "patch": 64,
+    }
 )
 """The larger variant of 3D_CycleGAN, made for volumes of half the size: a generator of 64, 128 and
 256 filters with 8 residual blocks, 30.6 million weights; discriminators of 64, 128 and 256 filters.

@@ -11,17 +11,21 @@ from torch import nn
 
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.families.cyclegan.config import CycleGanConfig, CycleGanGenerateConfig, Direction
-from napari_mrgen.families.cyclegan.networks import Way
+from napari_mrgen.families.cyclegan.config import (
+    CycleGanConfig,
+    CycleGanGenerateConfig,
+    DirectionName,
+)
+from napari_mrgen.families.cyclegan.networks import Direction
 from napari_mrgen.families.cyclegan.scoring import comparisons, score
-from napari_mrgen.families.cyclegan.translating import sit, target_scaling, translate
+from napari_mrgen.families.cyclegan.translating import preprocess_volume, target_scaling, translate
 from napari_mrgen.volume import Volume
 
 __all__ = ["comparisons", "generate", "score"]
 
 Networks = Mapping[str, nn.Module]
 
-_OF: Mapping[str, Direction] = {"t1": "t1 to t2", "t2": "t2 to t1"}
+_OF: Mapping[str, DirectionName] = {"t1": "t1 to t2", "t2": "t2 to t1"}
 """The direction of what is given."""
 
 
@@ -38,42 +42,42 @@ def generate(
     Nothing is drawn: ``generator`` is not needed, and all samples would be the same.
     """
     del generator
-    way = choose_way(networks, config, inputs)
-    source = inputs[way.source]
-    sitting = sit(source, inputs.get("mask"), trained)
-    made = translate(networks[way.there], sitting.values, trained.legal, config.tile)
-    name = f"{source.name or way.source_title} as {way.target_title}"
-    yield sitting.place(made, target_scaling(data, way.target), name)
+    direction = choose_direction(networks, config, inputs)
+    source = inputs[direction.source]
+    preprocessed = preprocess_volume(source, inputs.get("mask"), trained)
+    made = translate(networks[direction.network], preprocessed.values, trained.legal, config.tile)
+    name = f"{source.name or direction.source_title} as {direction.target_title}"
+    yield preprocessed.place(made, target_scaling(data, direction.target), name)
     if config.cycle:
-        again = translate(networks[way.back], made, trained.legal, config.tile)
-        yield sitting.place(again, sitting.scaling, f"{name} and back")
-        size = Scaling(0.0, sitting.scaling.scale)
-        missed = np.abs(again - sitting.values)
-        yield sitting.place(missed, size, f"{name} and back, error")
+        again = translate(networks[direction.inverse_network], made, trained.legal, config.tile)
+        yield preprocessed.place(again, preprocessed.scaling, f"{name} and back")
+        size = Scaling(0.0, preprocessed.scaling.scale)
+        missed = np.abs(again - preprocessed.values)
+        yield preprocessed.place(missed, size, f"{name} and back, error")
 
 
-def choose_way(
+def choose_direction(
     networks: Networks, config: CycleGanGenerateConfig, inputs: Mapping[str, Volume]
-) -> Way:
+) -> Direction:
     """Return the direction that is asked for or follows from the input; refuse what cannot be."""
     given = [role for role in _OF if role in inputs]
     if config.direction == "auto" and len(given) != 1:
         said = "both; set the direction, or leave one out" if given else "none"
         raise MrgenError(f"Expected a T1w or a T2w volume to translate, got {said}.")
-    way = Way(_OF[given[0]] if config.direction == "auto" else config.direction)
-    if way.source not in inputs:
-        msg = f"The input {way.source!r} is missing: it is what {way.title} translates."
+    direction = Direction(_OF[given[0]] if config.direction == "auto" else config.direction)
+    if direction.source not in inputs:
+        msg = f"The input {direction.source!r} is missing: it is what {direction.title} translates."
         raise MrgenError(msg)
-    if way.there not in networks:
+    if direction.network not in networks:
         msg = (
-            f"This model does not translate {way.title}: it was trained in the other direction "
-            "alone; give it the other contrast, or train with direction=both."
+            f"This model does not translate {direction.title}: it was trained in the other "
+            "direction alone; give it the other contrast, or train with direction=both."
         )
         raise MrgenError(msg)
-    if config.cycle and way.back not in networks:
+    if config.cycle and direction.inverse_network not in networks:
         msg = (
             "This model was trained in one direction and does not know the way back; leave cycle "
             "out, or train with direction=both."
         )
         raise MrgenError(msg)
-    return way
+    return direction

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from napari_mrgen.families.cyclegan.config import CycleGanConfig, Direction
+from napari_mrgen.data.heads.sessions import contrast_title
+from napari_mrgen.families.cyclegan.config import CycleGanConfig, DirectionName
 from napari_mrgen.families.cyclegan.published import PublishedDiscriminator, PublishedGenerator
 from napari_mrgen.nn.discriminators import MultiScaleDiscriminator
 from napari_mrgen.nn.volumes import (
@@ -37,32 +38,39 @@ FOLD = 2
 
 
 @dataclass(frozen=True)
-class Way:
-    """A direction, and the names of what it needs: networks, and contrasts in a batch."""
+class Direction:
+    """A direction of translation, and the names of its networks and contrasts.
 
-    direction: Direction
+    Examples
+    --------
+    >>> direction = Direction("t1 to t2")
+    >>> direction.title, direction.network, direction.inverse_network
+    ('T1w to T2w', 't1_to_t2', 't2_to_t1')
+    """
+
+    name: DirectionName
 
     @property
     def source(self) -> str:
-        return self.direction[:2]
+        return self.name[:2]
 
     @property
     def target(self) -> str:
-        return self.direction[-2:]
+        return self.name[-2:]
 
     @property
-    def there(self) -> str:
+    def network(self) -> str:
         """Network that translates in this direction."""
         return f"{self.source}_to_{self.target}"
 
     @property
-    def back(self) -> str:
-        """Network that translates in the other one."""
+    def inverse_network(self) -> str:
+        """Network that translates in the opposite direction."""
         return f"{self.target}_to_{self.source}"
 
     @property
-    def judge(self) -> str:
-        return f"judge_{self.target}"
+    def discriminator(self) -> str:
+        return f"discriminator_{self.target}"
 
     @property
     def pool(self) -> str:
@@ -70,40 +78,44 @@ class Way:
 
     @property
     def source_title(self) -> str:
-        return f"{self.source.upper()}w"
+        return contrast_title(self.source)
 
     @property
     def target_title(self) -> str:
-        return f"{self.target.upper()}w"
+        return contrast_title(self.target)
 
     @property
     def title(self) -> str:
         return f"{self.source_title} to {self.target_title}"
 
 
-def ways(config: CycleGanConfig) -> tuple[Way, ...]:
+def directions(config: CycleGanConfig) -> tuple[Direction, ...]:
     """Return the directions that are learned."""
-    return tuple(map(Way, config.directions))
+    return tuple(map(Direction, config.directions))
 
 
 def networks(config: CycleGanConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
     """Build what a model file holds: a network for each direction, which fits any shape."""
     del shape
     kind = PublishedGenerator if config.network == "published" else VolumeTranslator
-    return {way.there: kind(config) for way in ways(config)}
+    return {direction.network: kind(config) for direction in directions(config)}
 
 
-def judges(config: CycleGanConfig) -> dict[str, nn.Module]:
+def discriminators(config: CycleGanConfig) -> dict[str, nn.Module]:
     """Build a discriminator for each contrast that is made."""
-    return {way.judge: judge(config) for way in ways(config)}
+    return {direction.discriminator: _discriminator(config) for direction in directions(config)}
 
 
-def judge(config: CycleGanConfig) -> nn.Module:
+def _discriminator(config: CycleGanConfig) -> nn.Module:
     """Build a discriminator, which returns the logits of its patches at each of its scales."""
     if config.network == "published":
         return PublishedDiscriminator(config)
     return MultiScaleDiscriminator(
-        1, config.judge_width, levels=config.judge_levels, scales=config.judge_scales, dims=3
+        1,
+        config.discriminator_width,
+        levels=config.discriminator_levels,
+        scales=config.discriminator_scales,
+        dims=3,
     )
 
 

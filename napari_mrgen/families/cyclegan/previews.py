@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mrgen.data.heads.preprocessing import PreparedPair
+from napari_mrgen.data.heads.preprocessing import PreprocessedSession
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
-from napari_mrgen.families.cyclegan.networks import Way
+from napari_mrgen.families.cyclegan.networks import Direction
 from napari_mrgen.families.cyclegan.translating import in_tiles
 from napari_mrgen.volume import Volume
 
@@ -23,30 +23,33 @@ MOST_VOXELS = 1_000_000
 
 
 def show(
-    networks: Mapping[str, nn.Module], way: Way, pair: PreparedPair, config: CycleGanConfig
+    networks: Mapping[str, nn.Module],
+    direction: Direction,
+    pair: PreprocessedSession,
+    config: CycleGanConfig,
 ) -> Iterator[Volume]:
     """Yield the head translated, as it is, translated back, and what is missed.
 
     The last is the difference from the true volume, or of the way back where there is none. A head
     is translated whole where whole ones are trained on, else in tiles.
     """
-    device, side = next(networks[way.there].parameters()).device, round(TILE * config.patch)
-    place, difference = pair.volume("mask"), f"{way.title}: difference"
-    source = _values(pair, way.source).to(device)
-    fake = in_tiles(networks[way.there], source, side, config.legal)
-    yield _small(fake, place, f"synthetic {way.target_title}")
-    yield _small(source, place, f"real {way.source_title}")
-    if way.back in networks:
-        again = in_tiles(networks[way.back], fake, side, config.legal)
-        yield _small(again, place, f"{way.source_title} after both directions")
-        if not pair.has(way.target):
+    device, side = next(networks[direction.network].parameters()).device, round(TILE * config.patch)
+    place, difference = pair.volume("mask"), f"{direction.title}: difference"
+    source = _values(pair, direction.source).to(device)
+    fake = in_tiles(networks[direction.network], source, side, config.legal)
+    yield _small(fake, place, f"synthetic {direction.target_title}")
+    yield _small(source, place, f"real {direction.source_title}")
+    if direction.inverse_network in networks:
+        again = in_tiles(networks[direction.inverse_network], fake, side, config.legal)
+        yield _small(again, place, f"{direction.source_title} after both directions")
+        if not pair.has(direction.target):
             yield _small(again - source, place, difference, _DIFFERENCES)
-    if pair.has(way.target):
-        truth = _values(pair, way.target).to(device)
+    if pair.has(direction.target):
+        truth = _values(pair, direction.target).to(device)
         yield _small(fake - truth, place, difference, _DIFFERENCES)
 
 
-def _values(pair: PreparedPair, role: str) -> Tensor:
+def _values(pair: PreprocessedSession, role: str) -> Tensor:
     return torch.from_numpy(np.array(pair.array(role), np.float32))[None, None]
 
 

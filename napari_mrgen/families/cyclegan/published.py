@@ -60,7 +60,9 @@ class PublishedDiscriminator(nn.Module):
 
     def __init__(self, config: CycleGanConfig) -> None:
         super().__init__()
-        widths = [config.judge_width * 2**level for level in range(config.judge_levels)]
+        widths = [
+            config.discriminator_width * 2**level for level in range(config.discriminator_levels)
+        ]
         layers: list[nn.Module] = []
         for level, (before, after) in enumerate(zip([1, *widths], widths, strict=False)):
             layers.append(nn.Conv3d(before, after, 4, stride=2, padding=1))
@@ -68,13 +70,13 @@ class PublishedDiscriminator(nn.Module):
                 layers.append(nn.InstanceNorm3d(after, affine=True))
             layers.append(nn.LeakyReLU(_SLOPE, inplace=True))
         self.layers = nn.Sequential(*layers)
-        self.opinion = nn.Conv3d(widths[-1], 1, 4)
+        self.logits = nn.Conv3d(widths[-1], 1, 4)
 
     def forward(self, volume: Tensor) -> list[Tensor]:
         """Return the logits of the patches of ``(b, 1, z, y, x)``, at its one scale."""
         features = self.layers(2 * volume - 1)
         # An even kernel keeps the size only with one voxel more after than before, as Keras pads.
-        return [self.opinion(functional.pad(features, (1, 2) * 3))]
+        return [self.logits(functional.pad(features, (1, 2) * 3))]
 
 
 class _ReflectedBlock(nn.Module):

@@ -12,12 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_mrgen.data.heads.preprocessing import Prepared, PreparedPair, prepare_inputs
+from napari_mrgen.data.heads.preprocessing import (
+    PreprocessedData,
+    PreprocessedSession,
+    preprocess_inputs,
+)
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.families.cyclegan.baselines import HistogramMatch, LookupTable
-from napari_mrgen.families.cyclegan.config import CycleGanConfig
-from napari_mrgen.families.cyclegan.networks import Way
-from napari_mrgen.families.cyclegan.training import prepare_spec
+from napari_mrgen.families.cyclegan.config import CONTRASTS, CycleGanConfig
+from napari_mrgen.families.cyclegan.networks import Direction
+from napari_mrgen.families.cyclegan.training import preprocessing_spec
 from napari_mrgen.families.cyclegan.translating import Values, translate
 from napari_mrgen.metrics.images import psnr
 from napari_mrgen.metrics.scoreboard import Score
@@ -28,7 +32,7 @@ Mask = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 Method = Callable[[Values, Mask], Values]
 """From a volume ``(z, y, x)`` of 0 to 1, and its brain, to the other contrast."""
 
-DIRECTIONS = (Way("t1 to t2"), Way("t2 to t1"))
+DIRECTIONS = (Direction("t1 to t2"), Direction("t2 to t1"))
 MODEL, TABLE, MATCHED, UNCHANGED = "model", "lookup table", "matched histogram", "unchanged"
 
 
@@ -39,20 +43,23 @@ def score(networks: Networks, trained: CycleGanConfig, inputs: Inputs) -> Iterat
     that have one contrast only have that alone.
     """
     heads = Heads.of(trained, inputs)
-    for way in _known(networks):
-        methods = {MODEL: _model(networks[way.there], trained), **baselines(way, heads.train)}
+    for direction in _known(networks):
+        methods = {
+            MODEL: _model(networks[direction.network], trained),
+            **baselines(direction, heads.train),
+        }
         for pair in heads.test:
-            if not pair.has(way.source):
+            if not pair.has(direction.source):
                 continue
-            source, mask = _values(pair, way.source), _mask(pair)
+            source, mask = _values(pair, direction.source), _mask(pair)
             for name, method in methods.items():
                 made = method(source, mask)
-                figures = _figures(made, pair, way) if pair.is_paired else {}
-                if name == MODEL and way.back in networks:
-                    again = translate(networks[way.back], made, trained.legal)
+                figures = _figures(made, pair, direction) if pair.is_paired else {}
+                if name == MODEL and direction.inverse_network in networks:
+                    again = translate(networks[direction.inverse_network], made, trained.legal)
                     figures["cycle PSNR in brain"] = _psnr(again, source, mask)
                 if figures:
-                    yield Score(f"{way.target_title}: {name}", pair.name, figures)
+                    yield Score(f"{direction.target_title}: {name}", pair.name, figures)
 
 
 def comparisons(
@@ -60,16 +67,16 @@ def comparisons(
 ) -> Iterator[Comparison]:
     """Yield each held-out head that has both contrasts, translated in each direction."""
     heads = Heads.of(trained, inputs)
-    for way in _known(networks):
+    for direction in _known(networks):
         for pair in filter(lambda pair: pair.is_paired, heads.test):
-            source = _values(pair, way.source)
-            made = translate(networks[way.there], source, trained.legal)
+            source = _values(pair, direction.source)
+            made = translate(networks[direction.network], source, trained.legal)
             yield Comparison(
                 subject=pair.name,
-                title=way.target_title,
+                title=direction.target_title,
                 source=torch.from_numpy(source),
                 made=torch.from_numpy(made),
-                real=torch.from_numpy(_values(pair, way.target)),
+                real=torch.from_numpy(_values(pair, direction.target)),
                 mask=torch.from_numpy(_mask(pair)),
                 spacing=pair.volume("mask").spacing,
             )
@@ -77,17 +84,19 @@ def comparisons(
 
 @dataclass(frozen=True)
 class Heads:
-    """Prepared heads to score, and those to fit the trivial methods on; of these maybe none."""
+    """Preprocessed heads to score, and those to fit the trivial methods on; of these maybe none."""
 
-    train: tuple[PreparedPair, ...]
-    test: tuple[PreparedPair, ...]
+    train: tuple[PreprocessedSession, ...]
+    test: tuple[PreprocessedSession, ...]
 
     @classmethod
     def of(cls, trained: CycleGanConfig, inputs: Inputs) -> Heads:
         """Make the scans ready as for the training, which has done so with most of them."""
         everyone = Split(tuple(sorted({*inputs.split.train, *inputs.split.test})), ())
-        *_, last = prepare_inputs(Inputs(inputs.references, everyone), prepare_spec(trained))
-        if not isinstance(last, Prepared):
+        *_, last = preprocess_inputs(
+            Inputs(inputs.references, everyone), CONTRASTS, preprocessing_spec(trained)
+        )
+        if not isinstance(last, PreprocessedData):
             msg = f"expected prepared heads, got {type(last).__name__}"
             raise TypeError(msg)
         wanted = inputs.split.test or inputs.split.train
@@ -95,35 +104,36 @@ class Heads:
         return cls(train, tuple(pair for pair in last.train if pair.subject in wanted))
 
 
-def baselines(way: Way, train: Sequence[PreparedPair]) -> dict[str, Method]:
+def baselines(direction: Direction, train: Sequence[PreprocessedSession]) -> dict[str, Method]:
     """Fit the trivial methods on training heads; those that have nothing to learn from are missing.
 
     `LookupTable`, `HistogramMatch`, and the source as it is.
     """
     found: dict[str, Method] = {}
     pairs = [pair for pair in train if pair.is_paired]
-    targets = [pair for pair in train if pair.has(way.target)]
+    targets = [pair for pair in train if pair.has(direction.target)]
     if pairs:
         found[TABLE] = LookupTable.fit(
-            (_values(pair, way.source), _values(pair, way.target), _mask(pair)) for pair in pairs
+            (_values(pair, direction.source), _values(pair, direction.target), _mask(pair))
+            for pair in pairs
         )
     if targets:
         found[MATCHED] = HistogramMatch.fit(
-            (_values(pair, way.target), _mask(pair)) for pair in targets
+            (_values(pair, direction.target), _mask(pair)) for pair in targets
         )
     return {**found, UNCHANGED: lambda source, mask: source}
 
 
-def _known(networks: Networks) -> Iterator[Way]:
-    return (way for way in DIRECTIONS if way.there in networks)
+def _known(networks: Networks) -> Iterator[Direction]:
+    return (direction for direction in DIRECTIONS if direction.network in networks)
 
 
 def _model(network: nn.Module, trained: CycleGanConfig) -> Method:
     return lambda source, mask: translate(network, source, trained.legal)
 
 
-def _figures(made: Values, pair: PreparedPair, way: Way) -> dict[str, float]:
-    real, mask = _values(pair, way.target), _mask(pair)
+def _figures(made: Values, pair: PreprocessedSession, direction: Direction) -> dict[str, float]:
+    real, mask = _values(pair, direction.target), _mask(pair)
     volumes: list[Tensor] = [torch.from_numpy(values) for values in (made, real, mask)]
     return compare_volumes(*volumes)
 
@@ -133,9 +143,9 @@ def _psnr(made: Values, real: Values, mask: Mask) -> float:
     return float(psnr(found, true, mask=inside, dims=3))
 
 
-def _values(pair: PreparedPair, domain: str) -> Values:
-    return np.array(pair.array(domain), np.float32)
+def _values(pair: PreprocessedSession, contrast: str) -> Values:
+    return np.array(pair.array(contrast), np.float32)
 
 
-def _mask(pair: PreparedPair) -> Mask:
+def _mask(pair: PreprocessedSession) -> Mask:
     return np.array(pair.array("mask"), bool)

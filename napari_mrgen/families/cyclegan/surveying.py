@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from napari_mrgen.data.heads.sessions import BORDER, Pair, PairCheck, Relation, check_pair
+from napari_mrgen.data.heads.sessions import (
+    LEAST_SIMILARITY,
+    AlignmentCheck,
+    Relation,
+    Session,
+    check_alignment,
+)
 from napari_mrgen.data.inputs import Split
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.family import Survey
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.families.cyclegan.config import CycleGanConfig
+from napari_mrgen.families.cyclegan.config import CONTRASTS, CycleGanConfig
 from napari_mrgen.io.find import Reference
 
 COLUMNS = ("Subject", "T1w", "T2w", "How they lie", "Similarity", "Used for", "What will be done")
-"""``Similarity`` is the normalised mutual information in the brain, of `check_pair`."""
+"""``Similarity`` is the normalised mutual information in the brain, of `check_alignment`."""
 
 _DONE: dict[Relation, str] = {
     "same grid": "Used as a pair.",
@@ -28,10 +34,10 @@ _MISSING = "–"
 
 
 def survey_pairs(
-    config: CycleGanConfig, pairs: Sequence[Pair], split: Split
+    config: CycleGanConfig, pairs: Sequence[Session], split: Split
 ) -> Iterator[Survey | Progress]:
     """Read every pair that is trained or tested on, say which, and yield the table of all."""
-    checked: list[tuple[Pair, PairCheck | str]] = []
+    checked: list[tuple[Session, AlignmentCheck | str]] = []
     for number, pair in enumerate(pairs):
         yield Progress(f"Comparing the scans of {_name(pair)}", number, len(pairs))
         checked.append((pair, _check(pair, split)))
@@ -43,20 +49,20 @@ def survey_pairs(
     )
 
 
-def _check(pair: Pair, split: Split) -> PairCheck | str:
+def _check(pair: Session, split: Split) -> AlignmentCheck | str:
     """Return how a pair lies, or why that cannot be told; one bad file is a row, not the end."""
     if pair.subject not in split.train + split.test:
         return "Left out: the split does not name it."
     try:
-        return check_pair(pair)
+        return check_alignment(pair)
     except MrgenError as error:
         return f"Refused: {error}"
 
 
 def _row(
-    pair: Pair, check: PairCheck | str, config: CycleGanConfig, split: Split
+    pair: Session, check: AlignmentCheck | str, config: CycleGanConfig, split: Split
 ) -> tuple[str, ...]:
-    scans = (_name(pair), _file(pair.t1), _file(pair.t2))
+    scans = (_name(pair), *(_file(pair.scans.get(contrast)) for contrast in CONTRASTS))
     part = {**dict.fromkeys(split.train, "training"), **dict.fromkeys(split.test, "testing")}
     used = part.get(pair.subject, _MISSING)
     if isinstance(check, str):
@@ -65,17 +71,17 @@ def _row(
     return (*scans, check.relation, similarity, used, f"{_done(check, config)} {pair.note}".strip())
 
 
-def _done(check: PairCheck, config: CycleGanConfig) -> str:
+def _done(check: AlignmentCheck, config: CycleGanConfig) -> str:
     if check.relation == "unpaired":
-        return check.advice
+        return f"{check.advice} It is trained on as unpaired."
     return _DONE.get(check.relation) or _NOT_ALIGNED[config.unaligned]
 
 
-def _notes(checks: Sequence[PairCheck | str], config: CycleGanConfig) -> Iterator[str]:
+def _notes(checks: Sequence[AlignmentCheck | str], config: CycleGanConfig) -> Iterator[str]:
     """Say what the table comes to, first what a user would want to know before the press."""
-    told = [check for check in checks if isinstance(check, PairCheck)]
+    told = [check for check in checks if isinstance(check, AlignmentCheck)]
     aside = sum(check.relation == "not aligned" for check in told)
-    yield f"{sum(check.is_pair for check in told)} of {len(checks)} are pairs as they are."
+    yield f"{sum(check.is_aligned for check in told)} of {len(checks)} are pairs as they are."
     if aside:
         yield f"{aside} do not lie on one another. {_AHEAD[config.unaligned]}"
     if lost := sum(isinstance(check, str) and check.startswith("Refused") for check in checks):
@@ -83,7 +89,7 @@ def _notes(checks: Sequence[PairCheck | str], config: CycleGanConfig) -> Iterato
     if told:
         yield (
             "Similarity is the normalised mutual information in the brain: 1 is none, and below "
-            f"{BORDER} two scans do not lie on one another."
+            f"{LEAST_SIMILARITY} two scans do not lie on one another."
         )
     if not config.paired_weight:
         yield "The paired weight is 0: pairs serve the scores alone, nothing is learned from them."
@@ -96,7 +102,7 @@ _AHEAD = {
 }
 
 
-def _name(pair: Pair) -> str:
+def _name(pair: Session) -> str:
     return pair.name or pair.subject
 
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from napari_mrgen.data.heads.patches import VolumePairs
-from napari_mrgen.data.heads.preprocessing import PreparedPair
+from napari_mrgen.data.heads.patches import VolumePatches
+from napari_mrgen.data.heads.preprocessing import PreprocessedSession
 from napari_mrgen.engine.task import Batch, Draws, Task
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.families.cyclegan.losses import difference, paired_loss, varied
-from napari_mrgen.families.cyclegan.networks import Way, ways
+from napari_mrgen.families.cyclegan.networks import Direction, directions
 from napari_mrgen.families.cyclegan.pool import ImagePool
 from napari_mrgen.families.cyclegan.previews import show
 from napari_mrgen.metrics.images import psnr, ssim
@@ -37,7 +37,7 @@ Networks = Mapping[str, nn.Module]
 
 
 @dataclass(frozen=True)
-class Scene:
+class TrainingSamples:
     """What a task must know of the volumes that it trains on."""
 
     shape: tuple[int, int, int]
@@ -46,12 +46,12 @@ class Scene:
     """Whether some samples are pairs."""
     has_singles: bool = False
     """Whether some are none."""
-    shown: PreparedPair | None = None
+    shown: PreprocessedSession | None = None
     """The held-out head of the previews."""
 
     @classmethod
-    def of(cls, data: VolumePairs) -> Self:
-        pairs = data.test_pairs
+    def of(cls, data: VolumePatches) -> Self:
+        pairs = data.test_sessions
         shown = next((pair for pair in pairs if pair.is_paired), pairs[0])
         share = data.paired_share
         return cls(data.shape, has_pairs=share > 0, has_singles=share < 1, shown=shown)
@@ -69,19 +69,19 @@ class CycleTask(Task):
     """
 
     def __init__(
-        self, config: CycleGanConfig, networks: dict[str, nn.Module], scene: Scene
+        self, config: CycleGanConfig, networks: dict[str, nn.Module], samples: TrainingSamples
     ) -> None:
-        self.config, self.scene = config, scene
-        self.ways = ways(config)
-        self._uses_pairs = bool(config.paired_weight and scene.has_pairs)
+        self.config, self.samples = config, samples
+        self.directions = directions(config)
+        self._uses_pairs = bool(config.paired_weight and samples.has_pairs)
         self._is_game = config.adversarial_weight > 0
         if not (self._uses_pairs or self._is_game):
             raise MrgenError(_NOTHING_TO_LEARN)
-        pools = {way.pool: self._pool() for way in self.ways if self._is_game}
+        pools = {direction.pool: self._pool() for direction in self.directions if self._is_game}
         super().__init__(
             {**networks, **pools},
             self._optimizers(networks),
-            tuple(way.there for way in self.ways),
+            tuple(direction.network for direction in self.directions),
             clip_norm=None if config.network == "published" else 1.0,
         )
 
@@ -90,65 +90,72 @@ class CycleTask(Task):
         is_full = (
             not self._uses_pairs
             or step % self.config.full_every == 0
-            or (self.scene.has_singles and not bool(batch["paired"].any()))
+            or (self.samples.has_singles and not bool(batch["paired"].any()))
         )
         found: dict[str, list[Tensor]] = {}
         fakes: dict[str, Tensor] = {}
-        for way in self.ways:
-            fakes[way.target], losses = self._teach(way, batch, is_full, draws)
+        for direction in self.directions:
+            fakes[direction.target], losses = self._teach(direction, batch, is_full, draws)
             for name, loss in losses.items():
                 found.setdefault(name, []).append(loss.detach())
         if self.config.identity_weight and step % self.config.identity_every == 0:
-            found["identity"] = [self._teach_identity(way, batch) for way in self.ways]
+            found["identity"] = [
+                self._teach_identity(direction, batch) for direction in self.directions
+            ]
         if is_full and self._is_game:
             found["discriminators"] = [
-                self._teach_judge(way, batch, fakes[way.target], draws) for way in self.ways
+                self._teach_judge(direction, batch, fakes[direction.target], draws)
+                for direction in self.directions
             ]
         return {name: torch.stack(losses).mean() for name, losses in found.items()}
 
     def _teach(
-        self, way: Way, batch: Batch, is_full: bool, draws: Draws
+        self, direction: Direction, batch: Batch, is_full: bool, draws: Draws
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Teach one direction; return what it made, and its losses."""
         config = self.config
-        generator = draws("vary", way.source, device=self.device)
-        source = varied(batch[way.source], generator, config.augmentation)
-        truth = batch[way.target]
-        fake = self.networks[way.there](source)
+        generator = draws("vary", direction.source, device=self.device)
+        source = varied(batch[direction.source], generator, config.augmentation)
+        truth = batch[direction.target]
+        fake = self.networks[direction.network](source)
         losses: dict[str, Tensor] = {}
         if self._uses_pairs:
             losses["pairs"] = config.paired_weight * paired_loss(fake, truth, batch, config)
         if is_full:
-            losses |= self._play(way, source, fake)
+            losses |= self._play(direction, source, fake)
         self.update("generators", torch.stack(list(losses.values())).sum())
         return fake.detach(), losses
 
-    def _play(self, way: Way, source: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def _play(self, direction: Direction, source: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Let the way back and the discriminator say how good a translation is."""
         config, losses = self.config, {}
-        if config.cycle_weight and way.back in self.networks:
-            again = self.networks[way.back](fake)
+        if config.cycle_weight and direction.inverse_network in self.networks:
+            again = self.networks[direction.inverse_network](fake)
             losses["cycle"] = config.cycle_weight * difference(again, source)
         if self._is_game:
-            judge = self.networks[way.judge].requires_grad_(False)
+            judge = self.networks[direction.discriminator].requires_grad_(False)
             losses["adversarial"] = config.adversarial_weight * lsgan_loss(judge(fake), REAL)
         return losses
 
-    def _teach_identity(self, way: Way, batch: Batch) -> Tensor:
+    def _teach_identity(self, direction: Direction, batch: Batch) -> Tensor:
         """Teach a direction to leave alone what has its contrast already."""
-        given = batch[way.target]
-        loss = self.config.identity_weight * difference(self.networks[way.there](given), given)
+        given = batch[direction.target]
+        loss = self.config.identity_weight * difference(
+            self.networks[direction.network](given), given
+        )
         self.update("generators", loss)
         return loss.detach()
 
-    def _teach_judge(self, way: Way, batch: Batch, fake: Tensor, draws: Draws) -> Tensor:
+    def _teach_judge(
+        self, direction: Direction, batch: Batch, fake: Tensor, draws: Draws
+    ) -> Tensor:
         """Teach a discriminator with real volumes and translated ones, of now or of before."""
-        judge = self.networks[way.judge].requires_grad_(True)
-        generator = draws("pool", way.target, device=self.device)
+        judge = self.networks[direction.discriminator].requires_grad_(True)
+        generator = draws("pool", direction.target, device=self.device)
         chances = torch.rand(len(fake), 2, generator=generator, device=self.device)
-        shown = self.together(self.networks[way.pool], fake, chances)
-        loss = lsgan_loss(judge(batch[way.target]), REAL) + lsgan_loss(judge(shown), FAKE)
-        self.update(way.judge, loss / 2)
+        shown = self.together(self.networks[direction.pool], fake, chances)
+        loss = lsgan_loss(judge(batch[direction.target]), REAL) + lsgan_loss(judge(shown), FAKE)
+        self.update(direction.discriminator, loss / 2)
         return loss.detach() / 2
 
     def _set_rates(self, done: float) -> None:
@@ -156,12 +163,16 @@ class CycleTask(Task):
         warm_up = 0.0 if config.network == "published" else WARM_UP
         share = linear_decay(done, config.constant_share, warm_up)
         for name in self.optimizers:
-            rate = config.learning_rate if name == "generators" else config.judge_learning_rate
+            rate = (
+                config.learning_rate if name == "generators" else config.discriminator_learning_rate
+            )
             self.set_learning_rate(name, share * rate)
 
     def _optimizers(self, networks: Networks) -> dict[str, Optimizer]:
         config = self.config
-        weights = [p for way in self.ways for p in networks[way.there].parameters()]
+        weights = [
+            p for direction in self.directions for p in networks[direction.network].parameters()
+        ]
         found: dict[str, Optimizer] = {}
         if config.network == "published":
             betas = (config.momentum, 0.999)
@@ -169,10 +180,10 @@ class CycleTask(Task):
         else:
             betas = (config.momentum, 0.99)
             found["generators"] = torch.optim.AdamW(weights, config.learning_rate, betas)
-        for name in [way.judge for way in self.ways if self._is_game]:
+        for name in [direction.discriminator for direction in self.directions if self._is_game]:
             found[name] = torch.optim.Adam(
                 networks[name].parameters(),
-                config.judge_learning_rate,
+                config.discriminator_learning_rate,
                 (min(0.5, config.momentum), betas[1]),
             )
         return found
@@ -182,25 +193,25 @@ class CycleTask(Task):
         config = self.config
         total = config.steps * config.batch_size
         size = config.pool if config.pool < total else 0
-        return ImagePool(size, (1, *self.scene.shape))
+        return ImagePool(size, (1, *self.samples.shape))
 
     def evaluate(self, networks: Networks, batch: Batch) -> Mapping[str, float]:
         """Compare with the true volume in the brain, and with the volume after both directions."""
         found: dict[str, float] = {}
         is_paired, mask = bool(batch["paired"].min() > 0), batch["mask"]
-        for way in self.ways:
-            source, truth = batch[way.source], batch[way.target]
+        for direction in self.directions:
+            source, truth = batch[direction.source], batch[direction.target]
             if not bool(source.any()):
                 continue  # This head has the other contrast only.
-            fake = _one_by_one(networks[way.there], source)
+            fake = _one_by_one(networks[direction.network], source)
             if is_paired:
                 error = psnr(fake, truth, mask=mask, dims=3)
                 similarity = ssim(fake, truth, mask=mask, dims=3)
-                found[f"{way.title}: PSNR"] = float(error.nanmean())
-                found[f"{way.title}: SSIM"] = float(similarity.nanmean())
-            if way.back in networks:
-                again = _one_by_one(networks[way.back], fake)
-                found[f"{way.source_title} after both: error"] = float(
+                found[f"{direction.title}: PSNR"] = float(error.nanmean())
+                found[f"{direction.title}: SSIM"] = float(similarity.nanmean())
+            if direction.inverse_network in networks:
+                again = _one_by_one(networks[direction.inverse_network], fake)
+                found[f"{direction.source_title} after both: error"] = float(
                     (again - source).abs().mean()
                 )
         return found
@@ -208,14 +219,14 @@ class CycleTask(Task):
     def preview(self, networks: Networks, draws: Draws) -> tuple[Volume, ...]:
         """Show a held-out head in each direction: real, synthetic, back again, difference."""
         del draws
-        pair = self.scene.shown
+        pair = self.samples.shown
         if pair is None:
             return ()
         return tuple(
             volume
-            for way in self.ways
-            if pair.has(way.source)
-            for volume in show(networks, way, pair, self.config)
+            for direction in self.directions
+            if pair.has(direction.source)
+            for volume in show(networks, direction, pair, self.config)
         )
 
 

@@ -13,21 +13,24 @@ from torch import Tensor
 
 from napari_mrgen.data.checks import find_oddities
 from napari_mrgen.data.heads.brain import brain_mask, union_box
-from napari_mrgen.data.heads.patches import VolumePairs
-from napari_mrgen.data.heads.preprocessing import Prepared, PrepareSpec, prepare_inputs
-from napari_mrgen.data.heads.sessions import pairs_of
+from napari_mrgen.data.heads.patches import VolumePatches
+from napari_mrgen.data.heads.preprocessing import (
+    PreprocessedData,
+    PreprocessingSpec,
+    preprocess_inputs,
+)
+from napari_mrgen.data.heads.sessions import sessions_of
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataPreview, Plan, Survey
 from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
-from napari_mrgen.families.cyclegan.config import LEAST_PATCH, CycleGanConfig
-from napari_mrgen.families.cyclegan.networks import judges, networks
+from napari_mrgen.families.cyclegan.config import CONTRASTS, LEAST_PATCH, CycleGanConfig
+from napari_mrgen.families.cyclegan.networks import discriminators, networks
 from napari_mrgen.families.cyclegan.surveying import survey_pairs
-from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
+from napari_mrgen.families.cyclegan.tasks import CycleTask, TrainingSamples
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.naming import CONTRASTS
 from napari_mrgen.volume import Volume
 
 ZOOM = 1.0
@@ -42,27 +45,27 @@ _FEW, _NARROW, _PATCH = 5, 4, 96
 
 def stages(config: CycleGanConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
     """Say how the data is made ready, then yield the one stage."""
-    for item in prepare_inputs(inputs, prepare_spec(config)):
+    for item in preprocess_inputs(inputs, CONTRASTS, preprocessing_spec(config)):
         if isinstance(item, Progress):
             yield item
             continue
-        data = volume_pairs(config, item)
-        task = cycle_task(config, Scene.of(data))
+        data = volume_patches(config, item)
+        task = cycle_task(config, TrainingSamples.of(data))
         yield Stage("translation", "Translation", config.steps, data, task)
 
 
-def prepare_spec(config: CycleGanConfig) -> PrepareSpec:
-    return PrepareSpec(
+def preprocessing_spec(config: CycleGanConfig) -> PreprocessingSpec:
+    return PreprocessingSpec(
         unaligned=config.unaligned,
         bias_correction=config.bias_correction,
         margin_mm=config.margin_mm,
     )
 
 
-def volume_pairs(config: CycleGanConfig, prepared: Prepared) -> VolumePairs:
+def volume_patches(config: CycleGanConfig, prepared: PreprocessedData) -> VolumePatches:
     varied = config.augmentation
-    return VolumePairs(
-        prepared, config.patch, config.legal, flip=varied > 0, zoom=1 + ZOOM * varied
+    return VolumePatches(
+        prepared, CONTRASTS, config.patch, config.legal, flip=varied > 0, zoom=1 + ZOOM * varied
     )
 
 
@@ -71,21 +74,23 @@ def plan(config: CycleGanConfig, inputs: Inputs, precision: Precision = "32-true
 
     Nothing is registered or corrected for it.
     """
-    scene = Scene(_shape(config, inputs), has_pairs=any(p.is_whole for p in pairs_of(inputs)))
+    samples = TrainingSamples(
+        _shape(config, inputs), has_pairs=any(p.is_paired for p in sessions_of(inputs, CONTRASTS))
+    )
 
     def build() -> tuple[Task, Batch]:
-        size = (config.batch_size, 1, *scene.shape)
+        size = (config.batch_size, 1, *samples.shape)
         volumes = {name: torch.zeros(size) for name in (*CONTRASTS, "mask")}
-        return cycle_task(config, scene), {**volumes, "paired": torch.ones(config.batch_size)}
+        return cycle_task(config, samples), {**volumes, "paired": torch.ones(config.batch_size)}
 
     cost = measure_step(build, precision)
     return Plan(
-        shape=(1, *scene.shape),
+        shape=(1, *samples.shape),
         parameters=cost.parameters,
         flops_per_step=cost.flops,
         memory_bytes=cost.memory_bytes,
         layers=cost.layers,
-        notes=_notes(config, inputs, scene),
+        notes=_notes(config, inputs, samples),
     )
 
 
@@ -113,17 +118,17 @@ def savings(config: CycleGanConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
 
 def survey(config: CycleGanConfig, inputs: Inputs) -> Iterator[Survey | Progress]:
     """Compare the two scans of every pair."""
-    yield from survey_pairs(config, pairs_of(inputs), inputs.split)
+    yield from survey_pairs(config, sessions_of(inputs, CONTRASTS), inputs.split)
 
 
 def preview_data(config: CycleGanConfig, inputs: Inputs) -> Iterator[DataPreview | Progress]:
     """Show training samples of some heads as the networks see them: T1w left, T2w right."""
-    for item in prepare_inputs(_few(inputs), prepare_spec(config)):
+    for item in preprocess_inputs(_few(inputs), CONTRASTS, preprocessing_spec(config)):
         yield item if isinstance(item, Progress) else _look(config, inputs, item)
 
 
-def _look(config: CycleGanConfig, inputs: Inputs, prepared: Prepared) -> DataPreview:
-    data = volume_pairs(config, prepared)
+def _look(config: CycleGanConfig, inputs: Inputs, prepared: PreprocessedData) -> DataPreview:
+    data = volume_patches(config, prepared)
     draws = Draws((config.seed, "look"))
     samples = [data.sample(index % len(data), draws(index)) for index in range(_SHOWN)]
     middle = data.shape[0] // 2
@@ -152,12 +157,12 @@ def _montage(images: Tensor, spacing: Sequence[float]) -> Volume:
     return Volume(images[:, None].numpy(), "nzyx", affine, name="T1w and T2w")
 
 
-def cycle_task(config: CycleGanConfig, scene: Scene) -> CycleTask:
-    return CycleTask(config, {**networks(config, scene.shape), **judges(config)}, scene)
+def cycle_task(config: CycleGanConfig, samples: TrainingSamples) -> CycleTask:
+    return CycleTask(config, {**networks(config, samples.shape), **discriminators(config)}, samples)
 
 
 def _shape(config: CycleGanConfig, inputs: Inputs) -> tuple[int, int, int]:
-    """Return ``(z, y, x)`` of a training sample, as `VolumePairs` will."""
+    """Return ``(z, y, x)`` of a training sample, as `VolumePatches` will."""
     t1s = inputs.train("t1")
     heads = {scan.subject for scan in t1s}
     singles = [scan for scan in inputs.train("t2") if scan.subject not in heads]
@@ -186,14 +191,14 @@ def _smaller_patch(config: CycleGanConfig) -> int:
     return legal if legal >= LEAST_PATCH else 0
 
 
-def _notes(config: CycleGanConfig, inputs: Inputs, scene: Scene) -> tuple[str, ...]:
-    pairs = pairs_of(inputs)
-    whole = sum(pair.is_whole for pair in pairs)
+def _notes(config: CycleGanConfig, inputs: Inputs, samples: TrainingSamples) -> tuple[str, ...]:
+    pairs = sessions_of(inputs, CONTRASTS)
+    whole = sum(pair.is_paired for pair in pairs)
     notes = [
         f"{whole} pairs of T1w and T2w by their names, {len(pairs) - whole} single scans.",
         f"Every side is a multiple of {config.legal}; other volumes are padded.",
     ]
-    if scene.has_pairs and config.full_every > 1:
+    if samples.has_pairs and config.full_every > 1:
         notes.append(f"Work and memory are those of a full step, one in {config.full_every}.")
     if whole and config.unaligned == "register":
         notes.append("Pairs that do not lie on one another are registered before training.")

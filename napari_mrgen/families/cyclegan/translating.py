@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mrgen.data.heads.brain import Box, brain_mask, crop, finite, is_stripped, n4, union_box
-from napari_mrgen.data.heads.preprocessing import scale_of
+from napari_mrgen.data.heads.preprocessing import head_scaling
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.engine.device import choose_precision, describe
 from napari_mrgen.engine.distributed import in_precision
@@ -39,7 +39,7 @@ _BESIDE = 4 * 4
 
 
 @dataclass(frozen=True)
-class Sitting:
+class PreprocessedVolume:
     """A volume made ready as those that were trained on were.
 
     Attributes
@@ -64,7 +64,9 @@ class Sitting:
         return self.volume.with_array(array, name=name)
 
 
-def sit(volume: Volume, mask: Volume | None, trained: CycleGanConfig) -> Sitting:
+def preprocess_volume(
+    volume: Volume, mask: Volume | None, trained: CycleGanConfig
+) -> PreprocessedVolume:
     """Make a volume ready: shading, brain box, the 99.5th percentile in it to 1.
 
     The whole of a head is translated, since its parts do not matter to one another; but of a
@@ -76,12 +78,12 @@ def sit(volume: Volume, mask: Volume | None, trained: CycleGanConfig) -> Sitting
     z, y, x = (round(trained.margin_mm / length) for length in volume.spacing)
     box = union_box([brain], (z, y, x))
     corrected = n4(volume, brain) if trained.bias_correction else volume
-    scaling = scale_of(crop(corrected, box))
+    scaling = head_scaling(crop(corrected, box))
     if trained.network != "published" and not is_stripped(volume):
         depth, height, width = volume.array.shape
         box = Box((0, 0, 0), (depth, height, width))
     values = scaling.apply(corrected.array[box.slices]).clip(0, 1)
-    return Sitting(volume, values, box, scaling)
+    return PreprocessedVolume(volume, values, box, scaling)
 
 
 def translate(network: nn.Module, values: Values, legal: int, tile: int = 0) -> Values:

@@ -9,12 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_mrgen.data.heads.patches import Shape, VolumePairs, pad_to_shape
-from napari_mrgen.data.heads.preprocessing import Prepared, PreparedPair
-from napari_mrgen.data.heads.sessions import PairCheck
+from napari_mrgen.data.heads.patches import Shape, VolumePatches, pad_to_shape
+from napari_mrgen.data.heads.preprocessing import PreprocessedData, PreprocessedSession
+from napari_mrgen.data.heads.sessions import AlignmentCheck
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.errors import MrgenError
 
+CONTRASTS = ("t1", "t2")
 SHAPES = ((10, 15, 12), (9, 18, 11))
 SIDES = st.tuples(*[st.integers(1, 20)] * 3)
 
@@ -36,35 +37,39 @@ def test_a_volume_that_is_large_enough_is_left_alone() -> None:
     assert torch.equal(pad_to_shape(volume, (4, 16, 8)), volume)
 
 
-def pair(folder: Path, name: str, shape: tuple[int, int, int], *domains: str) -> PreparedPair:
+def pair(
+    folder: Path, name: str, shape: tuple[int, int, int], *contrasts: str
+) -> PreprocessedSession:
     """Write a prepared pair: a brain of values above 0.3 in a corner, the same in each contrast."""
-    folder = folder / "-".join((name, *domains))
+    folder = folder / "-".join((name, *contrasts))
     folder.mkdir()
     generator = np.random.default_rng(len(name) + shape[1])
     mask = np.zeros(shape, np.uint8)
     mask[1:6, 2:8, 1:7] = 1
     values = (generator.uniform(0.3, 1, shape) * mask).astype(np.float32)
-    for domain in domains:
-        np.save(folder / f"{domain}.npy", values)
+    for contrast in contrasts:
+        np.save(folder / f"{contrast}.npy", values)
     np.save(folder / "mask.npy", mask)
     affine = [[0, 0, -1.0, 3], [0, -2.0, 0, 2], [-3.0, 0, 0, 1], [0, 0, 0, 1]]
-    check = PairCheck(name, "same grid", 1.1, "")
-    scalings = {domain: Scaling(0.0, 100.0 * len(name)) for domain in domains}
-    return PreparedPair(name, name, folder, shape, tuple(map(tuple, affine)), scalings, check)
+    check = AlignmentCheck(name, "same grid", 1.1, "")
+    scalings = {contrast: Scaling(0.0, 100.0 * len(name)) for contrast in contrasts}
+    return PreprocessedSession(
+        name, name, folder, shape, tuple(map(tuple, affine)), scalings, check
+    )
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Prepared:
+def whole(tmp_path: Path) -> PreprocessedData:
     pairs = [pair(tmp_path, "s" * n, shape, "t1", "t2") for n, shape in enumerate(SHAPES, 1)]
-    return Prepared((pairs[0], pairs[1]), (pairs[1],))
+    return PreprocessedData((pairs[0], pairs[1]), (pairs[1],))
 
 
 @pytest.fixture
-def apart(tmp_path: Path) -> Prepared:
+def apart(tmp_path: Path) -> PreprocessedData:
     """A pair, two T1w and one T2w without partners."""
     singles = (("b", "t1"), ("c", "t1"), ("d", "t2"))
-    pairs = [pair(tmp_path, name, SHAPES[1], domain) for name, domain in singles]
-    return Prepared((pair(tmp_path, "a", SHAPES[0], "t1", "t2"), *pairs), ())
+    pairs = [pair(tmp_path, name, SHAPES[1], contrast) for name, contrast in singles]
+    return PreprocessedData((pair(tmp_path, "a", SHAPES[0], "t1", "t2"), *pairs), ())
 
 
 def draw(seed: int) -> torch.Generator:
@@ -76,9 +81,9 @@ def draw(seed: int) -> torch.Generator:
     [(None, 1, (10, 18, 12)), (0, 8, (16, 24, 16)), (8, 4, (8, 8, 8)), (12, 4, (12, 12, 12))],
 )
 def test_all_samples_have_one_legal_shape(
-    whole: Prepared, patch: int | None, legal: int, shape: tuple[int, int, int]
+    whole: PreprocessedData, patch: int | None, legal: int, shape: tuple[int, int, int]
 ) -> None:
-    data = VolumePairs(whole, patch, legal)
+    data = VolumePatches(whole, CONTRASTS, patch, legal)
     assert data.shape == shape
     assert data.describe()["shape"] == list(shape)
     for index in range(len(data)):
@@ -89,36 +94,38 @@ def test_all_samples_have_one_legal_shape(
 
 
 @pytest.mark.parametrize("legal", range(1, 17))
-def test_a_shape_is_no_larger_than_it_must_be_to_be_legal(whole: Prepared, legal: int) -> None:
-    shape = VolumePairs(whole, None, legal).shape
+def test_a_shape_is_no_larger_than_it_must_be_to_be_legal(
+    whole: PreprocessedData, legal: int
+) -> None:
+    shape = VolumePatches(whole, CONTRASTS, None, legal).shape
     assert all(side % legal == 0 for side in shape)
     assert all(0 <= a - b < legal for a, b in zip(shape, np.max(SHAPES, axis=0), strict=True))
 
 
 @pytest.mark.parametrize("patch", [None, 6])
-def test_what_is_cut_from_a_pair_is_cut_alike(whole: Prepared, patch: int | None) -> None:
-    data = VolumePairs(whole, patch, 2)
+def test_what_is_cut_from_a_pair_is_cut_alike(whole: PreprocessedData, patch: int | None) -> None:
+    data = VolumePatches(whole, CONTRASTS, patch, 2)
     for seed in range(20):
         sample = data.sample(seed % 2, draw(seed))
         assert torch.equal(sample["t1"], sample["t2"])
         assert torch.equal(sample["mask"], (sample["t1"] > 0).float())
 
 
-def test_a_whole_volume_is_all_of_it(whole: Prepared) -> None:
-    sample = VolumePairs(whole, None, 8, flip=False).sample(0, draw(0))
+def test_a_whole_volume_is_all_of_it(whole: PreprocessedData) -> None:
+    sample = VolumePatches(whole, CONTRASTS, None, 8, flip=False).sample(0, draw(0))
     values = torch.from_numpy(np.array(whole.train[0].array("t1")))
     assert torch.equal(sample["t1"][0], pad_to_shape(values, (16, 24, 16)))
 
 
-def test_samples_follow_from_their_generator(whole: Prepared) -> None:
-    data = VolumePairs(whole, 6, 2)
+def test_samples_follow_from_their_generator(whole: PreprocessedData) -> None:
+    data = VolumePatches(whole, CONTRASTS, 6, 2)
     one, same, other = (data.sample(0, draw(seed))["t1"] for seed in (5, 5, 6))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
-def test_patches_are_in_the_brain_as_a_rule(whole: Prepared) -> None:
-    data = VolumePairs(whole, 4, 1)
+def test_patches_are_in_the_brain_as_a_rule(whole: PreprocessedData) -> None:
+    data = VolumePatches(whole, CONTRASTS, 4, 1)
     shares = [float(data.sample(0, draw(seed))["mask"].mean()) for seed in range(60)]
     everywhere = float(whole.train[0].array("mask").mean())
     assert np.mean(shares) > 3 * everywhere
@@ -131,7 +138,7 @@ def test_half_of_the_patches_are_enlarged_at_most_so_many_times(tmp_path: Path) 
     np.save(ramps.folder / "t1.npy", ramp)
     np.save(ramps.folder / "t2.npy", ramp.T)
     np.save(ramps.folder / "mask.npy", np.ones((24, 24, 24), np.uint8))
-    data = VolumePairs(Prepared((ramps,), ()), 12, 1, flip=False, zoom=2)
+    data = VolumePatches(PreprocessedData((ramps,), ()), CONTRASTS, 12, 1, flip=False, zoom=2)
     samples = [data.sample(0, draw(seed)) for seed in range(60)]
     for name, axis in (("t1", -1), ("t2", -3)):
         slopes = np.array([float(s[name].diff(dim=axis).median()) for s in samples])
@@ -141,17 +148,17 @@ def test_half_of_the_patches_are_enlarged_at_most_so_many_times(tmp_path: Path) 
     assert all(torch.equal(s["mask"], torch.ones(1, 12, 12, 12)) for s in samples)
 
 
-def test_left_and_right_are_mirrored_half_of_the_time(whole: Prepared) -> None:
-    plain = VolumePairs(whole, None, 1, flip=False).sample(0, draw(0))["t1"]
-    data = VolumePairs(whole, None, 1)
+def test_left_and_right_are_mirrored_half_of_the_time(whole: PreprocessedData) -> None:
+    plain = VolumePatches(whole, CONTRASTS, None, 1, flip=False).sample(0, draw(0))["t1"]
+    data = VolumePatches(whole, CONTRASTS, None, 1)
     turned = [torch.equal(data.sample(0, draw(seed))["t1"], plain.flip(3)) for seed in range(40)]
     same = [torch.equal(data.sample(0, draw(seed))["t1"], plain) for seed in range(40)]
     assert all(a != b for a, b in zip(turned, same, strict=True))
     assert 10 < sum(turned) < 30
 
 
-def test_what_is_not_paired_is_drawn_apart(apart: Prepared) -> None:
-    data = VolumePairs(apart, 6, 2)
+def test_what_is_not_paired_is_drawn_apart(apart: PreprocessedData) -> None:
+    data = VolumePatches(apart, CONTRASTS, 6, 2)
     assert len(data) == 3
     assert data.paired_share == pytest.approx(1 / 3)
     samples = [data.sample(index, draw(index)) for index in range(3)]
@@ -162,22 +169,22 @@ def test_what_is_not_paired_is_drawn_apart(apart: Prepared) -> None:
     assert not all(torch.equal(place["t1"], place["t2"]) for place in places)
 
 
-def test_held_out_heads_are_always_the_same(whole: Prepared) -> None:
+def test_held_out_heads_are_always_the_same(whole: PreprocessedData) -> None:
     for patch, size in ((None, 1), (6, 4)):
-        data = VolumePairs(whole, patch, 2)
+        data = VolumePatches(whole, CONTRASTS, patch, 2)
         (one,), (same,) = (list(data.held_out()) for _ in range(2))
         assert all(torch.equal(one[name], same[name]) for name in one)
         assert len(one["t1"]) == len(one["paired"]) == size
 
 
-def test_what_the_model_file_is_told(whole: Prepared) -> None:
-    told = VolumePairs(whole).describe()
+def test_what_the_model_file_is_told(whole: PreprocessedData) -> None:
+    told = VolumePatches(whole, CONTRASTS).describe()
     assert json.loads(json.dumps(told)) == told
     assert told["scaling"]["t1"]["scale"] == 150, "the median of the training subjects"
     assert told["spacing_mm"] == [3, 2, 1]
     assert told["axes"] == "zyx"
 
 
-def test_a_contrast_without_a_scan_is_refused(apart: Prepared) -> None:
+def test_a_contrast_without_a_scan_is_refused(apart: PreprocessedData) -> None:
     with pytest.raises(MrgenError, match="no T2w scan"):
-        VolumePairs(Prepared(apart.train[1:3], ()))
+        VolumePatches(PreprocessedData(apart.train[1:3], ()), CONTRASTS)

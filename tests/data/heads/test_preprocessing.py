@@ -10,45 +10,48 @@ import pytest
 
 from napari_mrgen.data.heads import cache
 from napari_mrgen.data.heads.preprocessing import (
-    Prepared,
-    PreparedPair,
-    PrepareSpec,
-    Progress,
+    PreprocessedData,
+    PreprocessedSession,
+    PreprocessingSpec,
     default_cache,
-    prepare,
-    prepare_inputs,
-    scale_of,
+    head_scaling,
+    preprocess_inputs,
+    preprocess_sessions,
 )
 from napari_mrgen.data.heads.registration import moved
-from napari_mrgen.data.heads.sessions import Pair, pair_up
+from napari_mrgen.data.heads.sessions import Session, group_sessions
 from napari_mrgen.data.inputs import Inputs, Split
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.paired import find_pairs
 from napari_mrgen.volume import Volume
 from tests.data.heads.head_data import head, rigid, true_mask, write, write_pair
 
-REFUSE, REGISTER, APART = (
-    PrepareSpec(unaligned="refuse"),
-    PrepareSpec(unaligned="register"),
-    PrepareSpec(unaligned="unpaired"),
+REFUSE, REGISTER, SEPARATE = (
+    PreprocessingSpec(unaligned="refuse"),
+    PreprocessingSpec(unaligned="register"),
+    PreprocessingSpec(unaligned="unpaired"),
 )
+CONTRASTS = ("t1", "t2")
 AWAY = rigid((0, 6, -4), (0, 14, 5))
 
 
-def pairs_in(folder: Path) -> tuple[Pair, ...]:
+def pairs_in(folder: Path) -> tuple[Session, ...]:
     roles = find_pairs(folder)
-    return pair_up(roles.get("t1", ()), roles.get("t2", ()), roles.get("mask", ()))
+    return group_sessions({c: roles.get(c, ()) for c in CONTRASTS}, roles.get("mask", ()))
 
 
-def made(folder: Path, spec: PrepareSpec = REFUSE, split: Split | None = None) -> Prepared:
-    *_, last = prepare(pairs_in(folder), spec, folder.parent / "cache", split)
-    assert isinstance(last, Prepared)
+def made(
+    folder: Path, spec: PreprocessingSpec = REFUSE, split: Split | None = None
+) -> PreprocessedData:
+    *_, last = preprocess_sessions(pairs_in(folder), spec, folder.parent / "cache", split)
+    assert isinstance(last, PreprocessedData)
     return last
 
 
-def said(folder: Path, spec: PrepareSpec = REFUSE) -> list[str]:
-    items = prepare(pairs_in(folder), spec, folder.parent / "cache")
+def said(folder: Path, spec: PreprocessingSpec = REFUSE) -> list[str]:
+    items = preprocess_sessions(pairs_in(folder), spec, folder.parent / "cache")
     return [item.message for item in items if isinstance(item, Progress)]
 
 
@@ -93,7 +96,9 @@ def test_pairs_are_cut_scaled_and_stay_where_they_were(scans: Path) -> None:
 
 
 def test_the_box_is_the_brain_with_its_margin(scans: Path) -> None:
-    wide, tight = (made(scans, PrepareSpec(margin_mm=margin)).train[0] for margin in (8.0, 0.0))
+    wide, tight = (
+        made(scans, PreprocessingSpec(margin_mm=margin)).train[0] for margin in (8.0, 0.0)
+    )
     assert tuple(a - b for a, b in zip(wide.shape, tight.shape, strict=True)) == (4, 4, 4)
     mask = tight.array("mask")
     assert all(mask.any(axis=others).all() for others in ((1, 2), (0, 2), (0, 1)))
@@ -116,16 +121,16 @@ def test_one_subject_is_enough(tmp_path: Path) -> None:
 def test_the_scaling_does_not_care_for_air() -> None:
     for volume in (*head(1), *head(1, skull=True)):
         wide = volume.with_array(np.pad(volume.array, 12))
-        assert scale_of(wide).scale == pytest.approx(scale_of(volume).scale, rel=0.03)
-        assert scale_of(volume).offset == 0
+        assert head_scaling(wide).scale == pytest.approx(head_scaling(volume).scale, rel=0.03)
+        assert head_scaling(volume).offset == 0
 
 
 def test_values_below_zero_are_ringing_or_meant() -> None:
     t1 = head(1)[0]
     brain = np.where(true_mask(), t1.array, 0).astype(np.float32)
-    assert scale_of(t1.with_array(np.where(true_mask(), brain - 40, 0))).offset == 0
+    assert head_scaling(t1.with_array(np.where(true_mask(), brain - 40, 0))).offset == 0
     deviations = np.where(true_mask(), (brain - brain[true_mask()].mean()) / 100, 0)
-    assert scale_of(t1.with_array(deviations)).offset < -1
+    assert head_scaling(t1.with_array(deviations)).offset < -1
 
 
 # ---- scans that do not lie on one another -------------------------------------------------------
@@ -151,7 +156,7 @@ def test_what_is_not_aligned_is_registered_and_said(turned: Path) -> None:
 
 
 def test_or_trained_on_as_unpaired(turned: Path) -> None:
-    prepared = made(turned, APART)
+    prepared = made(turned, SEPARATE)
     assert [sorted(pair.scalings) for pair in prepared.train] == [["t1"], ["t2"]]
     assert "trained on as unpaired" in prepared.notes[0]
     assert len(prepared.notes) == 1
@@ -181,10 +186,10 @@ def test_all_are_looked_at_before_one_is_refused(scans: Path) -> None:
     assert said(scans) == ["Data ready"], "the good ones were kept"
 
 
-# ---- the shelf ----------------------------------------------------------------------------------
+# ---- the cache ----------------------------------------------------------------------------------
 
 
-def volumes(prepared: Prepared) -> list[np.ndarray]:
+def volumes(prepared: PreprocessedData) -> list[np.ndarray]:
     return [np.array(p.array(name)) for p in prepared.train for name in ("t1", "t2", "mask")]
 
 
@@ -203,8 +208,8 @@ def test_a_second_time_nothing_is_read_and_all_is_the_same(
     assert made(scans, REGISTER) == first, "what is aligned is not registered"
 
 
-@pytest.mark.parametrize("spec", [REGISTER, APART], ids=["registered", "apart"])
-def test_neither_where_they_were_not_aligned(turned: Path, spec: PrepareSpec) -> None:
+@pytest.mark.parametrize("spec", [REGISTER, SEPARATE], ids=["registered", "separate"])
+def test_neither_where_they_were_not_aligned(turned: Path, spec: PreprocessingSpec) -> None:
     first = made(turned, spec)
     assert said(turned, spec) == ["Data ready"]
     assert made(turned, spec) == first
@@ -221,7 +226,9 @@ def test_a_changed_scan_is_made_anew(scans: Path) -> None:
 
 
 def test_other_settings_are_made_anew(scans: Path) -> None:
-    assert made(scans).train[0].folder != made(scans, PrepareSpec(margin_mm=0)).train[0].folder
+    assert (
+        made(scans).train[0].folder != made(scans, PreprocessingSpec(margin_mm=0)).train[0].folder
+    )
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "record"])
@@ -233,7 +240,7 @@ def test_what_is_damaged_is_made_anew(scans: Path, harm: str) -> None:
     elif harm == "gone":
         (folder / "mask.npy").unlink()
     else:
-        (folder / "pair.json").write_text("{")
+        (folder / "session.json").write_text("{")
     for was, now in zip(kept, volumes(made(scans)), strict=True):
         assert np.array_equal(was, now)
 
@@ -259,10 +266,10 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing_half_written(scans: Path) 
 def test_what_was_not_used_for_long_is_removed(scans: Path) -> None:
     prepared = made(scans)
     old, new = (pair.folder for pair in prepared.train)
-    os.utime(old / "pair.json", (0, 0))
+    os.utime(old / "session.json", (0, 0))
     stranger = scans.parent / "cache" / "mine"
     stranger.mkdir()
-    cache.tidy(scans.parent / "cache")
+    cache.remove_unused(scans.parent / "cache")
     assert not old.exists()
     assert new.exists()
     assert stranger.exists()
@@ -290,9 +297,9 @@ def test_several_frames_are_refused_by_name(scans: Path) -> None:
     t1, _ = head(1)
     (pair, *_) = pairs_in(scans)
     path = write(t1.with_array(np.stack([t1.array] * 2), "tzyx"), scans / "cine_T1w.nii")
-    wrong = replace(pair, t1=Reference(path, "s1"))
+    wrong = replace(pair, scans={**pair.scans, "t1": Reference(path, "s1")})
     with pytest.raises(MrgenError, match="cine_T1w has axes tzyx"):
-        list(prepare([wrong], REFUSE, scans.parent / "cache"))
+        list(preprocess_sessions([wrong], REFUSE, scans.parent / "cache"))
 
 
 def test_a_given_mask_decides_the_box_and_an_empty_one_is_refused(scans: Path) -> None:
@@ -300,7 +307,7 @@ def test_a_given_mask_decides_the_box_and_an_empty_one_is_refused(scans: Path) -
     small = np.zeros(t1.array.shape, np.uint8)
     small[10:30, 12:30, 10:30] = 1
     write(t1.with_array(small, kind="labels"), scans / "s1_mask.nii")
-    pair = made(scans, PrepareSpec(margin_mm=0)).train[0]
+    pair = made(scans, PreprocessingSpec(margin_mm=0)).train[0]
     assert pair.shape == (20, 18, 20)
     assert pair.array("mask").all()
     write(t1.with_array(small * 0, kind="labels"), scans / "s1_mask.nii")
@@ -322,9 +329,11 @@ def test_the_t2w_comes_to_the_grid_of_the_t1w(scans: Path) -> None:
 
 def test_inputs_are_prepared(scans: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MRGEN_CACHE", str(tmp_path / "elsewhere"))
-    *_, last = prepare_inputs(Inputs(find_pairs(scans), Split(("s1",), ("s2",))), REFUSE)
-    assert isinstance(last, Prepared)
-    assert isinstance(last.train[0], PreparedPair)
+    *_, last = preprocess_inputs(
+        Inputs(find_pairs(scans), Split(("s1",), ("s2",))), CONTRASTS, REFUSE
+    )
+    assert isinstance(last, PreprocessedData)
+    assert isinstance(last.train[0], PreprocessedSession)
     assert last.train[0].folder.parent == tmp_path / "elsewhere"
 
 
@@ -335,10 +344,10 @@ def test_native_scans_go_through_without_a_hand_on_them(mrgen_data: Path, tmp_pa
     if not folder.is_dir():
         pytest.skip(f"no open-ms-t1-t2 in {mrgen_data}")
     pairs = pairs_in(folder)
-    *_, prepared = prepare(pairs, REGISTER, tmp_path)
-    assert isinstance(prepared, Prepared)
+    *_, prepared = preprocess_sessions(pairs, REGISTER, tmp_path)
+    assert isinstance(prepared, PreprocessedData)
     assert [pair.name for pair in prepared.train if pair.note] == ["patient03", "patient12"]
     assert all(pair.is_paired for pair in prepared.train)
-    planted = replace(pairs[1], t2=pairs[2].t2)
+    planted = replace(pairs[1], scans={**pairs[1].scans, "t2": pairs[2].scans["t2"]})
     with pytest.raises(MrgenError, match="two heads"):
-        list(prepare([planted], REGISTER, tmp_path))
+        list(preprocess_sessions([planted], REGISTER, tmp_path))

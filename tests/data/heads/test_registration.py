@@ -7,11 +7,11 @@ import pytest
 
 from napari_mrgen.data.heads.brain import Box, crop
 from napari_mrgen.data.heads.registration import (
-    aligning,
     field_of_view,
     is_same_grid,
     moved,
     onto_grid,
+    register_rigid,
 )
 from napari_mrgen.volume import Volume
 from tests.data.heads.head_data import head, rigid, true_mask
@@ -21,7 +21,7 @@ T1, T2 = head(2)
 
 def found_by(fixed: Volume, moving: Volume) -> tuple[np.ndarray, list[float]]:
     """Return the rigid matrix that is found, and the shares that were told on the way."""
-    steps, told = aligning(fixed, moving), []
+    steps, told = register_rigid(fixed, moving), []
     while True:
         try:
             told.append(next(steps))

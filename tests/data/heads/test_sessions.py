@@ -9,12 +9,12 @@ import pytest
 from napari_mrgen.data.heads.brain import Box, crop
 from napari_mrgen.data.heads.registration import moved
 from napari_mrgen.data.heads.sessions import (
-    BORDER,
-    Pair,
-    check_pair,
+    LEAST_SIMILARITY,
+    Session,
+    check_alignment,
+    group_sessions,
     mutual_information,
-    pair_up,
-    pairs_of,
+    sessions_of,
 )
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.errors import MrgenError
@@ -30,18 +30,27 @@ def scans(*names: str) -> list[Reference]:
     return [Reference(path, scan_of(path).subject) for path in paths]
 
 
-def named(pairs: tuple[Pair, ...]) -> list[tuple[str | None, str | None]]:
+def named(pairs: tuple[Session, ...]) -> list[tuple[str | None, str | None]]:
     return [
-        (pair.t1.path.stem if pair.t1 else None, pair.t2.path.stem if pair.t2 else None)
+        (
+            pair.scans["t1"].path.stem if "t1" in pair.scans else None,
+            pair.scans["t2"].path.stem if "t2" in pair.scans else None,
+        )
         for pair in pairs
     ]
+
+
+def group(
+    t1: list[Reference], t2: list[Reference], masks: list[Reference] | None = None
+) -> tuple[Session, ...]:
+    return group_sessions({"t1": t1, "t2": t2}, masks or ())
 
 
 # ---- by name ------------------------------------------------------------------------------------
 
 
 def test_scans_are_paired_by_subject_whatever_their_order() -> None:
-    pairs = pair_up(scans("b_T1", "a_T1w"), scans("a_T2W", "b_T2"), scans("b_mask"))
+    pairs = group(scans("b_T1", "a_T1w"), scans("a_T2W", "b_T2"), scans("b_mask"))
     assert named(pairs) == [("a_T1w", "a_T2W"), ("b_T1", "b_T2")]
     assert [pair.name for pair in pairs] == ["a", "b"]
     assert [pair.mask is not None for pair in pairs] == [False, True]
@@ -49,15 +58,15 @@ def test_scans_are_paired_by_subject_whatever_their_order() -> None:
 
 
 def test_a_scan_without_a_partner_stays_alone() -> None:
-    assert named(pair_up(scans("a_T1"), scans("b_T2"))) == [("a_T1", None), (None, "b_T2")]
-    assert named(pair_up(scans("a_T1"), [])) == [("a_T1", None)]
-    assert pair_up([], [], scans("a_mask")) == ()
+    assert named(group(scans("a_T1"), scans("b_T2"))) == [("a_T1", None), (None, "b_T2")]
+    assert named(group(scans("a_T1"), [])) == [("a_T1", None)]
+    assert group([], [], scans("a_mask")) == ()
 
 
 def test_sessions_of_a_subject_are_pairs_of_their_own() -> None:
     t1 = scans("sub-1/ses-1/anat/T1w", "sub-1_ses-2_acq-mprage_T1w", "patient1_study1_T1W")
     t2 = scans("sub-1_ses-2_acq-tse_T2w", "sub-1/ses-1/anat/T2w", "patient1_study2_T2W")
-    pairs = pair_up(t1, t2)
+    pairs = group(t1, t2)
     assert named(pairs) == [
         ("patient1_study1_T1W", "patient1_study2_T2W"),
         ("T1w", "T2w"),
@@ -69,42 +78,46 @@ def test_sessions_of_a_subject_are_pairs_of_their_own() -> None:
 
 
 def test_of_two_scans_of_one_session_the_one_is_taken_whose_name_fits() -> None:
-    pairs = pair_up(scans("a_run-1_T1w", "a_run-2_T1w"), scans("a_run-2_T2w"))
+    pairs = group(scans("a_run-1_T1w", "a_run-2_T1w"), scans("a_run-2_T2w"))
     assert named(pairs) == [("a_run-1_T1w", None), ("a_run-2_T1w", "a_run-2_T2w")]
     t1 = [replace(scan, subject="a") for scan in scans("a_x_T1w", "a_y_T1w")]
     t2 = [replace(scan, subject="a") for scan in scans("a_z_T2w")]
-    loose = pair_up(t1, t2)
-    assert not any(pair.is_whole for pair in loose), "nothing tells which of the two"
+    loose = group(t1, t2)
+    assert not any(pair.is_paired for pair in loose), "nothing tells which of the two"
     assert len({pair.name for pair in loose}) == 3
 
 
 def test_a_pair_by_order_is_said() -> None:
     other = replace(scans("trainB/y")[0], subject="x")
-    (pair,) = pair_up(scans("trainA/x"), [other])
-    assert pair.is_whole
+    (pair,) = group(scans("trainA/x"), [other])
+    assert pair.is_paired
     assert "by the order of the files" in pair.note
 
 
 def test_every_scan_is_in_one_pair() -> None:
     t1 = scans(*(f"s{n % 4}_run-{n}_T1w" for n in range(9)))
     t2 = scans(*(f"s{n % 3}_run-{n}_T2w" for n in range(7)))
-    pairs = pair_up(t1, t2)
-    assert sorted(p.t1.path for p in pairs if p.t1) == sorted(s.path for s in t1)
-    assert sorted(p.t2.path for p in pairs if p.t2) == sorted(s.path for s in t2)
+    pairs = group(t1, t2)
+    assert sorted(p.scans["t1"].path for p in pairs if "t1" in p.scans) == sorted(
+        s.path for s in t1
+    )
+    assert sorted(p.scans["t2"].path for p in pairs if "t2" in p.scans) == sorted(
+        s.path for s in t2
+    )
 
 
 def test_a_mask_that_hangs_on_the_scan_is_its_mask() -> None:
     (scan,) = scans("a_T1w")
     hung = replace(scan, labels=(Path("a_T1w_lesion.nii"), Path("a_T1w_mask.nii")))
-    (pair,) = pair_up([hung], [])
+    (pair,) = group([hung], [])
     assert pair.mask is not None
     assert pair.mask.path.name == "a_T1w_mask.nii"
 
 
 def test_inputs_are_paired() -> None:
     roles = {"t1": tuple(scans("a_T1")), "t2": tuple(scans("a_T2"))}
-    (pair,) = pairs_of(Inputs(roles, Split(("a",), ())))
-    assert pair.is_whole
+    (pair,) = sessions_of(Inputs(roles, Split(("a",), ())), ("t1", "t2"))
+    assert pair.is_paired
 
 
 # ---- by voxels ----------------------------------------------------------------------------------
@@ -121,35 +134,36 @@ def test_mutual_information_is_2_of_the_same_and_1_of_strangers() -> None:
     assert mutual_information(one, one * 0, everywhere) == 1
 
 
-def pair_of(folder: Path, t1: Volume, t2: Volume, mask: Volume | None = None) -> Pair:
+def pair_of(folder: Path, t1: Volume, t2: Volume, mask: Volume | None = None) -> Session:
     volumes = {"t1": (t1, "a_T1w"), "t2": (t2, "a_T2w"), "mask": (mask, "a_mask")}
     found = {
-        role: Reference(write(volume, folder / f"{name}.nii"), "a") if volume is not None else None
+        role: Reference(write(volume, folder / f"{name}.nii"), "a")
         for role, (volume, name) in volumes.items()
+        if volume is not None
     }
-    return Pair("a", found["t1"], found["t2"], found["mask"])
+    return Session("a", {"t1": found["t1"], "t2": found["t2"]}, found.get("mask"))
 
 
 T1, T2 = head(3)
 
 
 def test_on_one_grid(tmp_path: Path) -> None:
-    check = check_pair(pair_of(tmp_path, T1, T2))
+    check = check_alignment(pair_of(tmp_path, T1, T2))
     assert (check.relation, check.advice) == ("same grid", "")
     assert check.similarity is not None
-    assert check.similarity > BORDER
+    assert check.similarity > LEAST_SIMILARITY
 
 
 def test_on_two_grids_of_one_scanner(tmp_path: Path) -> None:
     part = crop(T2, Box((3, 4, 5), (36, 40, 36)))
-    check = check_pair(pair_of(tmp_path, T1, part))
+    check = check_alignment(pair_of(tmp_path, T1, part))
     assert check.relation == "aligned in scanner coordinates"
     assert "resampled" in check.advice
 
 
 @pytest.mark.parametrize("shift", [12.0, 30.0, 900.0])
 def test_what_has_moved_is_not_aligned(tmp_path: Path, shift: float) -> None:
-    check = check_pair(pair_of(tmp_path, T1, moved(T2, rigid((0, 0, 0), (0, shift, 0)))))
+    check = check_alignment(pair_of(tmp_path, T1, moved(T2, rigid((0, 0, 0), (0, shift, 0)))))
     assert check.relation == "not aligned"
     assert "register" in check.advice
 
@@ -157,29 +171,29 @@ def test_what_has_moved_is_not_aligned(tmp_path: Path, shift: float) -> None:
 @pytest.mark.parametrize("skull", [False, True])
 def test_two_subjects_are_no_pair(tmp_path: Path, *, skull: bool) -> None:
     own, other = head(3, skull=skull), head(4, skull=skull)
-    assert check_pair(pair_of(tmp_path / "own", *own)).is_pair
-    assert not check_pair(pair_of(tmp_path / "other", own[0], other[1])).is_pair
+    assert check_alignment(pair_of(tmp_path / "own", *own)).is_aligned
+    assert not check_alignment(pair_of(tmp_path / "other", own[0], other[1])).is_aligned
 
 
 def test_one_scan_is_no_pair(tmp_path: Path) -> None:
-    pair = replace(pair_of(tmp_path, T1, T2), t1=None)
-    check = check_pair(pair)
+    pair = pair_of(tmp_path, T1, T2)
+    check = check_alignment(replace(pair, scans={"t2": pair.scans["t2"]}))
     assert (check.relation, check.similarity) == ("unpaired", None)
     assert "Only a T2w" in check.advice
 
 
 def test_a_given_mask_is_used_and_an_empty_one_refused(tmp_path: Path) -> None:
     mask = T1.with_array(true_mask().astype(np.uint8), kind="labels")
-    assert check_pair(pair_of(tmp_path, T1, T2, mask)).is_pair
+    assert check_alignment(pair_of(tmp_path, T1, T2, mask)).is_aligned
     empty = mask.with_array(mask.array * 0)
     with pytest.raises(MrgenError, match=r"a_mask\.nii marks nothing"):
-        check_pair(pair_of(tmp_path, T1, T2, empty))
+        check_alignment(pair_of(tmp_path, T1, T2, empty))
 
 
 def test_holes_of_nan_do_no_harm(tmp_path: Path) -> None:
     holed = T2.array.astype(np.float32)
     holed[:10] = np.nan
-    assert check_pair(pair_of(tmp_path, T1, T2.with_array(holed))).is_pair
+    assert check_alignment(pair_of(tmp_path, T1, T2.with_array(holed))).is_aligned
 
 
 class TestOpenMS:
@@ -193,16 +207,18 @@ class TestOpenMS:
     def test_pairs_are_told_from_planted_ones(self, folder: Path) -> None:
         roles = find_pairs(folder / "mni_1mm")
         assert "mask" not in roles, "lesions are no brain"
-        one, other = pair_up(roles["t1"], roles["t2"])[:2]
-        check = check_pair(one)
+        one, other = group(roles["t1"], roles["t2"])[:2]
+        check = check_alignment(one)
         assert check.relation == "same grid"
         assert check.similarity == pytest.approx(1.095, abs=0.005)
-        assert not check_pair(replace(one, t2=other.t2)).is_pair
+        assert not check_alignment(
+            replace(one, scans={**one.scans, "t2": other.scans["t2"]})
+        ).is_aligned
 
     def test_native_scans_are_found_and_paired(self, folder: Path) -> None:
         roles = find_pairs(folder / "raw")
-        pairs = pair_up(roles["t1"], roles["t2"])
+        pairs = group(roles["t1"], roles["t2"])
         assert [pair.name for pair in pairs] == ["patient01", "patient03", "patient04", "patient12"]
-        assert all(pair.is_whole and not pair.note for pair in pairs)
-        assert check_pair(pairs[2]).relation == "aligned in scanner coordinates"
-        assert check_pair(pairs[1]).relation == "not aligned"
+        assert all(pair.is_paired and not pair.note for pair in pairs)
+        assert check_alignment(pairs[2]).relation == "aligned in scanner coordinates"
+        assert check_alignment(pairs[1]).relation == "not aligned"

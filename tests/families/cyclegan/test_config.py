@@ -15,7 +15,7 @@ def test_patches_of_presets_are_legal(preset: str) -> None:
 
 def test_what_is_legal_follows_from_the_levels() -> None:
     assert PRESETS["published"].legal == 2
-    assert PRESETS["seed_deep"].legal == 4
+    assert PRESETS["published_deep"].legal == 4
     assert CycleGanConfig(levels=4).legal == 16
 
 

@@ -17,7 +17,7 @@ from napari_mrgen.families.cyclegan import translating
 from napari_mrgen.families.cyclegan.config import CycleGanConfig, CycleGanGenerateConfig
 from napari_mrgen.families.cyclegan.generation import generate
 from napari_mrgen.families.cyclegan.networks import networks
-from napari_mrgen.families.cyclegan.translating import sit, target_scaling, translate
+from napari_mrgen.families.cyclegan.translating import preprocess_volume, target_scaling, translate
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
 
@@ -139,8 +139,10 @@ def test_around_a_stripped_brain_there_is_nothing():
 def test_the_whole_of_a_head_is_translated():
     source = head(is_stripped=False)
     (result,) = run({"t1": source})
-    sitting = sit(source, None, TINY)
-    expected = target_scaling(DATA, "t2").invert(sitting.scaling.apply(source.array).clip(0, 1))
+    preprocessed = preprocess_volume(source, None, TINY)
+    expected = target_scaling(DATA, "t2").invert(
+        preprocessed.scaling.apply(source.array).clip(0, 1)
+    )
     np.testing.assert_allclose(result.array, expected, rtol=1e-5)
 
 
@@ -156,7 +158,7 @@ def test_the_way_back_ends_at_the_source_and_what_it_misses_is_in_its_units():
         "head as T2w and back",
         "head as T2w and back, error",
     ]
-    top = sit(source, None, TINY).scaling.scale
+    top = preprocess_volume(source, None, TINY).scaling.scale
     clipped = source.array.clip(0, top)
     np.testing.assert_allclose(back.array, (clipped - top / 4).clip(0), rtol=1e-4, atol=1e-2)
     np.testing.assert_allclose(error.array, np.abs(back.array - clipped), rtol=1e-4, atol=1e-2)
@@ -236,18 +238,24 @@ def test_a_mask_of_another_grid_says_where_the_brain_is():
     brain = (head().array > 0).astype(np.uint8)[::2, ::2, ::2]
     affine = AFFINE @ np.diag([2.0, 2, 2, 1])
     mask = Volume(brain, "zyx", affine, kind="labels", name="mask")
-    given, made = (sit(source, labels, TINY) for labels in (mask, None))
+    given, made = (preprocess_volume(source, labels, TINY) for labels in (mask, None))
     assert given.scaling.scale == pytest.approx(made.scaling.scale, rel=0.2)
     assert given.values.shape == source.array.shape
     with pytest.raises(MrgenError, match="mark nothing"):
-        sit(source, replace(mask, array=np.zeros_like(brain), affine=AFFINE), TINY)
+        preprocess_volume(source, replace(mask, array=np.zeros_like(brain), affine=AFFINE), TINY)
 
 
 def test_the_published_network_sees_what_it_was_trained_on():
-    seed = families.get("cyclegan").preset("published").with_values({"width": 2, "judge_width": 2})
+    seed = (
+        families.get("cyclegan")
+        .preset("published")
+        .with_values({"width": 2, "discriminator_width": 2})
+    )
     source = head(is_stripped=False)
-    sitting = sit(source, head().with_array((head().array > 0).astype(np.uint8)), seed)
-    assert sitting.values.size < source.array.size
+    preprocessed = preprocess_volume(
+        source, head().with_array((head().array > 0).astype(np.uint8)), seed
+    )
+    assert preprocessed.values.size < source.array.size
     config = CycleGanGenerateConfig()
     nets = networks(seed, (16, 16, 16))
     (result,) = generate(nets, seed, config, {"t1": source}, torch.Generator(), DATA)

@@ -11,9 +11,9 @@ from napari_mrgen.families.cyclegan.config import (
     TINY,
     CycleGanConfig,
 )
-from napari_mrgen.families.cyclegan.networks import Way, judges, networks
+from napari_mrgen.families.cyclegan.networks import Direction, discriminators, networks
 
-SMALL_PUBLISHED = PUBLISHED.with_values({"width": 4, "judge_width": 4})
+SMALL_PUBLISHED = PUBLISHED.with_values({"width": 4, "discriminator_width": 4})
 SMALL = pytest.mark.parametrize("config", [TINY, SMALL_PUBLISHED], ids=["residual", "published"])
 
 
@@ -34,10 +34,13 @@ def weights(network: nn.Module, *, of_convolutions: bool = False) -> int:
 
 def test_the_published_networks_have_the_published_number_of_weights() -> None:
     with torch.device("meta"):
-        translator, judge = networks(PUBLISHED, ())["t1_to_t2"], judges(PUBLISHED)["judge_t2"]
+        translator, judge = (
+            networks(PUBLISHED, ())["t1_to_t2"],
+            discriminators(PUBLISHED)["discriminator_t2"],
+        )
         deep, deep_judge = (
             networks(PUBLISHED_DEEP, ())["t1_to_t2"],
-            judges(PUBLISHED_DEEP)["judge_t2"],
+            discriminators(PUBLISHED_DEEP)["discriminator_t2"],
         )
     assert weights(translator, of_convolutions=True) == 353_985
     assert weights(judge) == 8_257
@@ -46,7 +49,7 @@ def test_the_published_networks_have_the_published_number_of_weights() -> None:
 
 
 def test_the_published_discriminator_judges_at_half_the_resolution() -> None:
-    (logits,) = judges(SMALL_PUBLISHED)["judge_t1"](noise(1, 1, 12, 14, 16))
+    (logits,) = discriminators(SMALL_PUBLISHED)["discriminator_t1"](noise(1, 1, 12, 14, 16))
     assert logits.shape == (1, 1, 6, 7, 8)
 
 
@@ -54,8 +57,8 @@ def test_the_published_discriminator_judges_at_half_the_resolution() -> None:
 def test_every_preset_builds_without_memory(preset: str) -> None:
     config = PRESETS[preset]
     with torch.device("meta"):
-        built = {**networks(config, (64, 64, 64)), **judges(config)}
-    assert built.keys() == {"t1_to_t2", "t2_to_t1", "judge_t1", "judge_t2"}
+        built = {**networks(config, (64, 64, 64)), **discriminators(config)}
+    assert built.keys() == {"t1_to_t2", "t2_to_t1", "discriminator_t1", "discriminator_t2"}
     assert all(p.is_meta for network in built.values() for p in network.parameters())
 
 
@@ -68,13 +71,22 @@ def test_transposed_convolutions_are_left_to_the_published_network() -> None:
 def test_one_direction_has_one_network_and_one_discriminator() -> None:
     config = TINY.with_values({"direction": "t2 to t1"})
     assert networks(config, ()).keys() == {"t2_to_t1"}
-    assert judges(config).keys() == {"judge_t1"}
+    assert discriminators(config).keys() == {"discriminator_t1"}
 
 
 def test_a_way_names_what_it_needs() -> None:
-    way = Way("t1 to t2")
-    assert (way.source, way.target, way.there, way.back) == ("t1", "t2", "t1_to_t2", "t2_to_t1")
-    assert (way.judge, way.pool, way.title) == ("judge_t2", "pool_t2", "T1w to T2w")
+    direction = Direction("t1 to t2")
+    assert (direction.source, direction.target, direction.network, direction.inverse_network) == (
+        "t1",
+        "t2",
+        "t1_to_t2",
+        "t2_to_t1",
+    )
+    assert (direction.discriminator, direction.pool, direction.title) == (
+        "discriminator_t2",
+        "pool_t2",
+        "T1w to T2w",
+    )
 
 
 @SMALL

@@ -12,12 +12,14 @@ from napari_mrgen.engine.task import Batch, Draws
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan.config import PUBLISHED, TINY, CycleGanConfig
 from napari_mrgen.families.cyclegan.losses import paired_loss, varied
-from napari_mrgen.families.cyclegan.networks import judges, networks
-from napari_mrgen.families.cyclegan.tasks import CycleTask, Scene
+from napari_mrgen.families.cyclegan.networks import discriminators, networks
+from napari_mrgen.families.cyclegan.tasks import CycleTask, TrainingSamples
 
 CUBE = (16, 16, 16)
 FULL = TINY.with_values({"full_every": 1, "identity_every": 2, "pool": 2})
-SMALL_PUBLISHED = PUBLISHED.with_values({"width": 4, "judge_width": 4, "patch": 16, "pool": 2})
+SMALL_PUBLISHED = PUBLISHED.with_values(
+    {"width": 4, "discriminator_width": 4, "patch": 16, "pool": 2}
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +34,8 @@ def task_of(
     config: CycleGanConfig, *, seed: int = 0, has_pairs: bool = True, shape: tuple = CUBE
 ) -> CycleTask:
     torch.manual_seed(seed)
-    built = {**networks(config, shape), **judges(config)}
-    return CycleTask(config, built, Scene(shape, has_pairs=has_pairs))
+    built = {**networks(config, shape), **discriminators(config)}
+    return CycleTask(config, built, TrainingSamples(shape, has_pairs=has_pairs))
 
 
 def batch_of(seed: int = 0, count: int = 1, shape: tuple = CUBE, paired: float = 1.0) -> Batch:
@@ -138,11 +140,11 @@ def test_the_brain_counts_more_than_what_is_around_it() -> None:
 
 def test_steps_between_full_ones_learn_from_pairs_alone() -> None:
     task = task_of(TINY.with_values({"full_every": 3, "identity_weight": 0}))
-    judge = copy.deepcopy(task.networks["judge_t2"].state_dict())
+    judge = copy.deepcopy(task.networks["discriminator_t2"].state_dict())
     names = [losses.keys() for losses in train(task, range(4))]
     assert names[1] == names[2] == {"pairs"}
     assert names[0] == names[3] == {"pairs", "cycle", "adversarial", "discriminators"}
-    after = task.networks["judge_t2"].state_dict()
+    after = task.networks["discriminator_t2"].state_dict()
     assert any(not torch.equal(judge[key], after[key]) for key in judge)
 
 
@@ -195,8 +197,8 @@ def test_a_head_of_one_contrast_has_no_figures_of_the_other() -> None:
 def test_steps_on_single_scans_are_full_ones() -> None:
     """Of pairs and single scans together: between full steps pairs teach by themselves."""
     config = FULL.with_values({"full_every": 4})
-    built = {**networks(config, CUBE), **judges(config)}
-    task = CycleTask(config, built, Scene(CUBE, has_pairs=True, has_singles=True))
+    built = {**networks(config, CUBE), **discriminators(config)}
+    task = CycleTask(config, built, TrainingSamples(CUBE, has_pairs=True, has_singles=True))
     pairs, singles = (task.step(batch_of(paired=p), 1, Draws(("test",))) for p in (1.0, 0.0))
     assert pairs.keys() == {"pairs"}
     assert singles.keys() == {"pairs", "cycle", "adversarial", "discriminators"}

@@ -25,7 +25,7 @@ from napari_mrgen.engine.weights import WeightAverage
 from napari_mrgen.families.cyclegan.config import PUBLISHED, QUICK, TINY, CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import networks
 from napari_mrgen.families.cyclegan.previews import TILE
-from napari_mrgen.families.cyclegan.tasks import Scene
+from napari_mrgen.families.cyclegan.tasks import TrainingSamples
 from napari_mrgen.families.cyclegan.training import cycle_task, plan, preview_data, savings, stages
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
@@ -34,7 +34,7 @@ FAMILY = families.get("cyclegan")
 SHAPE = (22, 30, 26)
 SHORT = TINY.with_values({"steps": 8, "preview_every": 4, "save_every": 4})
 WHOLE = PUBLISHED.with_values(
-    {"width": 4, "judge_width": 4, "steps": 4, "preview_every": 4, "save_every": 4}
+    {"width": 4, "discriminator_width": 4, "steps": 4, "preview_every": 4, "save_every": 4}
 )
 LARGE = TINY.with_values({"patch": 16, "batch_size": 4, "width": 16, "blocks": 2})
 
@@ -167,8 +167,8 @@ def test_previews_need_less_memory_than_training() -> None:
     (network, *_) = networks(QUICK, ()).values()
     shape = (QUICK.patch,) * 3
     batch = {name: torch.zeros(1, 1, *shape) for name in ("t1", "t2", "mask")}
-    scene = Scene(shape, has_pairs=True)
-    cost = measure_step(lambda: (cycle_task(QUICK, scene), {**batch, "paired": torch.ones(1)}))
+    samples = TrainingSamples(shape, has_pairs=True)
+    cost = measure_step(lambda: (cycle_task(QUICK, samples), {**batch, "paired": torch.ones(1)}))
     assert measure_call(network, (1, 1, side, side, side)) < cost.activation_bytes
 
 
