@@ -77,7 +77,8 @@ class Demo:
 
 
 def config() -> TrainConfig:
-    return families.get(FAMILY).preset(PRESET).with_values(SETTINGS)
+    preset: TrainConfig = families.get(FAMILY).preset(PRESET)
+    return preset.with_values(SETTINGS)
 
 
 def make_hearts(demo: Demo) -> None:

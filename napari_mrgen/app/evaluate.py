@@ -15,7 +15,7 @@ from napari_mrgen.app.plots import volumes as volume_figure
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose
-from napari_mrgen.engine.family import Family, TrainConfig
+from napari_mrgen.engine.family import ComparesVolumes, Family, SamplesSets, TrainConfig
 from napari_mrgen.engine.run.folder import Run, hash_split
 from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.engine.run.model_header import Header, model_file, read_header
@@ -101,10 +101,12 @@ def illustrate(model_path: Path, inputs: Inputs, *, device: str = "auto") -> Ill
     """
     family, networks, config = _load(model_path, device)
     with torch.inference_mode():
-        sets = family.sets(networks, config, inputs)
+        sets = family.sets(networks, config, inputs) if isinstance(family, SamplesSets) else None
     if sets is not None:
         return lambda scores, path: set_figure.draw(sets, tabulate(scores), path)
-    volumes = family.comparisons(networks, config, inputs)
+    volumes = None
+    if isinstance(family, ComparesVolumes):
+        volumes = family.comparisons(networks, config, inputs)
     if volumes is None:
         msg = (
             f"{family.title} makes neither independent images nor translated volumes, so there is "

@@ -20,9 +20,10 @@ def describe(family: Family) -> dict[str, Any]:
         "title": family.title,
         "summary": family.summary,
         "paper": family.paper,
-        "train_inputs": [vars(asked) for asked in family.train_inputs],
-        "generate_inputs": [vars(asked) for asked in family.generate_inputs],
-        "presets": {name: _changes(config) for name, config in family.presets.items()},
+        "train_inputs": [asked.facts() for asked in family.train_inputs],
+        "generate_inputs": [asked.facts() for asked in family.generate_inputs],
+        "presets": {name: _changes(preset.config) for name, preset in family.presets.items()},
+        "preset_help": {name: preset.help for name, preset in family.presets.items()},
         "train_settings": settings(family.train_config),
         "generate_settings": settings(family.generate_config),
     }
@@ -42,9 +43,10 @@ def markdown(family: Family) -> str:
     lines += ["## Presets", ""]
     for name, changes in page["presets"].items():
         values = ", ".join(f"`{key}={value}`" for key, value in changes.items())
-        lines += [f"- `{name}`: {values or 'the defaults'}"]
+        lines += [f"### `{name}`", "", page["preset_help"][name], ""]
+        lines += [f"Settings: {values or 'the defaults'}.", ""]
     for title, key in (("training", "train_settings"), ("generation", "generate_settings")):
-        lines += ["", f"## Settings of {title}", "", *_table(page[key])]
+        lines += [f"## Settings of {title}", "", *_table(page[key])]
     return "\n".join(lines) + "\n"
 
 

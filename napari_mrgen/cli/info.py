@@ -93,7 +93,10 @@ def _page(page: dict[str, Any]) -> Iterator[str]:
         for one in page[key]:
             notes = " or ".join(one["axes"]) + (", optional" if one["optional"] else "")
             yield f"  --input {one['role']}=PATH   {one['title']} ({notes})"
-    yield f"\nPresets: {', '.join(page['presets'])}"
+    yield "\nPresets (--preset NAME):"
+    for name, text in page["preset_help"].items():
+        yield f"  {name}"
+        yield from map(_wrapped, text.split("\n\n"))
     for title, key in (("train", "train_settings"), ("generate", "generate_settings")):
         yield f"\nSettings to {title} (--set NAME=VALUE):"
         for row in page[key]:

@@ -79,6 +79,7 @@ def run_train(options: argparse.Namespace) -> int:
 
 def choose_config(family: Family, options: argparse.Namespace) -> TrainConfig:
     """Return the preset or the file's settings, with those of ``--set`` on top."""
+    config: TrainConfig
     if options.config is not None:
         config = family.train_config.from_yaml(read_text(options.config))
     else:
@@ -136,7 +137,11 @@ def _plan(family: Family, config: TrainConfig, inputs: Inputs, options: argparse
     precision = choose_precision(options.precision, chosen)
     device = describe(chosen)
     plan = plan_to_fit(family, config, inputs, precision, device.free_bytes)
-    survey = None if options.unread else surveyed(family.survey(config, inputs))
+    from napari_mrgen.engine.family import SurveysData
+
+    survey = None
+    if isinstance(family, SurveysData) and not options.unread:
+        survey = surveyed(family.survey(config, inputs))
     if options.json:
         shown = {} if survey is None else {"survey": asdict(survey)}
         print_json({**asdict(plan), **shown, "device": asdict(device)})

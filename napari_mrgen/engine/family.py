@@ -1,37 +1,39 @@
-"""What a model family is, and what it hands to the engine.
+"""What a model family is, and what it hands to the rest of the program.
 
-A family is a folder ``families/<name>/`` with the same five files. `Family` is the one value that
-the rest of the program sees of it. It names the folder's functions and imports them only when they
-are called, so a form or ``--help`` can be made from a family without paying for torch.
+A family is a folder ``families/<name>/`` whose ``__init__.py`` holds one instance of a `Family`, as
+``FAMILY``. Its methods import the modules behind them when they are called, so a form or ``--help``
+is made from a family without importing torch.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import difflib
+import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
+
+from typing_extensions import TypeVar
 
 from napari_mrgen.config import Config, setting
 from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.errors import MrgenError, unknown
+from napari_mrgen.io.find import Reference, find
 from napari_mrgen.volume import Volume
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from napari_mrgen.data.progress import Progress
     from napari_mrgen.engine.device import Precision
     from napari_mrgen.engine.exportable import Exportable
-    from napari_mrgen.engine.task import Stage
+    from napari_mrgen.engine.task import Networks, Stage
     from napari_mrgen.metrics.image_set import Sets
     from napari_mrgen.metrics.scoreboard import Score
     from napari_mrgen.metrics.volumes import Comparison
-
-    Networks = Mapping[str, nn.Module]
-
 
 OLD_PRESETS = {"seed": "published", "seed_deep": "published_deep"}
 """Names of presets that earlier versions wrote, and what each is called today."""
@@ -57,16 +59,6 @@ class TrainConfig(Config):
     def stages(self) -> tuple[str, ...]:
         """Names of the stages that this configuration trains, in order."""
         raise NotImplementedError
-
-    @property
-    def why_no_onnx(self) -> str:
-        """Why the networks cannot be exported to ONNX; nothing where they can."""
-        return ""
-
-    @property
-    def source_roles(self) -> tuple[str, ...] | None:
-        """Roles of images that generation takes after such a training; None are the family's."""
-        return None
 
     def check_stage(self, name: str, *, has_start: bool) -> None:
         """Refuse to train a stage alone that is not there, or has nothing to go on from."""
@@ -104,6 +96,39 @@ class SamplingConfig(GenerateConfig):
         return self.samples
 
 
+TrainC = TypeVar("TrainC", bound=TrainConfig, default=Any)
+GenerateC = TypeVar("GenerateC", bound=GenerateConfig, default=Any)
+Roles = Mapping[str, Sequence[Reference]]
+"""Scans by the role that they have in a training or a generation."""
+Finder = Callable[[Path, str, tuple[str, ...]], Roles]
+"""Finds scans at a path for a role with certain axes, and those of other roles in a folder."""
+
+
+def find_scans(path: Path, role: str, axes: tuple[str, ...]) -> Roles:
+    """Find all scans with these axes under a path, as every role does that has no own `Finder`."""
+    return {role: find(path, axes)}
+
+
+@dataclass(frozen=True)
+class Preset(Generic[TrainC]):
+    """A configuration with a name, and what it is for.
+
+    The first paragraph of ``help`` is shown beside the preset; a published system's preset says in
+    further paragraphs what was published, and what differs here.
+    """
+
+    config: TrainC
+    help: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "help", inspect.cleandoc(self.help))
+
+    @property
+    def summary(self) -> str:
+        """First paragraph of the help, in one line."""
+        return " ".join(self.help.partition("\n\n")[0].split())
+
+
 @dataclass(frozen=True)
 class Input:
     """One thing that a family reads, from which panels and the command line make their pickers."""
@@ -116,7 +141,16 @@ class Input:
     optional: bool = False
     kind: str = "image"
     from_file: bool = False
-    """Whether generation reads its file again: a service takes no such files from elsewhere."""
+    """Whether generation reads more of the file than its image, as the samples of k-space. A
+    service takes no such input."""
+    finder: Finder = find_scans
+    """Finds the scans of a path that is given for the role."""
+    reader: Callable[[Reference], Volume] = Reference.read
+    """Reads a scan that was found."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is known of the input as plain values, for programs."""
+        return {k: v for k, v in vars(self).items() if k not in ("finder", "reader")}
 
 
 @dataclass(frozen=True)
@@ -143,7 +177,7 @@ class Plan:
     memory_bytes: int
     """Peak memory of training."""
     layers: tuple[tuple[str, str, int], ...] = ()
-    """Rows of *Look at the model*: layer, output shape, parameters."""
+    """Rows of the *Model summary*: layer, output shape, parameters."""
     notes: tuple[str, ...] = ()
     precision: str = "32-true"
     advice: tuple[Advice, ...] = ()
@@ -159,6 +193,11 @@ class DataPreview:
     test: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, montage: Volume, inputs: Inputs, warnings: tuple[str, ...] = ()) -> DataPreview:
+        """Show a montage beside the subjects of these inputs."""
+        return cls(montage, inputs.split.train, inputs.split.test, warnings)
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -171,76 +210,86 @@ class Survey:
     """What it comes to, a sentence each."""
 
 
-@dataclass(frozen=True)
-class Family:
-    """One kind of model: how it is configured, trained, used and judged."""
+class Family(ABC, Generic[TrainC, GenerateC]):
+    """One kind of model: how it is configured, trained, used and scored.
 
-    name: str
-    title: str
-    summary: str
-    paper: str
-    package: str
-    train_inputs: tuple[Input, ...]
-    generate_inputs: tuple[Input, ...]
-    train_config: type[TrainConfig]
-    generate_config: type[GenerateConfig]
-    presets: Mapping[str, TrainConfig]
-    sample: str
+    What only some families can do are the classes `SamplesSets`, `ComparesVolumes`, `Exports` and
+    `SurveysData`: a family derives from them beside this one, and ``isinstance`` tells whether it
+    does. A public name of a family's class must override one of its bases, so that a misspelt
+    method is an error where the class is made.
+    """
+
+    name: ClassVar[str]
+    """That of its folder."""
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str]
+    train_inputs: ClassVar[tuple[Input, ...]]
+    generate_inputs: ClassVar[tuple[Input, ...]]
+    train_config: type[TrainC]
+    generate_config: type[GenerateC]
+    presets: Mapping[str, Preset[TrainC]]
+    sample: ClassVar[str] = ""
     """Key of the built-in sample that shows this family at work."""
 
-    def preset(self, name: str) -> TrainConfig:
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        bases = [vars(base) | inspect.get_annotations(base) for base in cls.__mro__[1:]]
+        known = {name for names in bases for name in names}
+        for name in vars(cls):
+            if not name.startswith("_") and name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                msg = f"{cls.__name__}.{name} overrides nothing of {Family.__name__}{hint}"
+                raise TypeError(msg)
+
+    def preset(self, name: str) -> TrainC:
+        """Return the configuration of that name."""
         name = OLD_PRESETS.get(name, name)
         if name not in self.presets:
             raise unknown("preset", name, self.presets)
-        return self.presets[name]
+        return self.presets[name].config
 
-    def networks(self, config: TrainConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
-        """Build the untrained networks; works on the meta device."""
-        return self._call("networks", "networks", config, shape)  # type: ignore[no-any-return]
+    @abstractmethod
+    def networks(self, config: TrainC, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+        """Build the untrained networks that a model file holds; works on the meta device."""
 
-    def plan(self, config: TrainConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
-        return self._call("training", "plan", config, inputs, precision)  # type: ignore[no-any-return]
+    @abstractmethod
+    def plan(self, config: TrainC, inputs: Inputs, precision: Precision = "32-true") -> Plan:
+        """Say what a training will need, without running a step."""
 
-    def savings(self, config: TrainConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    def savings(self, config: TrainC) -> Sequence[tuple[str, Mapping[str, Any]]]:
         """Return what would need less memory, the mildest first: its name, and the new settings.
 
-        A family that has a choice has a function ``savings`` in its ``training.py``; a smaller
-        batch is one for all others.
+        By default that is a smaller batch.
         """
-        if savings := self._optional("training", "savings"):
-            return savings(config)  # type: ignore[no-any-return]
         half = config.batch_size // 2
         return [(f"a batch of {half}", {"batch_size": half})] if half else []
 
-    def survey(self, config: TrainConfig, inputs: Inputs) -> Iterator[Survey | Progress]:
-        """Read every scan and say how far that is; at the end, what will be done with each.
+    @abstractmethod
+    def preview_data(self, config: TrainC, inputs: Inputs) -> Iterator[DataPreview | Progress]:
+        """Show exactly what the networks will be fed, at the end; say first how far that is."""
 
-        Only a family to which it matters how scans lie to one another has that, as a function
-        ``survey`` in its ``training.py``. Nothing is changed, registered or kept for it.
-        """
-        if survey := self._optional("training", "survey"):
-            yield from survey(config, inputs)
-
-    def preview_data(self, config: TrainConfig, inputs: Inputs) -> Iterator[DataPreview | Progress]:
-        """Show exactly what the networks will be fed, at the end.
-
-        Where that takes long, a family's function is a generator that says how far it is.
-        """
-        found = self._call("training", "preview_data", config, inputs)
-        yield from (found,) if isinstance(found, DataPreview) else found
-
-    def stages(self, config: TrainConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
+    @abstractmethod
+    def stages(self, config: TrainC, inputs: Inputs) -> Iterator[Stage | Progress]:
         """Yield the stages one by one; the second sees what the first has learned.
 
         Between them it may say how far the preparation of the data is.
         """
-        return self._call("training", "stages", config, inputs)  # type: ignore[no-any-return]
 
+    def check_inputs(self, references: Roles) -> None:
+        """Refuse scans that cannot be trained on together; by default nothing is refused."""
+
+    def source_roles(self, config: TrainC) -> tuple[str, ...]:
+        """Roles of the images that a model of this training generates from."""
+        return tuple(spec.role for spec in self.generate_inputs if spec.kind == "image")
+
+    @abstractmethod
     def generate(
         self,
         networks: Networks,
-        trained: TrainConfig,
-        config: GenerateConfig,
+        trained: TrainC,
+        config: GenerateC,
         inputs: Mapping[str, Volume],
         generator: torch.Generator,
         data: Mapping[str, Any],
@@ -249,55 +298,52 @@ class Family:
 
         ``data`` is what the model knows of its training data: its stage's `Dataset.describe`.
         """
-        arguments = (networks, trained, config, inputs, generator, data)
-        return self._call("generation", "generate", *arguments)  # type: ignore[no-any-return]
 
-    def score(self, networks: Networks, trained: TrainConfig, inputs: Inputs) -> Iterator[Score]:
-        """Yield one `Score` a subject and method: the model, and the trivial methods beside it.
+    @abstractmethod
+    def score(self, networks: Networks, trained: TrainC, inputs: Inputs) -> Iterator[Score]:
+        """Yield one `Score` a subject and method: the model, and baselines beside it.
 
-        Judged on the held-out scans of ``inputs``. Its training scans are there for figures that
-        compare with them, such as copies; there may be none, and such figures are then left out.
+        The held-out scans of ``inputs`` are scored. Its training scans are there for metrics that
+        compare with them, such as near-copies; there may be none, and such metrics are left out.
         """
-        return self._call("generation", "score", networks, trained, inputs)  # type: ignore[no-any-return]
 
-    def sets(self, networks: Networks, trained: TrainConfig, inputs: Inputs) -> Sets | None:
-        """Draw the sets of images that `score` judges, from the same seed; None without any.
 
-        Only a family that makes independent images has them, as a function ``sets`` in its
-        ``generation.py``; they are what the figure of `evaluate` shows.
-        """
-        sets = self._optional("generation", "sets")
-        return sets(networks, trained, inputs) if sets else None
+class SamplesSets(ABC):
+    """A family that makes independent images, which are scored as a set."""
 
+    @abstractmethod
+    def sets(self, networks: Networks, trained: Any, inputs: Inputs) -> Sets:
+        """Sample the sets of images that `Family.score` scores, from the same seed."""
+
+
+class ComparesVolumes(ABC):
+    """A family whose volumes have a real one to be compared with, such as a translation."""
+
+    @abstractmethod
     def comparisons(
-        self, networks: Networks, trained: TrainConfig, inputs: Inputs
+        self, networks: Networks, trained: Any, inputs: Inputs
     ) -> Iterator[Comparison] | None:
-        """Yield made volumes beside the real ones, as `score` judges them; None without any.
+        """Yield generated volumes beside the real ones, as `Family.score` scores them."""
 
-        Only a family that translates volumes has them, as a function ``comparisons`` in its
-        ``generation.py``; they are what the figure of `evaluate` shows.
+
+class Exports(ABC):
+    """A family with networks that can be used without this program."""
+
+    @abstractmethod
+    def exports(self, networks: Networks, trained: Any) -> Iterator[Exportable]:
+        """Yield these networks, each by itself."""
+
+    def why_no_export(self, trained: Any) -> str:
+        """Say why the networks of such a training cannot be exported; nothing where they can."""
+        return ""
+
+
+class SurveysData(ABC):
+    """A family to which it matters how scans lie to one another."""
+
+    @abstractmethod
+    def survey(self, config: Any, inputs: Inputs) -> Iterator[Survey | Progress]:
+        """Read every scan and say how far that is; at the end, what will be done with each.
+
+        Nothing is changed, registered or kept for it.
         """
-        comparisons = self._optional("generation", "comparisons")
-        return comparisons(networks, trained, inputs) if comparisons else None
-
-    def exports(self, networks: Networks, trained: TrainConfig) -> Iterator[Exportable]:
-        """Yield the networks that can be used without this program, each by itself.
-
-        A family that has such networks has a function ``exports`` in its ``export.py``.
-        """
-        exports = self._optional("export", "exports")
-        return exports(networks, trained) if exports else iter(())
-
-    @property
-    def has_exports(self) -> bool:
-        return importlib.util.find_spec(f"{self.package}.export") is not None
-
-    def _call(self, module: str, function: str, *arguments: Any) -> Any:
-        return getattr(importlib.import_module(f"{self.package}.{module}"), function)(*arguments)
-
-    def _optional(self, module: str, function: str) -> Callable[..., Any] | None:
-        """Return a function that not every family has; None where there is none."""
-        name = f"{self.package}.{module}"
-        if importlib.util.find_spec(name) is None:
-            return None
-        return getattr(importlib.import_module(name), function, None)

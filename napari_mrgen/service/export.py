@@ -21,6 +21,7 @@ import torch
 from napari_mrgen import __version__, families
 from napari_mrgen.app.outputs import check_free
 from napari_mrgen.engine.exportable import Exportable, Sizes
+from napari_mrgen.engine.family import Exports
 from napari_mrgen.engine.run.model import Model, load_model
 from napari_mrgen.engine.run.model_header import first_line, model_file
 from napari_mrgen.errors import MrgenError
@@ -70,9 +71,10 @@ def export(
     need("onnxscript", "export", "The export to ONNX")
     need("onnxruntime", "export", "The export to ONNX")
     model = load_model(model_path, families.get)
-    chosen = list(families.get(model.family).exports(model.networks, model.config))
-    if not chosen:
+    family = families.get(model.family)
+    if not isinstance(family, Exports):
         raise MrgenError(f"No network of the family {model.family!r} can be exported to ONNX.")
+    chosen = list(family.exports(model.networks, model.config))
     paths = paths_for(chosen, out or model_file(model_path).with_suffix(SUFFIX))
     for path in paths:
         check_free(path, overwrite=overwrite)

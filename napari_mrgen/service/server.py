@@ -95,7 +95,7 @@ class Service:
             "software": f"napari-mrgen {__version__}",
             "family": family.name,
             "model": {"name": self.generator.path.stem, "sha256": model.hash},
-            "inputs": [vars(one) for one in self.inputs],
+            "inputs": [one.facts() for one in self.inputs],
             "settings": family.generate_config.model_json_schema(),
             "limits": vars(self.limits),
             "requests": self.turns.inside,

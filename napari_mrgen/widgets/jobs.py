@@ -16,7 +16,14 @@ from napari_mrgen.app.saved_inputs import save_sources
 from napari_mrgen.app.session import Job, ResumeJob, Sources, TrainJob
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.family import DataPreview, Family, GenerateConfig, Survey, TrainConfig
+from napari_mrgen.engine.family import (
+    DataPreview,
+    Family,
+    GenerateConfig,
+    Survey,
+    SurveysData,
+    TrainConfig,
+)
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.errors import MrgenError
@@ -121,7 +128,8 @@ def look_at_data(
     yield Progress("Reading the scans", 0, 0)
     paths = save_sources(sources, folder, suffix=".nii")
     inputs = gather(family, paths, config)
-    for item in chain(family.survey(config, inputs), family.preview_data(config, inputs)):
+    survey = family.survey(config, inputs) if isinstance(family, SurveysData) else ()
+    for item in chain(survey, family.preview_data(config, inputs)):
         if control.is_stopped:
             return
         yield item

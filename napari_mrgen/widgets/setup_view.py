@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from napari.components import LayerList
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QLineEdit,
@@ -29,13 +29,7 @@ from napari_mrgen.widgets.looker import LookProgress
 from napari_mrgen.widgets.memory_advice import MemoryAdvice
 from napari_mrgen.widgets.parts import Note, button, group, row, scrolled
 
-PRESET_HINTS = {
-    "tiny": "Seconds on any computer: a first try, not a good model.",
-    "quick": "Minutes on any computer, and better than simple methods.",
-    "base": "The best results; takes a GPU, or a night.",
-    "published": "The published model, to compare with.",
-    "": "Your own settings.",
-}
+OWN_HINT = "Your own settings."
 OWN = "own settings"
 
 
@@ -207,11 +201,12 @@ class SetupView(QWidget):
         family = self.family
         self._summary.say(family.summary)
         self._preset_box.clear()
-        for name in family.presets:
+        for index, (name, preset) in enumerate(family.presets.items()):
             self._preset_box.addItem(name, name)
+            self._preset_box.setItemData(index, preset.help, Qt.ItemDataRole.ToolTipRole)
         self._preset_box.addItem(OWN, "")
         self.inputs.show_inputs(family.train_inputs, family.train_inputs)
-        default = family.presets.get("quick") or next(iter(family.presets.values()))
+        default = (family.presets.get("quick") or next(iter(family.presets.values()))).config
         last = remember.load_settings(f"train_{family.name}", family.train_config)
         self._replace_form(Form(last or default))
         self._show_preset()
@@ -227,10 +222,11 @@ class SetupView(QWidget):
     def _show_preset(self) -> None:
         """Name the preset that the form holds, if it does."""
         config = self.config()
-        matching = [name for name, preset in self.family.presets.items() if preset == config]
+        matching = [name for name, preset in self.family.presets.items() if preset.config == config]
         name = matching[0] if matching else ""
         self._preset_box.setCurrentIndex(self._preset_box.findData(name))
-        self._preset_hint.say(PRESET_HINTS.get(name, ""))
+        preset = self.family.presets.get(name)
+        self._preset_hint.say(preset.summary if preset else OWN_HINT)
 
     def _new_run_dir(self) -> Path:
         stamp = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")

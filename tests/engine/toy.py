@@ -17,12 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from napari_mrgen.config import setting
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.device import Precision
-from napari_mrgen.engine.family import Family, GenerateConfig, Input, Plan, TrainConfig
+from napari_mrgen.engine.family import (
+    DataPreview,
+    Family,
+    GenerateConfig,
+    Input,
+    Plan,
+    Preset,
+    TrainConfig,
+)
 from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws, EarlyStopping, Networks, Stage, Task
 from napari_mrgen.io.find import Reference
@@ -177,34 +186,6 @@ class Second(First):
         return {"error": loss.detach(), "critic": gap.mean().detach()}
 
 
-class Toy(Family):
-    """Finds its functions in this file rather than in a package."""
-
-    def _call(self, module: str, function: str, *arguments: Any) -> Any:
-        return globals()[function](*arguments)
-
-    def savings(self, config: TrainConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
-        """Offer what ends the training of the weights there are first, and a batch after it."""
-        assert isinstance(config, ToyConfig)
-        return [
-            (f"{name} {half}", {name: half})
-            for name in ("width", "batch_size")
-            if (half := getattr(config, name) // 2)
-        ]
-
-
-def networks(config: ToyConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
-    return build(config)
-
-
-def plan(config: ToyConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
-    def build_step() -> tuple[Task, Batch]:
-        return _first(config), {"image": torch.zeros(config.batch_size, 1, 8, 8)}
-
-    cost = measure_step(build_step, precision, config.steps - 1)
-    return Plan((1, 8, 8), cost.parameters, cost.flops, cost.memory_bytes, cost.layers)
-
-
 def stages(config: ToyConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
     for part in range(config.preparing):
         yield Progress("Cooking", part, config.preparing)
@@ -239,38 +220,72 @@ def _configured(task: First, config: ToyConfig) -> First:
     return task
 
 
-def generate(
-    nets: Networks,
-    trained: TrainConfig,
-    config: GenerateConfig,
-    inputs: Mapping[str, Volume],
-    generator: torch.Generator,
-    data: Mapping[str, Any],
-) -> Iterator[Volume]:
-    for index in range(config.samples):
-        array = nets["predictor"](torch.randn(1, 1, 8, 8, generator=generator))[0].numpy()
-        yield Volume(array, "zyx", np.eye(4), name=f"sample {index}")
+PRESETS = {"tiny": Preset(ToyConfig(), "Seconds.")}
 
 
-def score(nets: Networks, trained: TrainConfig, inputs: Inputs) -> Iterator[Score]:
-    for reference in inputs.test("image"):
-        for method, factor in (("model", 1.0), ("baseline", 2.0)):
-            yield Score(method, reference.subject, {"mse": factor})
+class Toy(Family[ToyConfig, GenerateConfig]):
+    """Takes everything from this file."""
+
+    name = NAME
+    title = "Toy"
+    summary = "Trains in a blink."
+    paper = ""
+    train_inputs = (Input("image", "Images", ("zyx",), many=True),)
+    generate_inputs = ()
+    train_config = ToyConfig
+    generate_config = GenerateConfig
+    presets = PRESETS
+
+    @override
+    def networks(self, config: ToyConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+        return build(config)
+
+    @override
+    def plan(self, config: ToyConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
+        def build_step() -> tuple[Task, Batch]:
+            return _first(config), {"image": torch.zeros(config.batch_size, 1, 8, 8)}
+
+        cost = measure_step(build_step, precision, config.steps - 1)
+        return Plan((1, 8, 8), cost.parameters, cost.flops, cost.memory_bytes, cost.layers)
+
+    @override
+    def savings(self, config: ToyConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Offer what ends the training of the weights there are first, and a batch after it."""
+        return [
+            (f"{name} {half}", {name: half})
+            for name in ("width", "batch_size")
+            if (half := getattr(config, name) // 2)
+        ]
+
+    @override
+    def preview_data(self, config: ToyConfig, inputs: Inputs) -> Iterator[DataPreview | Progress]:
+        yield DataPreview.of(Volume(np.zeros((1, 8, 8)), "zyx", np.eye(4)), inputs)
+
+    @override
+    def stages(self, config: ToyConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
+        return stages(config, inputs)
+
+    @override
+    def generate(
+        self,
+        networks: Networks,
+        trained: ToyConfig,
+        config: GenerateConfig,
+        inputs: Mapping[str, Volume],
+        generator: torch.Generator,
+        data: Mapping[str, Any],
+    ) -> Iterator[Volume]:
+        array = networks["predictor"](torch.randn(1, 1, 8, 8, generator=generator))[0].numpy()
+        yield Volume(array, "zyx", np.eye(4), name="sample")
+
+    @override
+    def score(self, networks: Networks, trained: ToyConfig, inputs: Inputs) -> Iterator[Score]:
+        for reference in inputs.test("image"):
+            for method, factor in (("model", 1.0), ("baseline", 2.0)):
+                yield Score(method, reference.subject, {"mse": factor})
 
 
-FAMILY = Toy(
-    name=NAME,
-    title="Toy",
-    summary="Trains in a blink.",
-    paper="",
-    package=__name__,
-    train_inputs=(Input("image", "Images", ("zyx",), many=True),),
-    generate_inputs=(),
-    train_config=ToyConfig,
-    generate_config=GenerateConfig,
-    presets={"tiny": ToyConfig()},
-    sample="",
-)
+FAMILY = Toy()
 
 
 def lookup(name: str) -> Family:

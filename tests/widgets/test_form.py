@@ -89,7 +89,8 @@ def test_defaults_survive(qtbot: QtBot, config: Config) -> None:
 @pytest.mark.parametrize("name", families.names())
 def test_every_preset_of_every_family_survives(qtbot: QtBot, name: str) -> None:
     family = families.get(name)
-    for config in (*family.presets.values(), family.generate_config()):
+    presets = (preset.config for preset in family.presets.values())
+    for config in (*presets, family.generate_config()):
         form: Form[Config] = Form(config)
         qtbot.addWidget(form)
         assert form.config() == config

@@ -41,7 +41,7 @@ from pydantic import (
 
 from napari_mrgen import families
 from napari_mrgen.app.jobs.notify import Notices, foremost, listed
-from napari_mrgen.engine.family import Family, Input, TrainConfig
+from napari_mrgen.engine.family import Exports, Family, Input, TrainConfig
 from napari_mrgen.engine.run.model_header import read_header
 from napari_mrgen.errors import MrgenError, unknown
 
@@ -155,7 +155,8 @@ class Job(Entry):
         return families.get(str(self.family))
 
     def train_config(self) -> TrainConfig:
-        return self.train_family().preset(self.preset).with_values(dict(self.settings))
+        preset: TrainConfig = self.train_family().preset(self.preset)
+        return preset.with_values(dict(self.settings))
 
 
 class JobFile(Entry):
@@ -278,12 +279,12 @@ def _check_training(job: Job) -> None:
 
 def _why_no_export(family: Family, config: TrainConfig) -> str:
     """Say what would fail after the training; nothing where it can be exported."""
-    if not family.has_exports:
+    if not isinstance(family, Exports):
         return f"No network of the family {family.name!r} can be exported to ONNX."
     for module in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(module) is None:
             return f"The export needs {module}: pip install 'napari-mrgen[export]' brings it."
-    return config.why_no_onnx
+    return family.why_no_export(config)
 
 
 def write_jobs(jobs: Sequence[Job], path: Path, notices: Notices | None = None) -> None:
@@ -308,7 +309,7 @@ def nearest_preset(family: Family, config: TrainConfig) -> tuple[str, dict[str, 
         other = preset.model_dump(mode="json")
         return {name: value for name, value in values.items() if other[name] != value}
 
-    found = {name: differing(preset) for name, preset in family.presets.items()}
+    found = {name: differing(preset.config) for name, preset in family.presets.items()}
     name = min(found, key=lambda name: len(found[name]))
     return name, found[name]
 

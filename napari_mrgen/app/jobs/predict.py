@@ -94,7 +94,7 @@ def _write(folder: Path, cases: Iterator[tuple[str, Mapping[str, Volume]]]) -> N
 
 def _settings(job: Job, generator: LocalGenerator) -> GenerateConfig:
     """Return the job's settings of generation; a model that can tell what it was given does."""
-    kind = generator.family.generate_config
+    kind: type[GenerateConfig] = generator.family.generate_config
     told = {"beside": True} if "beside" in kind.model_fields else {}
     return kind.parse({**told, **job.prediction.settings})
 
@@ -164,8 +164,7 @@ def _role(generator: LocalGenerator) -> str | None:
     """Return the role of images that the model takes and was trained on."""
     inputs = _own_inputs(generator)
     known = inputs.references if inputs is not None else {}
-    images = [one.role for one in generator.family.generate_inputs if one.kind == "image"]
-    wanted = generator.model.config.source_roles or images
+    wanted = generator.family.source_roles(generator.model.config)
     return next((role for role in wanted if known.get(role)), None)
 
 

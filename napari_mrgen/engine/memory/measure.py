@@ -21,14 +21,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.distributed import lay_out
+from napari_mrgen.engine.family import Plan
 from napari_mrgen.engine.task import Batch, Draws, Task
 from napari_mrgen.engine.weights import CHANNELS_LAST
 
 Layer = tuple[str, str, int]
 """Name, output shape, parameters."""
 
+ONE_SUBJECT = "There is one subject only: nothing is held out to test on."
 _BESIDE = 24 << 20
 """What a step needs beside tensors: kernels, its graph, gaps between small blocks; measured."""
 
@@ -76,6 +79,37 @@ def measure_step(
         activation_bytes=max(0, tracker.peak - resting),
         memory_bytes=tracker.peak + _BESIDE,
         layers=tuple(rows.values()),
+    )
+
+
+def plan_training(
+    steps: Sequence[tuple[Callable[[], tuple[Task, Batch]], int]],
+    shape: tuple[int, ...],
+    inputs: Inputs,
+    precision: Precision = "32-true",
+    notes: Iterable[str] = (),
+) -> Plan:
+    """Measure one step of each stage without computing it; the one with most memory decides.
+
+    Parameters
+    ----------
+    steps
+        What `measure_step` builds for each stage, and the step of it that needs most.
+    shape
+        Shape of one sample as the networks see it.
+    notes
+        Sentences to be shown with the plan.
+    """
+    costs = [measure_step(build, precision, step) for build, step in steps]
+    largest = max(costs, key=lambda cost: cost.memory_bytes)
+    alone = (ONE_SUBJECT,) if inputs.nothing_held_out else ()
+    return Plan(
+        shape=shape,
+        parameters=largest.parameters,
+        flops_per_step=max(cost.flops for cost in costs),
+        memory_bytes=largest.memory_bytes,
+        layers=largest.layers,
+        notes=(*notes, *alone),
     )
 
 

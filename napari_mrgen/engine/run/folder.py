@@ -78,7 +78,8 @@ class Run:
 
     def config(self, family: Family) -> TrainConfig:
         text = (self.path / "config.yaml").read_text(encoding="utf-8")
-        return family.train_config.from_yaml(text)
+        config: TrainConfig = family.train_config.from_yaml(text)
+        return config
 
     @property
     def history(self) -> list[Event]:

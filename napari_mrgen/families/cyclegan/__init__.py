@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from napari_mrgen.engine.family import Family, Input
-from napari_mrgen.families.cyclegan.config import (
-    PRESETS,
-    CycleGanConfig,
-    CycleGanGenerateConfig,
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.progress import Progress
+from napari_mrgen.engine.family import (
+    ComparesVolumes,
+    DataPreview,
+    Exports,
+    Family,
+    Input,
+    Plan,
+    Survey,
+    SurveysData,
 )
+from napari_mrgen.families.cyclegan.config import PRESETS, CycleGanConfig, CycleGanGenerateConfig
+from napari_mrgen.volume import Volume
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from napari_mrgen.engine.device import Precision
+    from napari_mrgen.engine.exportable import Exportable
+    from napari_mrgen.engine.task import Networks, Stage
+    from napari_mrgen.metrics.scoreboard import Score
+    from napari_mrgen.metrics.volumes import Comparison
 
 _MANY_HELP = "{} volumes; those of one subject are paired by their names."
 _PAIRS_HELP = (
@@ -18,25 +41,109 @@ _MASK_HELP = "Brain masks, one a subject; without them they are made from the vo
 _SOURCE_HELP = "A {} volume to translate; either this or the other."
 _VOLUME, _LABELS = ("zyx",), "labels"
 
-FAMILY = Family(
-    name="cyclegan",
-    title="T1w to T2w and back",
-    summary="Learn to translate whole volumes between two contrasts, and both ways at once.",
-    paper="After A. Perrone, 3D_CycleGAN (2021), https://github.com/perronea/3D_CycleGAN",
-    package=__name__,
-    train_inputs=(
+
+class CycleGan(
+    Family[CycleGanConfig, CycleGanGenerateConfig], ComparesVolumes, Exports, SurveysData
+):
+    """Translation between T1w and T2w: whole volumes in 3-D, both ways, from pairs or without."""
+
+    name = "cyclegan"
+    title = "T1w to T2w and back"
+    summary = "Learn to translate whole volumes between two contrasts, and both ways at once."
+    paper = "After A. Perrone, 3D_CycleGAN (2021), https://github.com/perronea/3D_CycleGAN"
+    train_inputs = (
         Input("t1", "T1w", _VOLUME, help=_MANY_HELP.format("T1w"), many=True, optional=True),
         Input("t2", "T2w", _VOLUME, help=_MANY_HELP.format("T2w"), many=True, optional=True),
         Input("mask", "Masks", _VOLUME, help=_MASK_HELP, many=True, optional=True, kind=_LABELS),
         Input("pairs", "Pairs", _VOLUME, help=_PAIRS_HELP, many=True, optional=True),
-    ),
-    generate_inputs=(
+    )
+    generate_inputs = (
         Input("t1", "T1w", _VOLUME, help=_SOURCE_HELP.format("T1w"), optional=True),
         Input("t2", "T2w", _VOLUME, help=_SOURCE_HELP.format("T2w"), optional=True),
         Input("mask", "Brain mask", _VOLUME, optional=True, kind=_LABELS),
-    ),
-    train_config=CycleGanConfig,
-    generate_config=CycleGanGenerateConfig,
-    presets=PRESETS,
-    sample="brain",
-)
+    )
+    train_config = CycleGanConfig
+    generate_config = CycleGanGenerateConfig
+    presets = PRESETS
+    sample = "brain"
+
+    @override
+    def networks(self, config: CycleGanConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+        from napari_mrgen.families.cyclegan import networks
+
+        return networks.networks(config, shape)
+
+    @override
+    def plan(
+        self, config: CycleGanConfig, inputs: Inputs, precision: Precision = "32-true"
+    ) -> Plan:
+        from napari_mrgen.families.cyclegan import training
+
+        return training.plan(config, inputs, precision)
+
+    @override
+    def savings(self, config: CycleGanConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        from napari_mrgen.families.cyclegan import training
+
+        return training.savings(config)
+
+    @override
+    def survey(self, config: CycleGanConfig, inputs: Inputs) -> Iterator[Survey | Progress]:
+        from napari_mrgen.families.cyclegan import training
+
+        return training.survey(config, inputs)
+
+    @override
+    def preview_data(
+        self, config: CycleGanConfig, inputs: Inputs
+    ) -> Iterator[DataPreview | Progress]:
+        from napari_mrgen.families.cyclegan import training
+
+        return training.preview_data(config, inputs)
+
+    @override
+    def stages(self, config: CycleGanConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
+        from napari_mrgen.families.cyclegan import training
+
+        return training.stages(config, inputs)
+
+    @override
+    def source_roles(self, config: CycleGanConfig) -> tuple[str, ...]:
+        return tuple(direction.split(" to ")[0] for direction in config.directions)
+
+    @override
+    def generate(
+        self,
+        networks: Networks,
+        trained: CycleGanConfig,
+        config: CycleGanGenerateConfig,
+        inputs: Mapping[str, Volume],
+        generator: torch.Generator,
+        data: Mapping[str, Any],
+    ) -> Iterator[Volume]:
+        from napari_mrgen.families.cyclegan import generation
+
+        return generation.generate(networks, trained, config, inputs, generator, data)
+
+    @override
+    def score(self, networks: Networks, trained: CycleGanConfig, inputs: Inputs) -> Iterator[Score]:
+        from napari_mrgen.families.cyclegan import scoring
+
+        return scoring.score(networks, trained, inputs)
+
+    @override
+    def comparisons(
+        self, networks: Networks, trained: CycleGanConfig, inputs: Inputs
+    ) -> Iterator[Comparison]:
+        from napari_mrgen.families.cyclegan import scoring
+
+        return scoring.comparisons(networks, trained, inputs)
+
+    @override
+    def exports(self, networks: Networks, trained: CycleGanConfig) -> Iterator[Exportable]:
+        from napari_mrgen.families.cyclegan import export
+
+        return export.exports(networks, trained)
+
+
+FAMILY = CycleGan()

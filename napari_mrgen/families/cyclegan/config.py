@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from napari_mrgen.config import setting
-from napari_mrgen.engine.family import GenerateConfig, TrainConfig
+from napari_mrgen.engine.family import GenerateConfig, Preset, TrainConfig
 
 DirectionName = Literal["t1 to t2", "t2 to t1"]
 CONTRASTS = ("t1", "t2")
@@ -126,10 +126,6 @@ class CycleGanConfig(TrainConfig):
         """What is learned."""
         return DIRECTIONS if self.direction == "both" else (self.direction,)
 
-    @property
-    def source_roles(self) -> tuple[str, ...]:
-        return tuple(direction.split(" to ")[0] for direction in self.directions)
-
 
 class CycleGanGenerateConfig(GenerateConfig):
     """Translate a volume."""
@@ -155,10 +151,8 @@ TINY = CycleGanConfig(
     save_every=10,
     preview_every=10,
 )
-"""Seconds on a CPU: to try that everything works."""
 
 QUICK = CycleGanConfig(preview_every=500, save_every=250)
-"""Minutes on a CPU: pairs teach at every step, cycle and discriminators at every fourth."""
 
 BASE = CycleGanConfig(
     patch=96,
@@ -176,7 +170,6 @@ BASE = CycleGanConfig(
     preview_every=1000,
     save_every=1000,
 )
-"""The best, on a GPU."""
 
 PUBLISHED = CycleGanConfig(
     network="published",
@@ -203,19 +196,6 @@ PUBLISHED = CycleGanConfig(
     save_every=10,
     preview_every=20,
 )
-"""3D_CycleGAN (A. Perrone, 2021) as it is shipped, made again: whole volumes, a generator of 32 and
-64 filters with one residual block and transposed convolutions, 353,985 weights in its convolutions;
-one discriminator a contrast, 8,257 weights; LSGAN 1, cycle 10 and supervised 40 at every step, each
-generator on the other's volumes at every tenth; 50 volumes in the pool; Adam at 2e-4 with betas of
-0.5 and 0.999, constant for half of the training, then down in a line.
-
-Mended: instance normalisation takes each channel's own statistics over the volume, not those of all
-channels in each plane along z; the 99.5th percentile of the volume is the intensity 1, not its
-brightest voxel; subjects are held out by a split, volumes stream, and crop, affine, intensities and
-padding of a result are those of its source. Each direction is learned in a step of its own, which
-needs half the memory; two such updates of the generators meet one of the discriminators, as the
-original's two. Its 150 epochs became a length that a CPU can do.
-"""
 
 PUBLISHED_DEEP = PUBLISHED.with_values(
     {
@@ -227,15 +207,42 @@ PUBLISHED_DEEP = PUBLISHED.with_values(
         "patch": 64,
     }
 )
-"""The larger variant of 3D_CycleGAN, made for volumes of half the size: a generator of 64, 128 and
-256 filters with 8 residual blocks, 30.6 million weights; discriminators of 64, 128 and 256 filters.
-Otherwise as ``published``, but for patches of 64 in place of small whole volumes.
-"""
 
 PRESETS = {
-    "tiny": TINY,
-    "quick": QUICK,
-    "base": BASE,
-    "published": PUBLISHED,
-    "published_deep": PUBLISHED_DEEP,
+    "tiny": Preset(TINY, "Seconds on a CPU: to try that everything works."),
+    "quick": Preset(
+        QUICK,
+        "Minutes on a CPU: pairs teach at every step, cycle and discriminators at every fourth.",
+    ),
+    "base": Preset(BASE, "The best, on a GPU."),
+    "published": Preset(
+        PUBLISHED,
+        """The published system, to compare with.
+
+        3D_CycleGAN (A. Perrone, 2021) as it is shipped, made again: whole volumes, a generator of
+        32 and 64 filters with one residual block and transposed convolutions, 353,985 weights in
+        its convolutions; one discriminator a contrast, 8,257 weights; LSGAN 1, cycle 10 and
+        supervised 40 at every step, each generator on the other's volumes at every tenth; 50
+        volumes in the pool; Adam at 2e-4 with betas of 0.5 and 0.999, constant for half of the
+        training, then down in a line.
+
+        Mended: instance normalisation takes each channel's own statistics over the volume, not
+        those of all channels in each plane along z; the 99.5th percentile of the volume is the
+        intensity 1, not its brightest voxel; subjects are held out by a split, volumes stream, and
+        crop, affine, intensities and padding of a result are those of its source. Each direction
+        is learned in a step of its own, which needs half the memory; two such updates of the
+        generators meet one of the discriminators, as the original's two. Its 150 epochs became a
+        length that a CPU can do.
+        """,
+    ),
+    "published_deep": Preset(
+        PUBLISHED_DEEP,
+        """The larger variant of the published system.
+
+        The larger variant of 3D_CycleGAN, made for volumes of half the size: a generator of 64,
+        128 and 256 filters with 8 residual blocks, 30.6 million weights; discriminators of 64, 128
+        and 256 filters. Otherwise as ``published``, but for patches of 64 in place of small whole
+        volumes.
+        """,
+    ),
 }

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from napari_mrgen.config import check_extent, setting
-from napari_mrgen.engine.family import SamplingConfig, TrainConfig
+from napari_mrgen.engine.family import Preset, SamplingConfig, TrainConfig
 
 
 class DcganConfig(TrainConfig):
@@ -125,10 +125,8 @@ TINY = DcganConfig(
     preview_every=10,
     save_every=10,
 )
-"""Seconds on a CPU: to try that everything works."""
 
 QUICK = DcganConfig(preview_every=200, save_every=400)
-"""Minutes on a CPU: coarse slices first, and only the last steps at full resolution."""
 
 BASE = DcganConfig(
     size=256,
@@ -149,7 +147,6 @@ BASE = DcganConfig(
     preview_every=1000,
     save_every=1000,
 )
-"""The best, on a GPU."""
 
 PUBLISHED = DcganConfig(
     network="dcgan",
@@ -169,15 +166,27 @@ PUBLISHED = DcganConfig(
     augmentation=0.0,
     ema_decay=0.0,
 )
-"""The DCGAN on OASIS slices (A. Agrawal, Shri_GAN, 2020) made again: 100 normal numbers, a dense
-layer of 16 x 16 x 256, transposed convolutions of 128, 64 and 1 channels with strides 1, 2 and 4,
-batch normalisation, tanh; cross-entropy, dropout of 0.3 in the discriminator, Adam at 1e-4.
 
-Mended: one optimizer for the whole training, not a new one at each step, which forgot its momentum;
-as many drawn as real slices in a batch, not half as many; similarity on the range that the images
-have, for many samples and on held-out subjects too; subjects are split before slices are cut; any
-folder, and results that are always written. A batch of 256 became one of 64, and 100 epochs a
-length that a CPU can do.
-"""
+PRESETS = {
+    "tiny": Preset(TINY, "Seconds on a CPU: to try that everything works."),
+    "quick": Preset(
+        QUICK, "Minutes on a CPU: coarse slices first, and only the last steps at full resolution."
+    ),
+    "base": Preset(BASE, "The best, on a GPU."),
+    "published": Preset(
+        PUBLISHED,
+        """The published system, to compare with.
 
-PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "published": PUBLISHED}
+        The DCGAN on OASIS slices (A. Agrawal, Shri_GAN, 2020) made again: 100 normal numbers, a
+        dense layer of 16 x 16 x 256, transposed convolutions of 128, 64 and 1 channels with
+        strides 1, 2 and 4, batch normalisation, tanh; cross-entropy, dropout of 0.3 in the
+        discriminator, Adam at 1e-4.
+
+        Mended: one optimizer for the whole training, not a new one at each step, which forgot its
+        momentum; as many drawn as real slices in a batch, not half as many; similarity on the
+        range that the images have, for many samples and on held-out subjects too; subjects are
+        split before slices are cut; any folder, and results that are always written. A batch of
+        256 became one of 64, and 100 epochs a length that a CPU can do.
+        """,
+    ),
+}

@@ -2,25 +2,106 @@
 
 from __future__ import annotations
 
-from napari_mrgen.engine.family import Family, Input
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.progress import Progress
+from napari_mrgen.engine.family import DataPreview, Exports, Family, Input, Plan
 from napari_mrgen.families.frame_prediction.config import (
     PRESETS,
     FramePredictionConfig,
     FramePredictionGenerateConfig,
 )
+from napari_mrgen.volume import Volume
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from napari_mrgen.engine.device import Precision
+    from napari_mrgen.engine.exportable import Exportable
+    from napari_mrgen.engine.task import Networks, Stage
+    from napari_mrgen.metrics.scoreboard import Score
 
 _CINE_HELP = "Frames of the same slices over time, one file a patient."
 
-FAMILY = Family(
-    name="frame_prediction",
-    title="Cine frame prediction",
-    summary="Learn how hearts move, then continue a cine by any number of frames.",
-    paper="After T. Linhardt, VolumetricVideo (2021), https://github.com/tlinhardt/VolumetricVideo",
-    package=__name__,
-    train_inputs=(Input("cine", "Cine series", ("tzyx",), help=_CINE_HELP, many=True),),
-    generate_inputs=(Input("cine", "Cine series", ("tzyx",), help=_CINE_HELP),),
-    train_config=FramePredictionConfig,
-    generate_config=FramePredictionGenerateConfig,
-    presets=PRESETS,
-    sample="heart",
-)
+
+class FramePrediction(Family[FramePredictionConfig, FramePredictionGenerateConfig], Exports):
+    """Frame prediction: from the last frames of a cine, the next ones."""
+
+    name = "frame_prediction"
+    title = "Cine frame prediction"
+    summary = "Learn how hearts move, then continue a cine by any number of frames."
+    paper = (
+        "After T. Linhardt, VolumetricVideo (2021), https://github.com/tlinhardt/VolumetricVideo"
+    )
+    train_inputs = (Input("cine", "Cine series", ("tzyx",), help=_CINE_HELP, many=True),)
+    generate_inputs = (Input("cine", "Cine series", ("tzyx",), help=_CINE_HELP),)
+    train_config = FramePredictionConfig
+    generate_config = FramePredictionGenerateConfig
+    presets = PRESETS
+    sample = "heart"
+
+    @override
+    def networks(
+        self, config: FramePredictionConfig, shape: tuple[int, ...]
+    ) -> dict[str, nn.Module]:
+        from napari_mrgen.families.frame_prediction import networks
+
+        return networks.networks(config, shape)
+
+    @override
+    def plan(
+        self, config: FramePredictionConfig, inputs: Inputs, precision: Precision = "32-true"
+    ) -> Plan:
+        from napari_mrgen.families.frame_prediction import training
+
+        return training.plan(config, inputs, precision)
+
+    @override
+    def preview_data(
+        self, config: FramePredictionConfig, inputs: Inputs
+    ) -> Iterator[DataPreview | Progress]:
+        from napari_mrgen.families.frame_prediction import training
+
+        yield training.preview_data(config, inputs)
+
+    @override
+    def stages(self, config: FramePredictionConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
+        from napari_mrgen.families.frame_prediction import training
+
+        return training.stages(config, inputs)
+
+    @override
+    def generate(
+        self,
+        networks: Networks,
+        trained: FramePredictionConfig,
+        config: FramePredictionGenerateConfig,
+        inputs: Mapping[str, Volume],
+        generator: torch.Generator,
+        data: Mapping[str, Any],
+    ) -> Iterator[Volume]:
+        from napari_mrgen.families.frame_prediction import generation
+
+        return generation.generate(networks, trained, config, inputs, generator, data)
+
+    @override
+    def score(
+        self, networks: Networks, trained: FramePredictionConfig, inputs: Inputs
+    ) -> Iterator[Score]:
+        from napari_mrgen.families.frame_prediction import scoring
+
+        return scoring.score(networks, trained, inputs)
+
+    @override
+    def exports(self, networks: Networks, trained: FramePredictionConfig) -> Iterator[Exportable]:
+        from napari_mrgen.families.frame_prediction import export
+
+        return export.exports(networks, trained)
+
+
+FAMILY = FramePrediction()

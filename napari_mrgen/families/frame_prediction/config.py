@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from napari_mrgen.config import setting
-from napari_mrgen.engine.family import SamplingConfig, TrainConfig
+from napari_mrgen.engine.family import Preset, SamplingConfig, TrainConfig
 
 
 class FramePredictionConfig(TrainConfig):
@@ -115,10 +115,8 @@ TINY = FramePredictionConfig(
     preview_every=10,
     save_every=10,
 )
-"""Seconds on a CPU: to try that everything works."""
 
 QUICK = FramePredictionConfig(preview_every=200)
-"""Minutes on a CPU, and already better than repeating the last frame."""
 
 BASE = FramePredictionConfig(
     width=64,
@@ -132,7 +130,6 @@ BASE = FramePredictionConfig(
     save_every=1000,
     preview_every=1000,
 )
-"""The best, on a GPU."""
 
 PUBLISHED = FramePredictionConfig(
     network="simple_ugen",
@@ -154,15 +151,25 @@ PUBLISHED = FramePredictionConfig(
     later_start=0.0,
     spectral_weight=0.0,
 )
-"""VolumetricVideo (T. Linhardt, 2021) made again: SimpleUGen, 5 frames as channels of 8 x 128 x 128
-volumes, noise layers of 0.1, Huber loss, feedback over 5 frames, then the GAN.
 
-Mended: every predicted frame counts, the first too, and gradients flow through the feedback; one
-PReLU slope a channel, so that any size works (padded); the 99.5th percentile is 1 and no sigmoid
-squeezes the output, so bright blood can be reached; the discriminator learns at about the rate of
-the generator; patients are split before windows are cut; series with fewer slices are padded, not
-skipped. The rate of 1e-4 and the 100 epochs became 1e-3 and a length that a CPU can do. The GAN's
-image error stays beside the discriminator's opinion; the original drops it.
-"""
+PRESETS = {
+    "tiny": Preset(TINY, "Seconds on a CPU: to try that everything works."),
+    "quick": Preset(QUICK, "Minutes on a CPU, and already better than repeating the last frame."),
+    "base": Preset(BASE, "The best, on a GPU."),
+    "published": Preset(
+        PUBLISHED,
+        """The published system, to compare with.
 
-PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "published": PUBLISHED}
+        VolumetricVideo (T. Linhardt, 2021) made again: SimpleUGen, 5 frames as channels of 8 x 128
+        x 128 volumes, noise layers of 0.1, Huber loss, feedback over 5 frames, then the GAN.
+
+        Mended: every predicted frame counts, the first too, and gradients flow through the
+        feedback; one PReLU slope a channel, so that any size works (padded); the 99.5th percentile
+        is 1 and no sigmoid squeezes the output, so bright blood can be reached; the discriminator
+        learns at about the rate of the generator; patients are split before windows are cut;
+        series with fewer slices are padded, not skipped. The rate of 1e-4 and the 100 epochs
+        became 1e-3 and a length that a CPU can do. The GAN's image error stays beside the
+        discriminator's opinion; the original drops it.
+        """,
+    ),
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from napari_mrgen.config import setting
-from napari_mrgen.engine.family import GenerateConfig, TrainConfig
+from napari_mrgen.engine.family import GenerateConfig, Preset, TrainConfig
 
 Loss = Literal["mse", "mae", "ssim", "psnr", "bce"]
 Regularizer = Literal[
@@ -90,15 +90,6 @@ class ReconstructionConfig(TrainConfig):
     def stages(self) -> tuple[str, ...]:
         return ("reconstruction",)
 
-    @property
-    def why_no_onnx(self) -> str:
-        if self.network != "unrolled":
-            return ""
-        return (
-            "The network 'unrolled' computes with complex numbers, which ONNX does not: serve the "
-            "model instead, or train one of the U-Nets."
-        )
-
 
 class ReconstructionGenerateConfig(GenerateConfig):
     """Reconstruct a series."""
@@ -122,10 +113,8 @@ TINY = ReconstructionConfig(
     preview_every=6,
     save_every=6,
 )
-"""Seconds on a CPU: to try that everything works."""
 
 QUICK = ReconstructionConfig(frames=12, preview_every=250)
-"""Minutes on a CPU, and already better than view sharing."""
 
 BASE = ReconstructionConfig(
     batch_size=8,
@@ -140,7 +129,6 @@ BASE = ReconstructionConfig(
     save_every=1000,
     preview_every=1000,
 )
-"""The best, on a GPU."""
 
 PUBLISHED = ReconstructionConfig(
     network="unet3d",
@@ -160,13 +148,22 @@ PUBLISHED = ReconstructionConfig(
     preview_every=500,
     ema_decay=0.0,
 )
-"""UNet-MRI-Reconstruction (G. Archie, 2020) made again: its best network by its best loss, UNet3D
-of 5 levels and 22.6 million parameters with the SSIM loss, batch 1, Adam 1e-4, early stopping on
-SSIM with patience 2 and min_delta 0.01, on zero-filled magnitude alone.
 
-Mended: the residual may take away as well as add; images of any size are padded; patients are split
-before series are cut; early stopping needs no metric that the loss already is. An epoch became 500
-steps.
-"""
+PRESETS = {
+    "tiny": Preset(TINY, "Seconds on a CPU: to try that everything works."),
+    "quick": Preset(QUICK, "Minutes on a CPU, and already better than view sharing."),
+    "base": Preset(BASE, "The best, on a GPU."),
+    "published": Preset(
+        PUBLISHED,
+        """The published system, to compare with.
 
-PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "published": PUBLISHED}
+        UNet-MRI-Reconstruction (G. Archie, 2020) made again: its best network by its best loss,
+        UNet3D of 5 levels and 22.6 million parameters with the SSIM loss, batch 1, Adam 1e-4,
+        early stopping on SSIM with patience 2 and min_delta 0.01, on zero-filled magnitude alone.
+
+        Mended: the residual may take away as well as add; images of any size are padded; patients
+        are split before series are cut; early stopping needs no metric that the loss already is.
+        An epoch became 500 steps.
+        """,
+    ),
+}

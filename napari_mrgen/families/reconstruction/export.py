@@ -14,6 +14,16 @@ from napari_mrgen.families.reconstruction.networks import input_channels
 _SIZES = ((2, 5, 37, 27), (1, 3, 32, 48), (1, 8, 50, 19))
 
 
+def why_not(trained: ReconstructionConfig) -> str:
+    """Say why the network of such a training cannot be exported; nothing where it can."""
+    if trained.network != "unrolled":
+        return ""
+    return (
+        "The network 'unrolled' computes with complex numbers, which ONNX does not: serve the "
+        "model instead, or train one of the U-Nets."
+    )
+
+
 def exports(
     networks: Mapping[str, nn.Module], trained: ReconstructionConfig
 ) -> Iterator[Exportable]:
@@ -24,8 +34,8 @@ def exports(
     MrgenError
         Of the unrolled network, which looks at complex samples.
     """
-    if trained.why_no_onnx:
-        raise MrgenError(trained.why_no_onnx)
+    if reason := why_not(trained):
+        raise MrgenError(reason)
     yield Exportable(
         name="reconstructor",
         module=networks["reconstructor"],

@@ -2,26 +2,111 @@
 
 from __future__ import annotations
 
-from napari_mrgen.engine.family import Family, Input
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.data.progress import Progress
+from napari_mrgen.engine.family import (
+    DataPreview,
+    Exports,
+    Family,
+    Input,
+    Plan,
+    SamplesSets,
+)
 from napari_mrgen.families.vqvae.config import PRESETS, VqVaeConfig, VqVaeGenerateConfig
+from napari_mrgen.volume import Volume
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from napari_mrgen.engine.device import Precision
+    from napari_mrgen.engine.exportable import Exportable
+    from napari_mrgen.engine.task import Networks, Stage
+    from napari_mrgen.metrics.image_set import Sets
+    from napari_mrgen.metrics.scoreboard import Score
 
 _SLICES_HELP = "Volumes or folders of slices; they are cut and chosen by the brain's extent."
 _IMAGE_HELP = "Its slices are reconstructed, or completed; without one, new slices are drawn."
 _MASK_HELP = "What is marked is drawn anew, to fit the rest; of the image's shape."
 
-FAMILY = Family(
-    name="vqvae",
-    title="Slices by VQ-VAE",
-    summary="Learn a codebook of brain slices, then reconstruct, complete or draw them.",
-    paper="After PatternFlow 46481326 (2022), https://github.com/shakes76/PatternFlow",
-    package=__name__,
-    train_inputs=(Input("slices", "Brain slices", ("zyx",), help=_SLICES_HELP, many=True),),
-    generate_inputs=(
+
+class VqVae(Family[VqVaeConfig, VqVaeGenerateConfig], Exports, SamplesSets):
+    """VQ-VAE: slices as maps of codes, and a prior that draws new maps."""
+
+    name = "vqvae"
+    title = "Slices by VQ-VAE"
+    summary = "Learn a codebook of brain slices, then reconstruct, complete or draw them."
+    paper = "After PatternFlow 46481326 (2022), https://github.com/shakes76/PatternFlow"
+    train_inputs = (Input("slices", "Brain slices", ("zyx",), help=_SLICES_HELP, many=True),)
+    generate_inputs = (
         Input("image", "Image", ("zyx",), help=_IMAGE_HELP, optional=True),
         Input("mask", "Part to complete", ("zyx",), help=_MASK_HELP, optional=True, kind="labels"),
-    ),
-    train_config=VqVaeConfig,
-    generate_config=VqVaeGenerateConfig,
-    presets=PRESETS,
-    sample="brain",
-)
+    )
+    train_config = VqVaeConfig
+    generate_config = VqVaeGenerateConfig
+    presets = PRESETS
+    sample = "brain"
+
+    @override
+    def networks(self, config: VqVaeConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+        from napari_mrgen.families.vqvae import networks
+
+        return networks.networks(config, shape)
+
+    @override
+    def plan(self, config: VqVaeConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
+        from napari_mrgen.families.vqvae import training
+
+        return training.plan(config, inputs, precision)
+
+    @override
+    def preview_data(self, config: VqVaeConfig, inputs: Inputs) -> Iterator[DataPreview | Progress]:
+        from napari_mrgen.families.vqvae import training
+
+        yield training.preview_data(config, inputs)
+
+    @override
+    def stages(self, config: VqVaeConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
+        from napari_mrgen.families.vqvae import training
+
+        return training.stages(config, inputs)
+
+    @override
+    def generate(
+        self,
+        networks: Networks,
+        trained: VqVaeConfig,
+        config: VqVaeGenerateConfig,
+        inputs: Mapping[str, Volume],
+        generator: torch.Generator,
+        data: Mapping[str, Any],
+    ) -> Iterator[Volume]:
+        from napari_mrgen.families.vqvae import generation
+
+        return generation.generate(networks, trained, config, inputs, generator, data)
+
+    @override
+    def score(self, networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Iterator[Score]:
+        from napari_mrgen.families.vqvae import scoring
+
+        return scoring.score(networks, trained, inputs)
+
+    @override
+    def sets(self, networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Sets:
+        from napari_mrgen.families.vqvae import scoring
+
+        return scoring.sets(networks, trained, inputs)
+
+    @override
+    def exports(self, networks: Networks, trained: VqVaeConfig) -> Iterator[Exportable]:
+        from napari_mrgen.families.vqvae import export
+
+        return export.exports(networks, trained)
+
+
+FAMILY = VqVae()

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from napari_mrgen.config import check_extent, setting
-from napari_mrgen.engine.family import SamplingConfig, TrainConfig
+from napari_mrgen.engine.family import Preset, SamplingConfig, TrainConfig
 from napari_mrgen.errors import MrgenError
 
 POSITIONS = 16
@@ -164,10 +164,8 @@ TINY = VqVaeConfig(
     save_every=10,
     preview_every=10,
 )
-"""Seconds on a CPU: to try that everything works."""
 
 QUICK = VqVaeConfig(preview_every=350)
-"""Minutes on a CPU, and drawn slices look like brains."""
 
 BASE = VqVaeConfig(
     factor=4,
@@ -187,7 +185,6 @@ BASE = VqVaeConfig(
     save_every=1000,
     preview_every=1000,
 )
-"""The best, on a GPU."""
 
 PUBLISHED = VqVaeConfig(
     network="published",
@@ -208,16 +205,27 @@ PUBLISHED = VqVaeConfig(
     prior_learning_rate=2e-4,
     ssim_weight=0.0,
 )
-"""PatternFlow 46481326 (2022) made again: 512 codes of 64 numbers in maps of 64 x 64 for slices of
-256 x 256, its encoder and decoder, codes that learn by gradients (no moving averages, no restart,
-as published), mean squared error over the variance of the data, Adam 1e-3 for the length of its 2
-epochs; then its DCGAN of 100 random numbers, Adam 2e-4 with betas of 0.5 and 0.999.
 
-Mended: the prior draws codes' vectors, each replaced by the nearest code, not index numbers as grey
-values in 0..1 against real ones in 0..511; its maps are those codes, not bins between two levels of
-one encoded slice; it learns at its own rate, and its norms start at a scale of 1; subjects are
-split before training. The batch of 48 (prior: 256) became 16, and the prior's 20 epochs a length
-that a CPU can do; the prior is told the level of a slice, as every prior here.
-"""
+PRESETS = {
+    "tiny": Preset(TINY, "Seconds on a CPU: to try that everything works."),
+    "quick": Preset(QUICK, "Minutes on a CPU, and drawn slices look like brains."),
+    "base": Preset(BASE, "The best, on a GPU."),
+    "published": Preset(
+        PUBLISHED,
+        """The published system, to compare with.
 
-PRESETS = {"tiny": TINY, "quick": QUICK, "base": BASE, "published": PUBLISHED}
+        PatternFlow 46481326 (2022) made again: 512 codes of 64 numbers in maps of 64 x 64 for
+        slices of 256 x 256, its encoder and decoder, codes that learn by gradients (no moving
+        averages, no restart, as published), mean squared error over the variance of the data, Adam
+        1e-3 for the length of its 2 epochs; then its DCGAN of 100 random numbers, Adam 2e-4 with
+        betas of 0.5 and 0.999.
+
+        Mended: the prior draws codes' vectors, each replaced by the nearest code, not index
+        numbers as grey values in 0..1 against real ones in 0..511; its maps are those codes, not
+        bins between two levels of one encoded slice; it learns at its own rate, and its norms
+        start at a scale of 1; subjects are split before training. The batch of 48 (prior: 256)
+        became 16, and the prior's 20 epochs a length that a CPU can do; the prior is told the
+        level of a slice, as every prior here.
+        """,
+    ),
+}

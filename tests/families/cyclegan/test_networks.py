@@ -55,7 +55,7 @@ def test_the_published_discriminator_judges_at_half_the_resolution() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_builds_without_memory(preset: str) -> None:
-    config = PRESETS[preset]
+    config = PRESETS[preset].config
     with torch.device("meta"):
         built = {**networks(config, (64, 64, 64)), **discriminators(config)}
     assert built.keys() == {"t1_to_t2", "t2_to_t1", "discriminator_t1", "discriminator_t2"}
@@ -64,7 +64,7 @@ def test_every_preset_builds_without_memory(preset: str) -> None:
 
 def test_transposed_convolutions_are_left_to_the_published_network() -> None:
     with torch.device("meta"):
-        built = networks(PRESETS["base"], ())["t1_to_t2"]
+        built = networks(PRESETS["base"].config, ())["t1_to_t2"]
     assert not any(isinstance(part, nn.ConvTranspose3d) for part in built.modules())
 
 

@@ -12,7 +12,7 @@ from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
-from napari_mrgen.engine.family import Survey
+from napari_mrgen.engine.family import Survey, SurveysData
 from napari_mrgen.families.cyclegan.config import TINY
 from tests.data.heads.head_data import head, rigid, write, write_pair
 
@@ -100,7 +100,5 @@ def test_what_the_split_leaves_out_is_not_read(inputs: Inputs) -> None:
     assert cells(found, "What will be done")[ASIDE].startswith("Left out")
 
 
-def test_a_family_to_which_it_does_not_matter_has_no_table(hearts: Path) -> None:
-    family = families.get("frame_prediction")
-    config = family.preset("tiny")
-    assert not list(family.survey(config, gather(family, {"cine": [hearts]}, config)))
+def test_a_family_to_which_it_does_not_matter_has_no_table() -> None:
+    assert not isinstance(families.get("frame_prediction"), SurveysData)

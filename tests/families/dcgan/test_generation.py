@@ -12,7 +12,7 @@ from napari_mrgen.families.dcgan.networks import networks
 from napari_mrgen.volume import Volume
 
 DATA = {"shape": [64, 64], "spacing_mm": [2.0, 1.5, 1.25], "plane": "axial"}
-TINY = PRESETS["tiny"]
+TINY = PRESETS["tiny"].config
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def teach(network: torch.nn.Module) -> None:
 
 def test_the_published_networks_have_their_weights() -> None:
     with torch.device("meta"):
-        make, judge = built(PRESETS["published"])
+        make, judge = built(PRESETS["published"].config)
     kept = {name: t for name, t in make.state_dict().items() if "num_batches" not in name}
     assert sum(tensor.numel() for tensor in kept.values()) == 7_842_112
     assert sum(parameter.numel() for parameter in judge.parameters()) == 337_665

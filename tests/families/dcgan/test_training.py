@@ -21,8 +21,8 @@ from napari_mrgen.metrics.scoreboard import Scoreboard
 from napari_mrgen.samples import brain
 
 FAMILY = families.get("dcgan")
-TINY = PRESETS["tiny"].with_values({"steps": 8, "preview_every": 4, "save_every": 4})
-SMALL_PUBLISHED = PRESETS["published"].with_values(
+TINY = PRESETS["tiny"].config.with_values({"steps": 8, "preview_every": 4, "save_every": 4})
+SMALL_PUBLISHED = PRESETS["published"].config.with_values(
     {"size": 64, "batch_size": 2, "steps": 4, "preview_every": 4, "save_every": 4}
 )
 

@@ -26,7 +26,7 @@ def test_sizes_that_the_network_cannot_take_are_refused(values, message):
 @pytest.mark.parametrize("values", [{}, PUBLISHED])
 @pytest.mark.parametrize("without", ["coarse_share", "autoencoder_steps"])
 def test_the_smallest_windows_that_pass_fit_the_network(values, without):
-    config = PRESETS["tiny"].with_values({**values, "patch": 48, without: 0})
+    config = PRESETS["tiny"].config.with_values({**values, "patch": 48, without: 0})
     frames = torch.rand(1, config.context, config.slices, config.patch, config.patch)
     nothing = torch.zeros(1)
     with torch.no_grad():

@@ -6,8 +6,8 @@ from napari_mrgen.families.frame_prediction.config import PRESETS
 from napari_mrgen.families.frame_prediction.forecasting import carry_labels, forecast, pad, predict
 from napari_mrgen.families.frame_prediction.networks import networks
 
-BUILT = networks(PRESETS["tiny"], ())
-PUBLISHED = networks(PRESETS["published"], ())
+BUILT = networks(PRESETS["tiny"].config, ())
+PUBLISHED = networks(PRESETS["published"].config, ())
 
 
 def context(*shape: int) -> torch.Tensor:
@@ -56,7 +56,7 @@ def test_prediction_is_in_the_units_of_its_context():
 
 
 def test_labels_are_carried_by_passes_longer_than_the_context():
-    config = PRESETS["tiny"].with_values({"context": 2, "frames_per_pass": 5})
+    config = PRESETS["tiny"].config.with_values({"context": 2, "frames_per_pass": 5})
     labels = torch.arange(20 * 20).view(1, 20, 20) % 3
     with torch.no_grad():
         moved = carry_labels(

@@ -12,7 +12,7 @@ from napari_mrgen.families.frame_prediction.generation import context_frames, ge
 from napari_mrgen.families.frame_prediction.networks import networks
 from napari_mrgen.volume import Volume
 
-TINY = PRESETS["tiny"]
+TINY = PRESETS["tiny"].config
 BUILT = networks(TINY, ())
 AFFINE = np.diag([9.0, 1.5, 1.25, 1.0])[:, [2, 1, 0, 3]]
 
@@ -107,7 +107,7 @@ def test_a_cycle_longer_than_the_series_does_not_lead_round(cine):
 
 
 def ask(cine: Volume, stage: str, **changes) -> list[Volume]:
-    trained = PRESETS["published"].with_values(changes)
+    trained = PRESETS["published"].config.with_values(changes)
     config = FramePredictionGenerateConfig(stage=stage, frames=2)
     built = networks(trained, ())
     return list(generate(built, trained, config, {"cine": cine}, torch.Generator(), {}))

@@ -9,7 +9,7 @@ from napari_mrgen.families.frame_prediction.networks import (
     timing_features,
 )
 
-TINY = PRESETS["tiny"]
+TINY = PRESETS["tiny"].config
 NO_CYCLE = torch.zeros(1)
 
 
@@ -20,7 +20,7 @@ def frames(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_networks_build_without_memory(preset):
     with torch.device("meta"):
-        built = networks(PRESETS[preset], ())
+        built = networks(PRESETS[preset].config, ())
     assert all(p.is_meta for network in built.values() for p in network.parameters())
 
 
@@ -53,7 +53,7 @@ def test_any_number_of_frames_goes_in_and_out(context, count):
 
 
 def test_what_is_sent_is_seen_instead():
-    generator = networks(PRESETS["published"], ())["generator"]
+    generator = networks(PRESETS["published"].config, ())["generator"]
     context = frames(1, 5, 4, 32, 32)
     own, other = (roll_out(generator, context, NO_CYCLE, NO_CYCLE) for _ in range(2))
     first = next(own)
@@ -62,15 +62,15 @@ def test_what_is_sent_is_seen_instead():
 
 
 def test_simple_ugen_has_the_published_layers():
-    generator = networks(PRESETS["published"], ())["generator"]
+    generator = networks(PRESETS["published"].config, ())["generator"]
     slopes = 2 * (5 + 10 + 15 + 20)
     assert sum(p.numel() for p in generator.parameters()) == 68_411 + slopes
-    judge = discriminator(PRESETS["published"])
+    judge = discriminator(PRESETS["published"].config)
     assert sum(p.numel() for p in judge.parameters()) == 36_073
 
 
 def test_noise_layers_draw_from_the_generator_alone():
-    generator = networks(PRESETS["published"], ())["generator"]
+    generator = networks(PRESETS["published"].config, ())["generator"]
     context = frames(1, 5, 4, 32, 32)
 
     def draw(seed: int | None) -> torch.Tensor:
@@ -90,5 +90,5 @@ def test_timing_repeats_with_the_cycle_and_is_silent_without_one():
 
 
 def test_presets_differ_from_the_defaults_as_they_say():
-    assert PRESETS["published"].network == "simple_ugen"
-    assert all(isinstance(preset, FramePredictionConfig) for preset in PRESETS.values())
+    assert PRESETS["published"].config.network == "simple_ugen"
+    assert all(isinstance(preset.config, FramePredictionConfig) for preset in PRESETS.values())

@@ -66,7 +66,7 @@ def test_the_others_are_scored_beside_a_series_that_is_too_short(tmp_path):
         references.append(Reference(tmp_path / f"{name}.nii", name))
     split = Split(train=("c",), test=("a", "b"))
     inputs = Inputs({"cine": tuple(references)}, split)
-    scores = score(networks(PRESETS["tiny"], ()), PRESETS["tiny"], inputs)
+    scores = score(networks(PRESETS["tiny"].config, ()), PRESETS["tiny"].config, inputs)
     assert {s.subject for s in scores} == {"a"}
 
 
@@ -108,7 +108,7 @@ def test_a_network_that_moves_nothing_keeps_the_ventricle():
         maps, "tzyx", np.diag([10.0, 10.0, 10.0, 1.0]), "labels",
         labelled_frames=tuple(range(COUNT)),
     )  # fmt: skip
-    network = networks(PRESETS["tiny"], ())["generator"]
+    network = networks(PRESETS["tiny"].config, ())["generator"]
     figures = ventricle(network, series, labels, 5)
     assert figures == {"LV volume error": 0, "EF error": 0}
     assert ventricle(network, series, labels, COUNT) == {}

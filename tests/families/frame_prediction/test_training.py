@@ -17,7 +17,7 @@ def test_oddities_of_scans_and_of_series_are_named(tmp_path):
         nifti.write(Volume(frames, "tzyx", AFFINE), tmp_path / f"{name}.nii")
     references = tuple(Reference(tmp_path / f"{name}.nii", name) for name in series)
     split = Split(train=("a", "b"), test=("c", "d"))
-    found = preview_data(PRESETS["tiny"], Inputs({"cine": references}, split)).warnings
+    found = preview_data(PRESETS["tiny"].config, Inputs({"cine": references}, split)).warnings
     assert found == (
         "b.nii: the same images as a.nii.",
         "c.nii: only 7 frames.",

@@ -6,14 +6,14 @@ from napari_mrgen.families.vqvae.config import POSITIONS, PRESETS, TINY
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_transformer_never_sees_more_than_it_can(name: str) -> None:
-    config = PRESETS[name]
+    config = PRESETS[name].config
     assert config.side == config.size // config.factor
     assert config.side // config.merge <= POSITIONS
     assert config.side % config.merge == 0
 
 
 def test_the_seed_is_the_published_system():
-    seed = PRESETS["published"]
+    seed = PRESETS["published"].config
     assert (seed.codes, seed.code_size, seed.size, seed.side) == (512, 64, 256, 64)
     assert (seed.network, seed.prior) == ("published", "dcgan")
 
@@ -29,7 +29,7 @@ def test_the_seed_is_the_published_system():
 )
 def test_sizes_that_do_not_fit_are_refused(values: dict[str, object], sentence: str) -> None:
     with pytest.raises(MrgenError, match=sentence):
-        PRESETS["quick"].with_values(values)
+        PRESETS["quick"].config.with_values(values)
 
 
 def test_a_stage_without_steps_is_left_out():
