@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import psutil
 import torch
+from torch import nn
 
 from napari_mrgen.errors import MrgenError
 
@@ -94,6 +95,11 @@ def free_bytes(device: torch.device) -> int:
 def describe(device: torch.device) -> Device:
     name = str(device)
     return next(found for found in devices() if found.name == name)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return where a network's weights are."""
+    return next(network.parameters()).device
 
 
 def choose(name: str = "auto") -> torch.device:

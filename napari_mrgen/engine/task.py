@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -120,6 +121,16 @@ class Task:
 
     def finish(self, networks: Networks, folder: Path) -> None:
         """Write what a finished stage leaves beside its model; nothing by default."""
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[nn.Module]:
+    """Let gradients flow through a network, such as a discriminator, but not into its weights."""
+    network.requires_grad_(False)
+    try:
+        yield network
+    finally:
+        network.requires_grad_(True)
 
 
 @dataclass(frozen=True)

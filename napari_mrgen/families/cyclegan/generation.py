@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from napari_mrgen.data.scaling import Scaling
+from napari_mrgen.engine.task import Networks
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan.config import (
     CycleGanConfig,
@@ -22,8 +22,6 @@ from napari_mrgen.families.cyclegan.translating import preprocess_volume, target
 from napari_mrgen.volume import Volume
 
 __all__ = ["comparisons", "generate", "score"]
-
-Networks = Mapping[str, nn.Module]
 
 _OF: Mapping[str, DirectionName] = {"t1": "t1 to t2", "t2": "t2 to t1"}
 """The direction of what is given."""

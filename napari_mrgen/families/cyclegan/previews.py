@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mrgen.data.heads.preprocessing import PreprocessedSession
+from napari_mrgen.engine.device import device_of
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import Direction
 from napari_mrgen.families.cyclegan.translating import in_tiles
@@ -33,7 +34,7 @@ def show(
     The last is the difference from the true volume, or of the way back where there is none. A head
     is translated whole where whole ones are trained on, else in tiles.
     """
-    device, side = next(networks[direction.network].parameters()).device, round(TILE * config.patch)
+    device, side = device_of(networks[direction.network]), round(TILE * config.patch)
     place, difference = pair.volume("mask"), f"{direction.title}: difference"
     source = _values(pair, direction.source).to(device)
     fake = in_tiles(networks[direction.network], source, side, config.legal)

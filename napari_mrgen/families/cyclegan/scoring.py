@@ -5,7 +5,7 @@ All methods see the same prepared volumes: on one grid, cut to the box around th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from napari_mrgen.data.heads.preprocessing import (
     preprocess_inputs,
 )
 from napari_mrgen.data.inputs import Inputs, Split
+from napari_mrgen.engine.task import Networks
 from napari_mrgen.families.cyclegan.baselines import HistogramMatch, LookupTable
 from napari_mrgen.families.cyclegan.config import CONTRASTS, CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import Direction
@@ -27,7 +28,6 @@ from napari_mrgen.metrics.images import psnr
 from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.metrics.volumes import Comparison, compare_volumes
 
-Networks = Mapping[str, nn.Module]
 Mask = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 Method = Callable[[Values, Mask], Values]
 """From a volume ``(z, y, x)`` of 0 to 1, and its brain, to the other contrast."""

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from napari_mrgen.data.heads.patches import VolumePatches
 from napari_mrgen.data.heads.preprocessing import PreprocessedSession
-from napari_mrgen.engine.task import Batch, Draws, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.families.cyclegan.losses import difference, paired_loss, varied
@@ -32,8 +32,6 @@ _NOTHING_TO_LEARN = (
     "No T1w and T2w here are pairs, and without discriminators there is nothing to learn from; "
     "set adversarial_weight above 0, or give pairs."
 )
-
-Networks = Mapping[str, nn.Module]
 
 
 @dataclass(frozen=True)

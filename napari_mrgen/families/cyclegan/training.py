@@ -24,7 +24,7 @@ from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataPreview, Plan, Survey
-from napari_mrgen.engine.memory.measure import measure_step
+from napari_mrgen.engine.memory.measure import plan_training
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.cyclegan.config import CONTRASTS, LEAST_PATCH, CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import discriminators, networks
@@ -83,15 +83,8 @@ def plan(config: CycleGanConfig, inputs: Inputs, precision: Precision = "32-true
         volumes = {name: torch.zeros(size) for name in (*CONTRASTS, "mask")}
         return cycle_task(config, samples), {**volumes, "paired": torch.ones(config.batch_size)}
 
-    cost = measure_step(build, precision)
-    return Plan(
-        shape=(1, *samples.shape),
-        parameters=cost.parameters,
-        flops_per_step=cost.flops,
-        memory_bytes=cost.memory_bytes,
-        layers=cost.layers,
-        notes=_notes(config, inputs, samples),
-    )
+    notes = _notes(config, inputs, samples)
+    return plan_training([(build, 0)], (1, *samples.shape), inputs, precision, notes)
 
 
 def savings(config: CycleGanConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
@@ -134,10 +127,9 @@ def _look(config: CycleGanConfig, inputs: Inputs, prepared: PreprocessedData) ->
     middle = data.shape[0] // 2
     sides = [torch.cat([s[role][0, middle] for role in CONTRASTS], -1) for s in samples]
     references = [(*inputs.train(role), *inputs.test(role)) for role in CONTRASTS]
-    return DataPreview(
+    return DataPreview.of(
         _montage(torch.stack(sides), data.describe()["spacing_mm"]),
-        inputs.split.train,
-        inputs.split.test,
+        inputs,
         (*data.notes, *(said for found in references for said in find_oddities(found))),
     )
 
@@ -202,6 +194,4 @@ def _notes(config: CycleGanConfig, inputs: Inputs, samples: TrainingSamples) -> 
         notes.append(f"Work and memory are those of a full step, one in {config.full_every}.")
     if whole and config.unaligned == "register":
         notes.append("Pairs that do not lie on one another are registered before training.")
-    if inputs.nothing_held_out:
-        notes.append("There is one subject only: nothing is held out to test on.")
     return tuple(notes)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from napari_mrgen.data.heads.brain import Box, brain_mask, crop, finite, is_stripped, n4, union_box
 from napari_mrgen.data.heads.preprocessing import head_scaling
 from napari_mrgen.data.scaling import Scaling
-from napari_mrgen.engine.device import choose_precision, describe
+from napari_mrgen.engine.device import choose_precision, describe, device_of
 from napari_mrgen.engine.distributed import in_precision
 from napari_mrgen.engine.memory.measure import measure_call
 from napari_mrgen.errors import MrgenError
@@ -93,7 +93,7 @@ def translate(network: nn.Module, values: Values, legal: int, tile: int = 0) -> 
     that fits in memory, else in the largest tiles that do; tiles begin at multiples of ``legal``,
     on the grid that the whole volume has in the network.
     """
-    device = next(network.parameters()).device
+    device = device_of(network)
     function = in_precision(network.forward, choose_precision("auto", device))
     volume = torch.from_numpy(np.ascontiguousarray(values, np.float32))[None, None].to(device)
     side = tile or fitting_tile(function, values.shape, device)

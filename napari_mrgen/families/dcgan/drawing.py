@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from napari_mrgen.engine.device import device_of
+
 TOGETHER = 8
 """Images that are drawn at once."""
 
@@ -16,7 +18,7 @@ def draw(generator: nn.Module, noise: Tensor, told: Tensor, size: int) -> Tensor
     Always as many at once: sums in batches of another size differ in their last digit, and an image
     must not depend on how many are wanted.
     """
-    device = next(generator.parameters()).device
+    device = device_of(generator)
     found = []
     for start in range(0, len(noise), TOGETHER):
         rows = torch.arange(start, start + TOGETHER).clamp(max=len(noise) - 1)

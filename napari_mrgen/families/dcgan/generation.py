@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mrgen.data.slice_volumes import blocks, drawn, levels_of, told_to
-from napari_mrgen.engine.task import Draws
+from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.dcgan.config import DcganConfig, DcganGenerateConfig
 from napari_mrgen.families.dcgan.drawing import draw, slerp
@@ -18,7 +18,6 @@ from napari_mrgen.volume import Volume
 
 __all__ = ["generate", "score", "sets"]
 
-Networks = Mapping[str, nn.Module]
 NAME = "dcgan samples"
 
 

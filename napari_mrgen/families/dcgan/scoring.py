@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import nn
 
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.sets import real_set
 from napari_mrgen.data.slices import SliceSet
-from napari_mrgen.engine.task import Draws
+from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.families.dcgan.config import DcganConfig
 from napari_mrgen.families.dcgan.drawing import draw
 from napari_mrgen.families.dcgan.training import ROLE, slice_spec
@@ -24,8 +23,6 @@ MODEL = "this model"
 LEARNT = "max SSIM to trained slices (the seed's measure)"
 PASSED = "share over 0.6 (the seed's goal)"
 _GOAL = 0.6
-
-Networks = Mapping[str, nn.Module]
 
 
 def score(networks: Networks, trained: DcganConfig, inputs: Inputs) -> Iterator[Score]:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from napari_mrgen.data.slice_volumes import drawn
 from napari_mrgen.data.slices import SliceData, told_of
-from napari_mrgen.engine.task import Batch, Draws, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task
 from napari_mrgen.families.dcgan.augment import augment
 from napari_mrgen.families.dcgan.config import DcganConfig
 from napari_mrgen.io.movies import montage
@@ -32,8 +32,6 @@ DIVERGENCE = 1e-4
 """Weight of a nat of the encoder's noise beside the mean error of a redrawn slice."""
 SHOWN = 16
 """Samples in a preview."""
-
-Networks = Mapping[str, nn.Module]
 
 
 class GanTask(Task):

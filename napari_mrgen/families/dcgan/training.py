@@ -11,7 +11,7 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataPreview, Plan
-from napari_mrgen.engine.memory.measure import measure_step
+from napari_mrgen.engine.memory.measure import plan_training
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.dcgan.config import DcganConfig
 from napari_mrgen.families.dcgan.networks import SliceEncoder, discriminator, networks
@@ -54,15 +54,8 @@ def plan(config: DcganConfig, inputs: Inputs, precision: Precision = "32-true") 
         told = torch.zeros(config.batch_size, TOLD)
         return _task(full, data), {"image": images, "told": told}
 
-    cost = measure_step(build, precision)
-    return Plan(
-        shape=(1, config.size, config.size),
-        parameters=cost.parameters,
-        flops_per_step=cost.flops,
-        memory_bytes=cost.memory_bytes,
-        layers=cost.layers,
-        notes=_notes(config, inputs, data),
-    )
+    notes = _notes(config, inputs, data)
+    return plan_training([(build, 0)], (1, config.size, config.size), inputs, precision, notes)
 
 
 def preview_data(config: DcganConfig, inputs: Inputs) -> DataPreview:
@@ -70,7 +63,7 @@ def preview_data(config: DcganConfig, inputs: Inputs) -> DataPreview:
     data = slice_data(config, inputs)
     montage = show_slices(data, Draws((config.seed, "look")))
     references = (*inputs.train(ROLE), *inputs.test(ROLE))
-    return DataPreview(montage, inputs.split.train, inputs.split.test, find_oddities(references))
+    return DataPreview.of(montage, inputs, find_oddities(references))
 
 
 def _task(config: DcganConfig, data: SliceData) -> GanTask:
@@ -87,6 +80,4 @@ def _notes(config: DcganConfig, inputs: Inputs, data: SliceData) -> tuple[str, .
         notes.append(f"Fewer than {_FEW} training slices: expect copies of them.")
     if config.coarse_share:
         notes.append("Work and memory are those of a step at full resolution.")
-    if inputs.nothing_held_out:
-        notes.append("There is one subject only: nothing is held out to test on.")
     return tuple(notes)

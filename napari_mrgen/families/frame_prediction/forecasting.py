@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mrgen.data.scaling import Scaling
+from napari_mrgen.engine.device import device_of
+from napari_mrgen.engine.task import Networks
 from napari_mrgen.families.frame_prediction.networks import (
     FlowPredictor,
     last_frames,
@@ -18,7 +20,6 @@ from napari_mrgen.families.frame_prediction.networks import (
 )
 from napari_mrgen.families.frame_prediction.warp import warp
 
-Networks = Mapping[str, nn.Module]
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 """Axes that are flipped for each view of the mean."""
 
@@ -35,7 +36,7 @@ def predict(
     All that the networks are told is in the arguments: the scaling too comes from ``frames``.
     """
     scaling = Scaling.fit(frames)
-    device = next(networks["generator"].parameters()).device
+    device = device_of(networks["generator"])
     context = torch.from_numpy(scaling.apply(frames))[None].to(device)
     with torch.no_grad():
         predicted = forecast(networks, context, cycle, count, generator)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from napari_mrgen.data.cine import find_cycle
 from napari_mrgen.data.scaling import Scaling, as_type
+from napari_mrgen.engine.task import Networks
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.frame_prediction.config import (
     FramePredictionConfig,
@@ -22,8 +22,6 @@ from napari_mrgen.mri.noise import rician
 from napari_mrgen.volume import Array, Volume
 
 __all__ = ["generate", "score"]
-
-Networks = Mapping[str, nn.Module]
 
 
 def generate(

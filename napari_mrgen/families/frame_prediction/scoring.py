@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_mrgen.data.cine import Cine, load
 from napari_mrgen.data.inputs import Inputs
+from napari_mrgen.engine.device import device_of
+from napari_mrgen.engine.task import Networks
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
 from napari_mrgen.families.frame_prediction.forecasting import carry_labels, predict
 from napari_mrgen.families.frame_prediction.networks import FlowPredictor
@@ -25,7 +27,6 @@ LEFT_VENTRICLE = 3
 """Its value in label maps, as in ACDC."""
 SSIM_EVERY = 5
 """Of the far horizons; it takes longer than the prediction."""
-Networks = Mapping[str, nn.Module]
 Method = Callable[[Tensor, int, int], Tensor]
 """From the context ``(t, z, y, x)``, the cycle and a count to that many frames."""
 
@@ -57,7 +58,7 @@ def ventricle(network: FlowPredictor, cine: Cine, labels: Volume, context: int) 
     if cine.cycle <= context or len(known) < cine.cycle:
         return {}
     maps = torch.from_numpy(labels.array.astype(np.int64))
-    frames = cine.frames[:context][None].to(next(network.parameters()).device)
+    frames = cine.frames[:context][None].to(device_of(network))
     count = cine.cycle - context
     with torch.no_grad():
         moved = carry_labels(

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from napari_mrgen.data.cine import CineWindows, as_array, load
-from napari_mrgen.engine.task import Batch, Draws, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
 from napari_mrgen.families.frame_prediction.forecasting import forecast, predict
 from napari_mrgen.families.frame_prediction.networks import roll_out
@@ -35,8 +35,6 @@ WARM_UP = 0.15
 """Share of the GAN stage in which only the discriminator learns."""
 CERTAINTY = 0.9
 """How real VolumetricVideo's discriminator is to find a real clip."""
-
-Networks = Mapping[str, nn.Module]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from napari_mrgen.data.cine import CineWindows, WindowSpec, as_array
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataPreview, Plan
-from napari_mrgen.engine.memory.measure import measure_step
+from napari_mrgen.engine.memory.measure import plan_training
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
 from napari_mrgen.families.frame_prediction.networks import discriminator, networks
@@ -64,20 +64,13 @@ def windows(config: FramePredictionConfig, inputs: Inputs) -> CineWindows:
 
 def plan(config: FramePredictionConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
     """Run one step of each stage without values; the larger of the two decides."""
-    costs = [
-        measure_step(partial(_trial, config, inputs, stage), precision, _dearest(config, stage))
-        for stage in config.stages
+    trials = [
+        (partial(_trial, config, inputs, stage), _dearest(config, stage)) for stage in config.stages
     ]
-    needed = max(costs, key=lambda cost: cost.memory_bytes)
     frames = config.context + config.passes * config.frames_per_pass
-    return Plan(
-        shape=(frames, config.slices, config.patch, config.patch),
-        parameters=needed.parameters,
-        flops_per_step=max(cost.flops for cost in costs),
-        memory_bytes=needed.memory_bytes,
-        layers=needed.layers,
-        notes=_notes(config, inputs),
-    )
+    shape = (frames, config.slices, config.patch, config.patch)
+    note = f"Any image size works; training cuts {config.patch} x {config.patch} windows."
+    return plan_training(trials, shape, inputs, precision, [note])
 
 
 def _trial(config: FramePredictionConfig, inputs: Inputs, stage: str) -> tuple[Task, Batch]:
@@ -118,7 +111,7 @@ def preview_data(config: FramePredictionConfig, inputs: Inputs) -> DataPreview:
         name="training windows",
         times=frame_times(first, stack.shape[1]),
     )
-    return DataPreview(montage, inputs.split.train, inputs.split.test, _oddities(config, inputs))
+    return DataPreview.of(montage, inputs, _oddities(config, inputs))
 
 
 def _oddities(config: FramePredictionConfig, inputs: Inputs) -> tuple[str, ...]:
@@ -133,10 +126,3 @@ def _oddities(config: FramePredictionConfig, inputs: Inputs) -> tuple[str, ...]:
         if frames[reference] <= config.context
     ]
     return (*find_oddities(references), *short, *untested)
-
-
-def _notes(config: FramePredictionConfig, inputs: Inputs) -> tuple[str, ...]:
-    notes = [f"Any image size works; training cuts {config.patch} x {config.patch} windows."]
-    if inputs.nothing_held_out:
-        notes.append("There is one subject only: nothing is held out to test on.")
-    return tuple(notes)

@@ -15,6 +15,8 @@ from napari_mrgen.data.measured import case_of_samples, measured_of
 from napari_mrgen.data.realtime import BASE
 from napari_mrgen.data.scaling import Scaling, as_type
 from napari_mrgen.data.undersampled import Case, ScanSpec, case_of_magnitude, simulate
+from napari_mrgen.engine.device import device_of
+from napari_mrgen.engine.task import Networks
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.reconstruction.config import (
     ReconstructionConfig,
@@ -28,8 +30,6 @@ from napari_mrgen.io.raw_data.kspace import is_kspace, read_kspace
 from napari_mrgen.volume import Volume
 
 __all__ = ["generate", "score"]
-
-Networks = Mapping[str, nn.Module]
 
 INPUT = {"part": "input"}
 """Provenance of what a network was given."""
@@ -79,7 +79,7 @@ def _from_samples(
         msg = f"{image.name or 'This image'} is of no file of k-space; name the file itself."
         raise MrgenError(msg)
     spec = scan_spec(trained)
-    device = next(network.parameters()).device
+    device = device_of(network)
     measured = (one.to(device) for one in measured_of(read_kspace(path)))
     cases = (case_of_samples(one, shared=spec.shared, physics=spec.physics) for one in measured)
     float_image = image.with_array(image.array.astype(np.float32), times=image.times)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_mrgen.data.cine import Cine, load
 from napari_mrgen.data.inputs import Inputs
@@ -20,7 +20,7 @@ from napari_mrgen.data.undersampled import (
     read_pair,
     simulate,
 )
-from napari_mrgen.engine.task import Draws
+from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.tasks import figures, run_case
 from napari_mrgen.families.reconstruction.training import scan_spec
@@ -36,7 +36,6 @@ TRIVIAL = {"view sharing 9": BASE, "view sharing 5": 1, "time average": -1, "zer
 OF_IMAGES = {"average of 9 frames": BASE, "average of 5 frames": 1, "time average": -1, "given": 0}
 """The same of series of magnitude, whose artefacts do not cancel as those of samples do."""
 
-Networks = Mapping[str, nn.Module]
 Method = Callable[[Case], Tensor]
 
 

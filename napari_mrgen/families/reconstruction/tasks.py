@@ -11,9 +11,9 @@ from torch.optim import Optimizer
 from napari_mrgen.data.cine import as_array
 from napari_mrgen.data.realtime import BASE
 from napari_mrgen.data.undersampled import Case, PairedSeries, SimulatedScans
-from napari_mrgen.engine.device import choose_precision
+from napari_mrgen.engine.device import choose_precision, device_of
 from napari_mrgen.engine.distributed import in_precision
-from napari_mrgen.engine.task import Batch, Draws, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
 from napari_mrgen.families.reconstruction.losses import total_loss
 from napari_mrgen.families.reconstruction.networks import Unrolled
@@ -22,7 +22,6 @@ from napari_mrgen.metrics.images import mse, psnr, ssim
 from napari_mrgen.nn.schedules import one_cycle
 from napari_mrgen.volume import Volume
 
-Networks = Mapping[str, nn.Module]
 Data = SimulatedScans | PairedSeries
 
 OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {
@@ -94,7 +93,7 @@ def reconstruct(
 
 def run_case(network: nn.Module, case: Case) -> Tensor:
     """Reconstruct one slice: ``(t, y, x)``, never negative, in the scale of what was scanned."""
-    device = next(network.parameters()).device
+    device = device_of(network)
     batch = {"inputs": case.inputs, **case.physics}
     on_device = {name: value[None].to(device) for name, value in batch.items()}
     function = in_precision(reconstruct, choose_precision("auto", device))

@@ -14,7 +14,7 @@ from napari_mrgen.data.realtime import Protocol
 from napari_mrgen.data.undersampled import PairedSeries, ScanSpec, SimulatedScans, pair_series
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataPreview, Plan
-from napari_mrgen.engine.memory.measure import measure_step
+from napari_mrgen.engine.memory.measure import plan_training
 from napari_mrgen.engine.task import Batch, Draws, EarlyStopping, Stage, Task
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
@@ -87,18 +87,9 @@ def plan(config: ReconstructionConfig, inputs: Inputs, precision: Precision = "3
     def build() -> tuple[Task, Batch]:
         return ReconstructionTask(config, networks(config, ()), data), empty_batch(config)
 
-    cost = measure_step(build, precision)
-    notes = ["Any image size and any number of frames will do."]
-    if inputs.nothing_held_out:
-        notes.append("There is one subject only: nothing is held out to test on.")
-    return Plan(
-        shape=(config.frames, 1, config.patch, config.patch),
-        parameters=cost.parameters,
-        flops_per_step=cost.flops,
-        memory_bytes=cost.memory_bytes,
-        layers=cost.layers,
-        notes=tuple(notes),
-    )
+    shape = (config.frames, 1, config.patch, config.patch)
+    note = "Any image size and any number of frames will do."
+    return plan_training([(build, 0)], shape, inputs, precision, [note])
 
 
 def empty_batch(config: ReconstructionConfig) -> Batch:
@@ -131,5 +122,4 @@ def preview_data(config: ReconstructionConfig, inputs: Inputs) -> DataPreview:
         np.diag([x, y, z, 1.0])[:, [2, 1, 0, 3]],
         name="training series: input, truth",
     )
-    train, test = inputs.split.train, inputs.split.test
-    return DataPreview(montage, train, test, find_oddities(references))
+    return DataPreview.of(montage, inputs, find_oddities(references))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_mrgen.engine.task import Draws
-from napari_mrgen.families.vqvae.networks import Networks, decode, encode
+from napari_mrgen.engine.task import Draws, Networks
+from napari_mrgen.families.vqvae.networks import decode, encode
 from napari_mrgen.families.vqvae.sampling import fill_codes
 
 _REACH = (3, 7, 15, 31, 63, 127, 255)

@@ -13,11 +13,12 @@ from torch.nn import functional
 from napari_mrgen.data.scaling import as_type
 from napari_mrgen.data.slice_volumes import blocks, drawn, levels_of, told_to
 from napari_mrgen.data.slices import Placement, slices_of, told_of
-from napari_mrgen.engine.task import Draws
+from napari_mrgen.engine.device import device_of
+from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.vqvae.completion import complete_slices
 from napari_mrgen.families.vqvae.config import VqVaeConfig, VqVaeGenerateConfig
-from napari_mrgen.families.vqvae.networks import Networks, decode, encode
+from napari_mrgen.families.vqvae.networks import decode, encode
 from napari_mrgen.families.vqvae.sampling import draw_codes
 from napari_mrgen.families.vqvae.scoring import score, sets
 from napari_mrgen.families.vqvae.training import slice_spec
@@ -183,4 +184,4 @@ def _by_parts(work: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 
 
 def _device(networks: Networks) -> torch.device:
-    return next(networks["encoder"].parameters()).device
+    return device_of(networks["encoder"])

@@ -7,12 +7,12 @@ indices of codes as ``(n, h, w)``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_mrgen.engine.task import Networks
 from napari_mrgen.families.vqvae import published
 from napari_mrgen.families.vqvae.config import VqVaeConfig
 from napari_mrgen.families.vqvae.quantization import Codebook, EmaCodebook, GradientCodebook
@@ -21,8 +21,6 @@ from napari_mrgen.nn.unet import ResidualBlock
 
 BRIGHTNESS, CONTRAST = 0.3, 4.0
 """Mean intensity, and what brings intensities to about unit variance."""
-
-Networks = Mapping[str, nn.Module]
 
 
 def networks(config: VqVaeConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:

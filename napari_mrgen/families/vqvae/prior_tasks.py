@@ -11,9 +11,9 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from napari_mrgen.data.slices import SliceData
-from napari_mrgen.engine.task import Batch, Draws, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task
 from napari_mrgen.families.vqvae.config import VqVaeConfig
-from napari_mrgen.families.vqvae.networks import Networks, codebook, decode, encode, shade
+from napari_mrgen.families.vqvae.networks import codebook, decode, encode, shade
 from napari_mrgen.families.vqvae.published import NOISE
 from napari_mrgen.families.vqvae.sampling import draw_codes
 from napari_mrgen.families.vqvae.tasks import as_volume

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from napari_mrgen.engine.task import Draws
-from napari_mrgen.families.vqvae.networks import Networks, codebook
+from napari_mrgen.engine.task import Draws, Networks
+from napari_mrgen.families.vqvae.networks import codebook
 from napari_mrgen.families.vqvae.published import NOISE
 
 PATIENCE = 4.5

@@ -15,9 +15,10 @@ from torch.nn import functional
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.sets import real_set
 from napari_mrgen.data.slices import SliceSet
-from napari_mrgen.engine.task import Draws
+from napari_mrgen.engine.device import device_of
+from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.families.vqvae.config import VqVaeConfig
-from napari_mrgen.families.vqvae.networks import Networks, codebook, decode, encode
+from napari_mrgen.families.vqvae.networks import codebook, decode, encode
 from napari_mrgen.families.vqvae.quantization import perplexity
 from napari_mrgen.families.vqvae.sampling import draw_codes
 from napari_mrgen.families.vqvae.training import slices
@@ -83,7 +84,7 @@ def score_reconstruction(
 
 def reconstruct(networks: Networks, images: Tensor) -> Tensor:
     """Return slices ``(n, y, x)`` as their codes show them."""
-    device = next(networks["encoder"].parameters()).device
+    device = device_of(networks["encoder"])
     parts = (
         decode(networks, encode(networks, part[:, None].to(device)))[:, 0].cpu()
         for part in torch.split(images, _TOGETHER)
@@ -161,7 +162,7 @@ def _bands(levels: Tensor) -> Tensor:
 
 
 def _draw(networks: Networks, trained: VqVaeConfig, told: Tensor) -> Tensor:
-    device = next(networks["encoder"].parameters()).device
+    device = device_of(networks["encoder"])
     parts = []
     for start in range(0, len(told), _TOGETHER):
         part = told[start : start + _TOGETHER].to(device)

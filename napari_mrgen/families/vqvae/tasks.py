@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from napari_mrgen.data.slices import SliceData
-from napari_mrgen.engine.task import Batch, Draws, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task
 from napari_mrgen.families.vqvae.config import VqVaeConfig
 from napari_mrgen.families.vqvae.networks import (
     BRIGHTNESS,
     CONTRAST,
-    Networks,
     codebook,
     decode,
     encode,

@@ -13,10 +13,10 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataPreview, Plan
-from napari_mrgen.engine.memory.measure import measure_step
-from napari_mrgen.engine.task import Batch, Draws, Stage, Task
+from napari_mrgen.engine.memory.measure import plan_training
+from napari_mrgen.engine.task import Batch, Draws, Networks, Stage, Task
 from napari_mrgen.families.vqvae.config import VqVaeConfig
-from napari_mrgen.families.vqvae.networks import Networks, autoencoder, prior
+from napari_mrgen.families.vqvae.networks import autoencoder, prior
 from napari_mrgen.families.vqvae.prior_tasks import GanTask, PriorTask, TransformerTask
 from napari_mrgen.families.vqvae.published import CodeDiscriminator
 from napari_mrgen.families.vqvae.tasks import TextureTask, VqVaeTask
@@ -55,26 +55,20 @@ def plan(config: VqVaeConfig, inputs: Inputs, precision: Precision = "32-true") 
     """Run one step of each stage without values; the one that needs more memory decides."""
     data = slices(config, inputs)
     steps = {"vqvae": config.vqvae_steps - 1, "texture": config.texture_steps - 1, "prior": 0}
-    costs = [
-        measure_step(partial(_trial, config, data, stage), precision, steps[stage])
-        for stage in config.stages
-    ]
-    needed = max(costs, key=lambda cost: cost.memory_bytes)
-    return Plan(
-        shape=(1, config.size, config.size),
-        parameters=needed.parameters,
-        flops_per_step=max(cost.flops for cost in costs),
-        memory_bytes=needed.memory_bytes,
-        layers=needed.layers,
-        notes=_notes(config, inputs),
+    trials = [(partial(_trial, config, data, stage), steps[stage]) for stage in config.stages]
+    side, bits = config.side, config.codes.bit_length() - 1
+    note = (
+        f"A slice of {config.size} x {config.size} pixels becomes {side} x {side} of "
+        f"{config.codes} codes, about {side * side * bits // 8} bytes."
     )
+    return plan_training(trials, (1, config.size, config.size), inputs, precision, [note])
 
 
 def preview_data(config: VqVaeConfig, inputs: Inputs) -> DataPreview:
     """Show some training slices as the networks see them."""
     montage = show_slices(slices(config, inputs, SHIFT), Draws((config.seed, "look")))
     oddities = find_oddities((*inputs.train("slices"), *inputs.test("slices")))
-    return DataPreview(montage, inputs.split.train, inputs.split.test, oddities)
+    return DataPreview.of(montage, inputs, oddities)
 
 
 def _texture_task(config: VqVaeConfig, built: dict[str, nn.Module], data: SliceData) -> TextureTask:
@@ -99,14 +93,3 @@ def _trial(config: VqVaeConfig, data: SliceData, stage: str) -> tuple[Task, Batc
     if stage == "texture":
         return _texture_task(config, built, data), batch
     return _prior_task(config, built, data), batch
-
-
-def _notes(config: VqVaeConfig, inputs: Inputs) -> tuple[str, ...]:
-    side, spread = config.side, config.codes.bit_length() - 1
-    notes = [
-        f"A slice of {config.size} x {config.size} pixels becomes {side} x {side} of "
-        f"{config.codes} codes, about {side * side * spread // 8} bytes."
-    ]
-    if inputs.nothing_held_out:
-        notes.append("There is one subject only: nothing is held out to test on.")
-    return tuple(notes)
