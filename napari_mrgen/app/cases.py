@@ -11,10 +11,9 @@ from napari_mrgen.app.inputs import find_all
 from napari_mrgen.data.heads.sessions import group_sessions
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference, scans_in
-from napari_mrgen.io.naming import CONTRASTS, contrast_of, is_label_name, stem
-from napari_mrgen.io.raw_data import hdf5_series as series
+from napari_mrgen.io.formats import format_of, image_info
+from napari_mrgen.io.naming import is_label_name, stem
 
 Given = Path | Reference
 
@@ -33,7 +32,7 @@ class Case:
 
     @property
     def scan_name(self) -> str:
-        return _name_of(self.scan)
+        return format_of(self.scan).name_of(self.scan)
 
 
 def folder_role(wanted: Sequence[Input], paths: Mapping[str, Path]) -> str | None:
@@ -62,7 +61,10 @@ def find_cases(wanted: Sequence[Input], paths: Mapping[str, Path], out: Path) ->
     scans = [scan for scan in found[role] if not _is_within(scan.path, out)]
     beside: dict[str, Given] = {r: p for r, p in paths.items() if r != role and r not in folders}
     masks = [(one.role, found.get(one.role, ())) for one in asked[1:]]
-    cases = [*_of_scans(role, root, scans, masks, beside), *_unreadable(role, root, scans, out)]
+    cases = [
+        *_of_scans(role, root, scans, masks, beside),
+        *_unreadable(kinds[role], root, scans, out),
+    ]
     if not cases:
         raise MrgenError(f"There is no scan in {root} beside what lies in {out}.")
     return tuple(_told_apart(cases))
@@ -70,10 +72,7 @@ def find_cases(wanted: Sequence[Input], paths: Mapping[str, Path], out: Path) ->
 
 def cases_of(role: str, scans: Sequence[Reference]) -> tuple[Case, ...]:
     """Return scans that were found before, such as those that a training held out."""
-    cases = (
-        Case(scan.path, Path(), scan.subject if scan.slices else _name_of(scan.path), {role: scan})
-        for scan in scans
-    )
+    cases = (Case(scan.path, Path(), scan.name, {role: scan}) for scan in scans)
     return tuple(_told_apart(tuple(cases)))
 
 
@@ -91,19 +90,18 @@ def _of_scans(
                 own[session.scans[role].path][labels] = session.mask
     for scan in scans:
         inputs = {role: scan, **beside, **own[scan.path]}
-        name = scan.subject if scan.slices else stem(scan.path)
-        yield Case(scan.path, scan.path.parent.relative_to(root), name, inputs)
+        yield Case(scan.path, scan.path.parent.relative_to(root), scan.name, inputs)
 
 
-def _unreadable(role: str, root: Path, scans: Sequence[Reference], out: Path) -> Iterator[Case]:
+def _unreadable(wanted: Input, root: Path, scans: Sequence[Reference], out: Path) -> Iterator[Case]:
     """Yield files that `find_all` leaves out since their header cannot be read."""
     known = {scan.path for scan in scans}
     for path in scans_in(root):
-        is_other = role in CONTRASTS and contrast_of(path) not in ("", role)
+        is_other = wanted.is_named(path) is False
         if path in known or is_other or is_label_name(path) or _is_within(path, out):
             continue
         try:
-            nifti.info(path)
+            image_info(path)
         except MrgenError as error:
             yield Case(path, path.parent.relative_to(root), stem(path), problem=str(error))
 
@@ -116,11 +114,6 @@ def _told_apart(cases: Sequence[Case]) -> Iterator[Case]:
         count = seen[case.folder, case.name]
         name = f"{case.name}-{count}" if count > 1 else case.name
         yield Case(case.scan, case.folder, name, case.inputs, case.problem)
-
-
-def _name_of(scan: Path) -> str:
-    """Return what a scan is called; of a series in an HDF5 file also that of the file."""
-    return series.series_name(scan) if series.is_series(scan) else stem(scan)
 
 
 def _is_folder(path: Path | None) -> bool:

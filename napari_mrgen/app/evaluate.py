@@ -62,8 +62,9 @@ def choose_inputs(
     """
     header = read_header(model_path)
     run = Run(model_file(model_path).parent)
-    wanted = families.get(header.family).train_inputs
-    references = find_all(wanted, paths) if paths else run.inputs.references
+    family = families.get(header.family)
+    references = find_all(family.train_inputs, paths) if paths else run.inputs.references
+    family.check_inputs(references)
     found = {scan.subject for scans in references.values() for scan in scans}
     if everyone:
         return Inputs(references, Split((), tuple(sorted(found))))

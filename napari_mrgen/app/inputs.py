@@ -9,17 +9,11 @@ from pathlib import Path
 from napari_mrgen.data.inputs import Inputs, Split, split_subjects
 from napari_mrgen.engine.family import Family, Input, TrainConfig
 from napari_mrgen.errors import MrgenError, unknown
-from napari_mrgen.io.find import Reference, find, find_series
-from napari_mrgen.io.naming import CONTRASTS, set_of
-from napari_mrgen.io.paired import find_contrast, find_pairs, masks_in
+from napari_mrgen.io.find import Reference
+from napari_mrgen.io.naming import set_of
 
 Paths = Mapping[str, Sequence[Path]]
 References = dict[str, tuple[Reference, ...]]
-
-_SERIES = ("undersampled", "truth")
-"""Roles that HDF5 files may hold, many series in one."""
-_PAIRS = "pairs"
-"""The role whose folders hold scans of several other roles, those of `CONTRASTS` at least."""
 
 
 def gather(
@@ -30,13 +24,14 @@ def gather(
     By the file if one is given, else by the data set's own folders (`own_split`), else at random.
     """
     references = find_all(family.train_inputs, paths)
+    family.check_inputs(references)
     subjects = {scan.subject for scans in references.values() for scan in scans}
     if not subjects:
         roles = ", ".join(asked.role for asked in family.train_inputs)
         raise MrgenError(f"There is nothing to train on; give one of the inputs {roles}.")
     if split_file is None:
         own = own_split(scan for scans in references.values() for scan in scans)
-        return Inputs(references, own or _drawn_split(references, config))
+        return Inputs(references, own or _drawn_split(family, references, config))
     split = Split.load(split_file)
     if not subjects.intersection(split.train):
         msg = (
@@ -50,60 +45,28 @@ def gather(
 def find_all(wanted: Sequence[Input], paths: Paths) -> References:
     """Find the scans of each role; every role that is wanted, and no other.
 
-    The folders of the role ``pairs`` hold scans of ``t1``, ``t2`` and ``mask`` and go into these.
+    A finder may find scans of other roles too, such as the T1w and T2w scans of a folder of pairs.
     """
     check_roles(wanted, paths)
     found: dict[str, list[Reference]] = defaultdict(list)
-    by_subject = any(asked.role in CONTRASTS for asked in wanted)
-    for asked in wanted:
-        given = paths.get(asked.role, ())
-        if len(given) > 1 and not asked.many:
-            msg = f"The input {asked.role!r} takes one path, got {len(given)}."
+    for one in wanted:
+        given = paths.get(one.role, ())
+        if len(given) > 1 and not one.many:
+            msg = f"The input {one.role!r} takes one path, got {len(given)}."
             raise MrgenError(msg)
         for path in map(Path, given):
-            if asked.role == _PAIRS:
-                for role, scans in find_pairs(path).items():
-                    found[role] += scans
-            else:
-                found[asked.role] += _find(asked, path, by_subject=by_subject)
-    _check_contrasts(wanted, found)
+            for role, scans in one.finder(path, one.role, one.axes).items():
+                found[role] += scans
     return {role: tuple({s.path: s for s in scans}.values()) for role, scans in found.items()}
 
 
-def _find(asked: Input, path: Path, *, by_subject: bool) -> Sequence[Reference]:
-    """Find the scans of one role at a path.
-
-    Where contrasts of one head are brought together, subjects are named without their contrast,
-    and of a folder with several contrasts only the one is taken that is asked for.
-    """
-    if by_subject and asked.kind == "labels":
-        return masks_in(path)
-    if asked.role in CONTRASTS:
-        return find_contrast(path, asked.role, asked.axes)
-    if asked.role in _SERIES and (found := find_series(path)):
-        return found
-    return find(path, asked.axes)
-
-
-def _check_contrasts(wanted: Sequence[Input], found: Mapping[str, Sequence[Reference]]) -> None:
-    """Refuse a training on pairs that lacks one of the two contrasts."""
-    if not any(asked.role == _PAIRS for asked in wanted):
-        return
-    missing = [asked.title for asked in wanted if asked.role in CONTRASTS and not found[asked.role]]
-    if missing:
-        msg = (
-            f"There is no scan for {' and '.join(missing)}: give scans of both contrasts, or a "
-            "folder with both."
-        )
-        raise MrgenError(msg)
-
-
-def _drawn_split(references: References, config: TrainConfig) -> Split:
+def _drawn_split(family: Family, references: References, config: TrainConfig) -> Split:
     """Hold subjects out at random, of those that have all images; the others are trained on.
 
     Where nobody has, some are held out of each kind of image, so that each is left to train on.
     """
-    images = [scans for role, scans in references.items() if role != "mask" and scans]
+    roles = [one.role for one in family.train_inputs if one.kind == "image"]
+    images = [references[role] for role in roles if references.get(role)]
     sets = [{scan.subject for scan in scans} for scans in images]
     complete = set.intersection(*sets) if sets else set()
     drawn = [

@@ -21,14 +21,13 @@ from napari_mrgen.cli.options import (
 )
 from napari_mrgen.cli.report import SECONDS_BETWEEN_LINES
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.naming import CONTRASTS, contrast_of
 
 if TYPE_CHECKING:
     from napari_mrgen.app.batch import SampleFolder
     from napari_mrgen.app.generate import VolumeGenerator
     from napari_mrgen.app.outputs import Outputs
     from napari_mrgen.app.result_folder import ScanResult
-    from napari_mrgen.engine.family import GenerateConfig
+    from napari_mrgen.engine.family import Family, GenerateConfig
     from napari_mrgen.volume import Volume
 
 
@@ -64,13 +63,16 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_generate)
 
 
-def _warn_of_names(inputs: Mapping[str, Path]) -> None:
-    """Say where a file's name speaks of another contrast than it is given as."""
-    for role, path in inputs.items():
-        named = contrast_of(path) if role in CONTRASTS and path.is_file() else ""
-        if named not in ("", role):
-            said = f"{path.name} is {named.upper()}w by its name, but given as {role.upper()}w"
-            print(f"napari-mrgen: {said}.", file=sys.stderr)
+def _warn_of_names(family: Family, inputs: Mapping[str, Path]) -> None:
+    """Say where a file's name speaks of another image than it is given as."""
+    for one in family.generate_inputs:
+        path = inputs.get(one.role)
+        if path is None or not path.is_file() or one.is_named(path) is not False:
+            continue
+        others = [other.title for other in family.generate_inputs if other.is_named(path)]
+        kind = others[0] if others else f"not {one.title}"
+        text = f"{path.name} is {kind} by its name, but given as {one.title}"
+        print(f"napari-mrgen: {text}.", file=sys.stderr)
 
 
 def run_generate(options: argparse.Namespace) -> int:
@@ -87,7 +89,7 @@ def run_generate(options: argparse.Namespace) -> int:
     settings = options.settings + ([f"seed={options.seed}"] if options.seed is not None else [])
     config = apply_settings(family.generate_config(), settings)
     inputs = {role: _only(role, paths) for role, paths in parse_paths(options.inputs).items()}
-    _warn_of_names(inputs)
+    _warn_of_names(family, inputs)
     target: Outputs | SampleFolder
     if is_folder(options.out) and folder_role(family.generate_inputs, inputs):
         generator = service or _generator_for(Path(options.model), options.device)

@@ -147,10 +147,17 @@ class Input:
     """Finds the scans of a path that is given for the role."""
     reader: Callable[[Reference], Volume] = Reference.read
     """Reads a scan that was found."""
+    named: Callable[[Path, str], bool | None] | None = None
+    """Whether an image has a role by its name; None where the name does not say."""
+
+    def is_named(self, path: Path) -> bool | None:
+        """Return whether an image is this input by its name; None where that does not say."""
+        return None if self.named is None else self.named(path, self.role)
 
     def facts(self) -> dict[str, Any]:
         """Return what is known of the input as plain values, for programs."""
-        return {k: v for k, v in vars(self).items() if k not in ("finder", "reader")}
+        hidden = ("finder", "reader", "named")
+        return {name: value for name, value in vars(self).items() if name not in hidden}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from napari_mrgen.io.naming import (
 from napari_mrgen.io.raw_data import hdf5_series
 from napari_mrgen.volume import UNKNOWN, Array, Participant, Volume, VolumeInfo
 
+Scans = tuple["Reference", ...]
+
 _MOST_FILES = 1_000_000
 _HEADERS = (".hdr", ".hdr.gz")
 
@@ -138,8 +140,13 @@ def find_series(path: Path) -> tuple[Reference, ...]:
 
     Whose they are is not known: each is a subject, named by its set and its place in the file.
     """
-    found = hdf5_series.series_in(Path(path))
-    return tuple(Reference(place, f"{set_of(place) or 'series'} {place.name}") for place in found)
+    places = hdf5_series.series_in(Path(path))
+    return tuple(Reference(place, f"{set_of(place) or 'series'} {place.name}") for place in places)
+
+
+def series_or_scans(path: Path, role: str, axes: tuple[str, ...]) -> dict[str, Scans]:
+    """Find the series in HDF5 files for a role, or without such files the images there."""
+    return {role: find_series(path) or find(path, axes)}
 
 
 def reference_to(path: Path) -> Reference:

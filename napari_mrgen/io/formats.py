@@ -37,6 +37,8 @@ class Format:
         What the image is called, and whose it is, by its path.
     opens
         Whether napari offers to open such files with this plugin.
+    is_raw
+        Whether it holds what a scanner measured, of which the image is only a first view.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Format:
     name_of: Callable[[Path], str] = stem
     subject_of: Callable[[Path], str] = subject_of
     opens: bool = True
+    is_raw: bool = False
 
 
 NIFTI = Format("NIfTI, Analyze or MGH", is_nifti, nifti.read, nifti.info, SUFFIXES)
@@ -77,6 +80,7 @@ FORMATS: list[Format] = [
         matches=kspace.is_kspace,
         read=kspace.read_image,
         subject_of=plain_subject,
+        is_raw=True,
     ),
 ]
 """In the order in which they are asked."""

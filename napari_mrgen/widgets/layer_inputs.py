@@ -15,10 +15,9 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
 from napari_mrgen.app.session import Sources
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.formats import format_of
 from napari_mrgen.io.layers import KEY, LayerData, from_layer, source_of
 from napari_mrgen.io.masks import mask_of_shapes, mask_on_grid
-from napari_mrgen.io.naming import CONTRASTS, contrast_of
-from napari_mrgen.io.raw_data.kspace import is_kspace
 from napari_mrgen.volume import Volume
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.parts import menu_button, row
@@ -26,7 +25,6 @@ from napari_mrgen.widgets.parts import menu_button, row
 TRANSIENT = "napari_mrgen_transient"
 """Metadata key of layers that only show something, such as previews: never an input."""
 
-KSPACE = "kspace"
 """Role that asks for what was measured: only layers that were read from such a file have it."""
 
 
@@ -157,7 +155,7 @@ class InputPicker(QWidget):
 
     def _named(self, alike: tuple[Layer, ...]) -> Choice | None:
         """Choose for a training what says by name that it has the wanted contrast."""
-        named = tuple(layer for layer in alike if _contrast(layer) == self.wanted.role)
+        named = tuple(layer for layer in alike if self.wanted.is_named(Path(layer.name)))
         if not named or not self.wanted.many:
             return None
         return Choice(layers=alike if named == alike else named[:1])
@@ -267,7 +265,7 @@ def lead_of(wanted: Sequence[Input], trained: Sequence[Input]) -> str | None:
     Where the name of a layer says what it is for, as of contrasts, none is guessed.
     """
     images = [one for one in wanted if one.kind == "image"]
-    guessed = not any(one.role in CONTRASTS for one in images) and needs_scan(images, trained)
+    guessed = not any(one.named for one in images) and needs_scan(images, trained)
     return images[0].role if guessed else None
 
 
@@ -280,7 +278,7 @@ def fits(layer: Layer, wanted: Input) -> bool:
         return False
     if isinstance(layer, Image) and layer.rgb:
         return False
-    if wanted.role == KSPACE and not _is_of_kspace(layer):
+    if wanted.from_file and not _is_of_raw_data(layer):
         return False
     names = "".join(layer.axis_labels)
     if not set(names) <= set("ntzyx"):  # not named by us: the usual order is taken
@@ -293,24 +291,20 @@ def fits(layer: Layer, wanted: Input) -> bool:
     return names in wanted.axes
 
 
-def _contrast(layer: Layer) -> str:
-    return contrast_of(Path(layer.name))
-
-
 def _says_another(layer: Layer, wanted: Input) -> bool:
     """Whether a layer says of itself that it is something else than an input asks for.
 
-    By its name, of contrasts; by its file, of k-space: its image has artefacts, so it is no cine.
+    By its name; or by its file, of raw data: its image has artefacts, so it is not a cine.
     """
-    if wanted.role in CONTRASTS:
-        return _contrast(layer) not in ("", wanted.role)
-    return wanted.role != KSPACE and _is_of_kspace(layer)
+    if wanted.is_named(Path(layer.name)) is False:
+        return True
+    return not wanted.from_file and _is_of_raw_data(layer)
 
 
-def _is_of_kspace(layer: Layer) -> bool:
+def _is_of_raw_data(layer: Layer) -> bool:
     """Whether a layer is the image of a file of k-space."""
     source = source_of({"metadata": layer.metadata})
-    return source is not None and is_kspace(Path(source.path))
+    return source is not None and format_of(Path(source.path)).is_raw
 
 
 def _is_set_of_cases(layer: Layer) -> bool:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,13 +101,8 @@ def test_the_folders_of_a_data_set_decide_unless_a_file_does(hearts: Path, tmp_p
 
 # ---- two contrasts of one head ------------------------------------------------------------------
 
-CONTRASTS = (
-    Input("t1", "T1w", ("zyx",), many=True, optional=True),
-    Input("t2", "T2w", ("zyx",), many=True, optional=True),
-    Input("mask", "Masks", ("zyx",), many=True, optional=True, kind="labels"),
-    Input("pairs", "Pairs", ("zyx",), many=True, optional=True),
-)
-TRANSLATOR = replace(FAMILY, train_inputs=CONTRASTS)
+TRANSLATOR = families.get("cyclegan")
+CONTRASTS = TRANSLATOR.train_inputs
 
 
 def volumes(root: Path, *names: str) -> Path:
@@ -144,9 +138,9 @@ def test_pairs_and_single_contrasts_add_up(tmp_path: Path) -> None:
 def test_both_contrasts_are_needed(tmp_path: Path) -> None:
     volumes(tmp_path, "a_T1", "b_T1")
     with pytest.raises(MrgenError, match="no scan for T2w"):
-        find_all(CONTRASTS, {"pairs": [tmp_path]})
+        gather(TRANSLATOR, {"pairs": [tmp_path]}, CONFIG)
     with pytest.raises(MrgenError, match="no scan for T1w and T2w"):
-        find_all(CONTRASTS, {})
+        gather(TRANSLATOR, {}, CONFIG)
 
 
 def test_who_is_held_out_has_both_contrasts(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QComboBox
 
 from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.datasets.contrasts import has_contrast
 from napari_mrgen.io.find import find
 from napari_mrgen.io.layers import to_layer
 from napari_mrgen.volume import Volume
@@ -28,11 +29,14 @@ from napari_mrgen.widgets.layer_inputs import (
 
 CINE = Input("cine", "Cine series", ("tzyx",), many=True)
 SLICE = Input("slice", "Slice", ("zyx",), optional=True)
-T1 = Input("t1", "T1w", ("zyx",), optional=True, many=True)
+T1, T2 = (
+    Input(role, title, ("zyx",), optional=True, many=True, named=has_contrast)
+    for role, title in (("t1", "T1w"), ("t2", "T2w"))
+)
 MASK = Input("mask", "Part to complete", ("zyx",), optional=True, kind="labels")
 TRY = replace(CINE, optional=True, many=False)
 ARTEFACTS = replace(TRY, role="undersampled", title="Undersampled")
-KSPACE = replace(TRY, role="kspace", title="k-space")
+KSPACE = replace(TRY, role="kspace", title="k-space", from_file=True)
 SHAPE = (3, 2, 8, 8)
 SQUARE = [[1.0, 1.5, 1.5], [1, 1.5, 5.5], [1, 5.5, 5.5], [1, 5.5, 1.5]]
 
@@ -176,7 +180,7 @@ def test_for_a_training_a_layer_is_chosen_by_the_contrast_in_its_name(
     scans = [Image(np.zeros((4, 8, 8)), name=f"head {name}") for name in ("T1w", "T2w", "FLAIR")]
     if comes_first:
         layers.extend(scans)
-    t1, t2 = (picker(qtbot, replace(T1, role=role), layers) for role in ("t1", "t2"))
+    t1, t2 = (picker(qtbot, one, layers) for one in (T1, T2))
     if not comes_first:
         layers.extend(scans)
     assert [volume.name for made in (t1, t2) for volume in made.sources()] == [
@@ -241,7 +245,7 @@ def test_an_image_of_kspace_is_taken_for_no_cine(
         ((TRY, ARTEFACTS), (CINE,), True, "cine"),
         ((CINE,), (CINE,), True, "cine"),
         ((SLICE, MASK), (replace(SLICE, role="slices"),), False, None),
-        ((T1, replace(T1, role="t2"), MASK), (T1,), True, None),
+        ((T1, T2, MASK), (T1,), True, None),
         ((), (SLICE,), False, None),
     ],
 )

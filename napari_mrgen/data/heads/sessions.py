@@ -14,9 +14,9 @@ from napari_mrgen.data.heads.brain import Mask, brain_mask, is_stripped
 from napari_mrgen.data.heads.registration import field_of_view, is_same_grid, onto_grid
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.datasets.contrasts import is_brain_mask_name, scan_of
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.masks import mask_on_grid
-from napari_mrgen.io.naming import is_brain_mask_name, scan_of
 from napari_mrgen.volume import Volume
 
 Relation = Literal["same grid", "aligned in scanner coordinates", "not aligned", "unpaired"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -16,10 +17,23 @@ from napari_mrgen.engine.family import (
     Family,
     Input,
     Plan,
+    Roles,
     Survey,
     SurveysData,
 )
-from napari_mrgen.families.cyclegan.config import PRESETS, CycleGanConfig, CycleGanGenerateConfig
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.families.cyclegan.config import (
+    CONTRASTS,
+    PRESETS,
+    CycleGanConfig,
+    CycleGanGenerateConfig,
+)
+from napari_mrgen.io.datasets.contrasts import (
+    find_contrast,
+    find_masks,
+    find_pairs,
+    has_contrast,
+)
 from napari_mrgen.volume import Volume
 
 if TYPE_CHECKING:
@@ -39,7 +53,13 @@ _PAIRS_HELP = (
 )
 _MASK_HELP = "Brain masks, one a subject; without them they are made from the volumes."
 _SOURCE_HELP = "A {} volume to translate; either this or the other."
-_VOLUME, _LABELS = ("zyx",), "labels"
+_INPUT = Input("", "", ("zyx",), optional=True)
+_T1, _T2 = (
+    replace(_INPUT, role=role, title=title, finder=find_contrast, named=has_contrast)
+    for role, title in zip(CONTRASTS, ("T1w", "T2w"), strict=True)
+)
+_MASK = replace(_INPUT, role="mask", title="Brain mask", kind="labels", finder=find_masks)
+_PAIRS = replace(_INPUT, role="pairs", title="Pairs", finder=find_pairs)
 
 
 class CycleGan(
@@ -52,15 +72,15 @@ class CycleGan(
     summary = "Learn to translate whole volumes between two contrasts, and both ways at once."
     paper = "After A. Perrone, 3D_CycleGAN (2021), https://github.com/perronea/3D_CycleGAN"
     train_inputs = (
-        Input("t1", "T1w", _VOLUME, help=_MANY_HELP.format("T1w"), many=True, optional=True),
-        Input("t2", "T2w", _VOLUME, help=_MANY_HELP.format("T2w"), many=True, optional=True),
-        Input("mask", "Masks", _VOLUME, help=_MASK_HELP, many=True, optional=True, kind=_LABELS),
-        Input("pairs", "Pairs", _VOLUME, help=_PAIRS_HELP, many=True, optional=True),
+        replace(_T1, help=_MANY_HELP.format("T1w"), many=True),
+        replace(_T2, help=_MANY_HELP.format("T2w"), many=True),
+        replace(_MASK, title="Masks", help=_MASK_HELP, many=True),
+        replace(_PAIRS, help=_PAIRS_HELP, many=True),
     )
     generate_inputs = (
-        Input("t1", "T1w", _VOLUME, help=_SOURCE_HELP.format("T1w"), optional=True),
-        Input("t2", "T2w", _VOLUME, help=_SOURCE_HELP.format("T2w"), optional=True),
-        Input("mask", "Brain mask", _VOLUME, optional=True, kind=_LABELS),
+        replace(_T1, help=_SOURCE_HELP.format("T1w")),
+        replace(_T2, help=_SOURCE_HELP.format("T2w")),
+        _MASK,
     )
     train_config = CycleGanConfig
     generate_config = CycleGanGenerateConfig
@@ -106,6 +126,16 @@ class CycleGan(
         from napari_mrgen.families.cyclegan import training
 
         return training.stages(config, inputs)
+
+    @override
+    def check_inputs(self, references: Roles) -> None:
+        missing = [one.title for one in (_T1, _T2) if not references.get(one.role)]
+        if missing:
+            msg = (
+                f"There is no scan for {' and '.join(missing)}: give scans of both contrasts, or a "
+                "folder with both."
+            )
+            raise MrgenError(msg)
 
     @override
     def source_roles(self, config: CycleGanConfig) -> tuple[str, ...]:

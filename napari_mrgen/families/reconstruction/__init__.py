@@ -15,6 +15,7 @@ from napari_mrgen.families.reconstruction.config import (
     ReconstructionConfig,
     ReconstructionGenerateConfig,
 )
+from napari_mrgen.io.find import series_or_scans
 from napari_mrgen.volume import Volume
 
 if TYPE_CHECKING:
@@ -43,9 +44,11 @@ class Reconstruction(Family[ReconstructionConfig, ReconstructionGenerateConfig],
     name = "reconstruction"
     title = "Real-time cine reconstruction"
     summary = "Learn to remove the artefacts of undersampled series, true to what was measured."
-    paper = "After G. Archie, UNet-MRI-Reconstruction (2020), "
-    "https://github.com/g2archie/UNet-MRI-Reconstruction, and Hauptmann et al., Magn Reson Med "
-    "81:1143 (2019)"
+    paper = (
+        "After G. Archie, UNet-MRI-Reconstruction (2020), "
+        "https://github.com/g2archie/UNet-MRI-Reconstruction, and Hauptmann et al., Magn Reson Med "
+        "81:1143 (2019)"
+    )
     train_inputs = (
         Input("cine", "Cine series", _SERIES, help=_CINE_HELP, many=True, optional=True),
         Input(
@@ -55,12 +58,28 @@ class Reconstruction(Family[ReconstructionConfig, ReconstructionGenerateConfig],
             help=_UNDERSAMPLED_HELP,
             many=True,
             optional=True,
+            finder=series_or_scans,
         ),
-        Input("truth", "Truth", _SERIES, help=_TRUTH_HELP, many=True, optional=True),
+        Input(
+            "truth",
+            "Truth",
+            _SERIES,
+            help=_TRUTH_HELP,
+            many=True,
+            optional=True,
+            finder=series_or_scans,
+        ),
     )
     generate_inputs = (
         Input("cine", "Cine series", _SERIES, help=_TRY_HELP, optional=True),
-        Input("undersampled", "Undersampled", _SERIES, help=_ARTEFACTS_HELP, optional=True),
+        Input(
+            "undersampled",
+            "Undersampled",
+            _SERIES,
+            help=_ARTEFACTS_HELP,
+            optional=True,
+            finder=series_or_scans,
+        ),
         Input("kspace", "k-space", _SERIES, help=_KSPACE_HELP, optional=True, from_file=True),
     )
     train_config = ReconstructionConfig

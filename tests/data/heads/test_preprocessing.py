@@ -23,8 +23,8 @@ from napari_mrgen.data.heads.sessions import Session, group_sessions
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.datasets.contrasts import find_pairs
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.paired import find_pairs
 from napari_mrgen.volume import Volume
 from tests.data.heads.head_data import head, rigid, true_mask, write, write_pair
 

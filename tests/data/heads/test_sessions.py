@@ -18,9 +18,8 @@ from napari_mrgen.data.heads.sessions import (
 )
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.datasets.contrasts import find_pairs, scan_of
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.naming import scan_of
-from napari_mrgen.io.paired import find_pairs
 from napari_mrgen.volume import Volume
 from tests.data.heads.head_data import head, rigid, true_mask, write
 

@@ -7,8 +7,14 @@ import pytest
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
-from napari_mrgen.io.naming import contrast_of, is_brain_mask_name, scan_of
-from napari_mrgen.io.paired import find_contrast, find_pairs, masks_in
+from napari_mrgen.io.datasets.contrasts import (
+    contrast_of,
+    find_contrast,
+    find_masks,
+    find_pairs,
+    is_brain_mask_name,
+    scan_of,
+)
 from napari_mrgen.volume import Volume
 
 
@@ -124,9 +130,9 @@ def test_domains_of_different_length_stay_unpaired(tmp_path: Path) -> None:
 
 def test_of_a_folder_with_both_only_one_contrast_is_taken(tmp_path: Path) -> None:
     make(tmp_path, "p1_T1", "p1_T2", "p2")
-    found = {scan.path.stem: scan.subject for scan in find_contrast(tmp_path, "t1", ("zyx",))}
+    found = {scan.path.stem: scan.subject for scan in find_contrast(tmp_path, "t1", ("zyx",))["t1"]}
     assert found == {"p1_T1": "p1", "p2": "p2"}
-    (file,) = find_contrast(tmp_path / "p1_T2.nii", "t1", ("zyx",))
+    (file,) = find_contrast(tmp_path / "p1_T2.nii", "t1", ("zyx",))["t1"]
     assert file.subject == "p1", "a file that is named is taken, whatever it is called"
     (tmp_path / "p1_T1.nii").unlink()
     (tmp_path / "p2.nii").unlink()
@@ -136,13 +142,13 @@ def test_of_a_folder_with_both_only_one_contrast_is_taken(tmp_path: Path) -> Non
 
 def test_masks_among_images_and_by_themselves(tmp_path: Path) -> None:
     make(tmp_path, "both/p1_T1", "both/p1_mask", "alone/p1", "alone/p2")
-    assert [mask.path.stem for mask in masks_in(tmp_path / "both")] == ["p1_mask"]
-    assert [mask.subject for mask in masks_in(tmp_path / "alone")] == ["p1", "p2"]
+    assert [mask.path.stem for mask in find_masks(tmp_path / "both")["mask"]] == ["p1_mask"]
+    assert [mask.subject for mask in find_masks(tmp_path / "alone")["mask"]] == ["p1", "p2"]
 
 
 def test_a_folder_without_either_is_refused(tmp_path: Path) -> None:
     make(tmp_path, "one", "two")
     with pytest.raises(MrgenError, match="trainA and trainB"):
         find_pairs(tmp_path)
-    with pytest.raises(MrgenError, match="is no folder"):
+    with pytest.raises(MrgenError, match="is not a folder"):
         find_pairs(tmp_path / "one.nii")

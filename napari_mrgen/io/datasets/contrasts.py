@@ -1,0 +1,230 @@
+"""T1w and T2w scans, and brain masks, of the same heads: known by their names and folders."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.find import Reference, find, scans_in
+from napari_mrgen.io.formats import image_info
+from napari_mrgen.io.naming import CONTRAST_SUFFIX, SET_NAME, named_subject, set_of, stem
+
+_T1, _T2 = {"t1", "t1w", "mprage"}, {"t2", "t2w"}
+_OTHER_CONTRAST = {"flair", "t2flair", "star", "ce", "gd", "gad", "map"}
+"""Beside T1 or T2 these words name another contrast, such as T2 FLAIR."""
+_DERIVED = re.compile(r"(?:^|_)(?:space|desc|res|label)-[a-zA-Z0-9]+")
+_SESSION = re.compile(
+    r"(?:^|[_-])(ses-[a-z0-9]+|(?:study|visit|tp|mr|time|timepoint)[_-]?\d+)(?:[_.-]|$)",
+    re.IGNORECASE,
+)
+_SAME_HEAD = {"brain", "mask", "masks", "brainmask", "bet"}
+"""Words of which a scan and its mask may have one and the other none."""
+_NO_SUBJECT = {"anat", "anatomical", "images", "image", "masks", "mask", "nifti", "nii"}
+
+Contrast = Literal["t1", "t2", ""]
+CONTRASTS = ("t1", "t2")
+"""Those of one head that are brought together, which are also the roles of their scans."""
+_DOMAINS: Mapping[str, str] = {"a": "t1", "b": "t2"}
+Roles = dict[str, tuple[Reference, ...]]
+
+
+@dataclass(frozen=True)
+class ScanName:
+    """What tells the T1w and T2w scans and masks of one head from those of others."""
+
+    subject: str
+    session: str
+    scan: str
+    """The name without its contrast: the same for the scans of one head from one session."""
+    set: str
+    """``train``, ``test`` or ``val`` where a folder says so, else ''."""
+
+
+def contrast_of(path: Path, root: Path | None = None) -> Contrast:
+    """Return the contrast that a file's name says; '' where it says none, or another one.
+
+    The first word that names one counts, in BIDS the last: ``sub-1_acq-T1_T2w`` is T2w. Where the
+    name is silent, the nearest folder below ``root`` that names one alone speaks.
+    """
+    words = _words(_DERIVED.sub("", stem(path)))
+    if _OTHER_CONTRAST.intersection(words):
+        return ""
+    if path.name.startswith("sub-"):
+        words.reverse()
+    if found := _contrasts(words):
+        return found[0]
+    within = path.relative_to(root).parent.parts if root else ()
+    folders = (_contrasts(_words(part)) for part in reversed(within))
+    return next((contrasts[0] for contrasts in folders if len(contrasts) == 1), "")
+
+
+def has_contrast(path: Path, contrast: str) -> bool | None:
+    """Whether an image has this contrast by its name; None where that says none."""
+    named = contrast_of(path)
+    return named == contrast if named else None
+
+
+def _contrasts(words: list[str]) -> list[Contrast]:
+    named: list[Contrast] = ["t1" if word in _T1 else "t2" for word in words if word in _T1 | _T2]
+    return named
+
+
+def is_brain_mask_name(path: Path) -> bool:
+    """Whether a label map's name says that it is a mask, and of no lesion or vessel."""
+    words = set(re.findall(r"[a-z]+", stem(path).lower()))
+    is_mask = not words.isdisjoint({"mask", "masks", "brainmask"})
+    return is_mask and words.isdisjoint({"lesion", "lesions", "tumor", "tumour", "vessel"})
+
+
+def scan_of(path: Path) -> ScanName:
+    """Tell whose scan a file is, so that T1w, T2w and mask of one head have one name."""
+    name = _plain(stem(path))
+    subject = named_subject(path) or CONTRAST_SUFFIX.sub("", name) or _folder_subject(path)
+    places = (stem(path), *(folder.name for folder in path.parents[:3]))
+    session = next((found[1].lower() for p in places if (found := _SESSION.search(p))), "")
+    return ScanName(subject, session, name or subject, set_of(path))
+
+
+def _plain(name: str) -> str:
+    """Take contrast, mask and what BIDS adds to derivatives out of a name."""
+    words = re.split(r"([_\-. ]+)", _DERIVED.sub("", name))
+    dropped = _T1 | _T2 | _SAME_HEAD
+    kept = [
+        words[i - 1] * bool(i) + words[i]
+        for i in range(0, len(words), 2)
+        if words[i].lower() not in dropped
+    ]
+    return "".join(kept).strip("_-. ")
+
+
+def _folder_subject(path: Path) -> str:
+    """Return the nearest folder that is called after more than what is in it."""
+    names = (folder.name for folder in path.parents)
+    fitting = (
+        n for n in names if _plain(n) and n.lower() not in _NO_SUBJECT and not SET_NAME.search(n)
+    )
+    return next(fitting, stem(path))
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", name.lower())
+
+
+def find_pairs(folder: Path, _role: str = "", _axes: tuple[str, ...] = ()) -> Roles:
+    """Return the scans of a folder by role: ``t1``, ``t2`` and ``mask``, those that there are.
+
+    Folders ``trainA trainB testA testB``, where A is T1w; a BIDS data set; or any folder whose
+    names say T1 and T2. Other contrasts, and images of more than one volume, are left out.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MrgenError(f"{folder} is not a folder; give the folder that holds both contrasts.")
+    domains = _domain_folders(folder)
+    roles = _of_domains(domains) if domains else _of_names(folder)
+    if not roles["t1"] and not roles["t2"]:
+        msg = (
+            f"There is no T1w or T2w volume in {folder}; expected the folders trainA and trainB, "
+            "a BIDS data set, or file names that say T1 and T2."
+        )
+        raise MrgenError(msg)
+    masks = [path for path in scans_in(folder) if is_brain_mask_name(path) and _is_volume(path)]
+    roles["mask"] = [Reference(path, scan_of(path).subject) for path in masks]
+    return {name: tuple(scans) for name, scans in roles.items() if scans}
+
+
+def find_contrast(path: Path, contrast: str, axes: tuple[str, ...]) -> Roles:
+    """Return the scans at a path for one contrast, their subjects named without it.
+
+    Of a folder those are left out whose names say another contrast; a file is taken as it is.
+    """
+    scans = find(path, axes)
+    fitting = [
+        replace(scan, subject=scan_of(scan.path).subject)
+        for scan in scans
+        if not path.is_dir() or contrast_of(scan.path, path) in ("", contrast)
+    ]
+    if not fitting:
+        msg = f"By their names all scans in {path} have another contrast than {contrast.upper()}w."
+        raise MrgenError(msg)
+    return {contrast: tuple(fitting)}
+
+
+def find_masks(path: Path, role: str = "mask", axes: tuple[str, ...] = ("zyx",)) -> Roles:
+    """Return the masks at a path: one file, or of a folder those that are called so, else all.
+
+    Their subjects are named without the word that says mask, as those of their scans.
+    """
+    if not path.is_dir():
+        named = [replace(one, subject=scan_of(one.path).subject) for one in find(path, axes)]
+        return {role: tuple(named)}
+    volumes = [file for file in scans_in(path) if _is_volume(file)]
+    masks = [file for file in volumes if is_brain_mask_name(file)] or volumes
+    return {role: tuple(Reference(file, scan_of(file).subject) for file in masks)}
+
+
+def _domain_folders(folder: Path) -> list[Path]:
+    """Return the folders ``trainA`` and the like, if there is one for each contrast."""
+    found = [
+        child for child in sorted(folder.iterdir())
+        if child.is_dir() and child.name[-1:].lower() in _DOMAINS
+        and child.name[:-1].lower() in ("train", "test", "val", "validate", "validation")
+    ]  # fmt: skip
+    return found if len({child.name[-1].lower() for child in found}) == 2 else []
+
+
+def _of_domains(folders: Sequence[Path]) -> dict[str, list[Reference]]:
+    roles: dict[str, list[Reference]] = {role: [] for role in CONTRASTS}
+    for folder in folders:
+        role = _DOMAINS[folder.name[-1].lower()]
+        scans = find(folder, ("zyx",)) if scans_in(folder) else ()
+        roles[role] += [replace(scan, subject=scan_of(scan.path).subject) for scan in scans]
+    for group in ("train", "test", "val"):
+        t1, t2 = ([s for s in roles[role] if set_of(s.path) == group] for role in CONTRASTS)
+        if len(t1) == len(t2) and {s.subject for s in t1}.isdisjoint(s.subject for s in t2):
+            roles["t2"] = [s for s in roles["t2"] if s not in t2] + _in_order(t1, t2)
+    return roles
+
+
+def _in_order(t1: list[Reference], t2: list[Reference]) -> list[Reference]:
+    """Give the T2w scans the subjects of the T1w scans, both sorted by name."""
+    sides = (sorted(side, key=lambda scan: scan.path.name) for side in (t1, t2))
+    return [replace(other, subject=one.subject) for one, other in zip(*sides, strict=True)]
+
+
+def _of_names(folder: Path) -> dict[str, list[Reference]]:
+    roles: dict[str, list[Reference]] = {role: [] for role in CONTRASTS}
+    for scan in find(folder, ("zyx",)):
+        if contrast := contrast_of(scan.path, folder):
+            roles[contrast].append(replace(scan, subject=scan_of(scan.path).subject))
+    return {role: _with_own_names(folder, scans) for role, scans in roles.items()}
+
+
+def _with_own_names(root: Path, scans: list[Reference]) -> list[Reference]:
+    """Name subjects by folder where files of the same name lie in several: ``1/T1/scan.nii``."""
+    same: dict[str, list[Reference]] = defaultdict(list)
+    for scan in scans:
+        same[scan.subject].append(scan)
+    return [
+        scan
+        if len(same[scan.subject]) == 1 or named_subject(scan.path)
+        else replace(scan, subject=_from_folder(root, scan))
+        for scan in scans
+    ]
+
+
+def _from_folder(root: Path, scan: Reference) -> str:
+    within = scan.path.relative_to(root).parent.parts
+    words = [part for part in within if not contrast_of(Path(part))]
+    return "-".join((*words, scan.subject)) if words else scan.subject
+
+
+def _is_volume(path: Path) -> bool:
+    try:
+        return image_info(path).axes == "zyx"
+    except MrgenError:
+        return False
