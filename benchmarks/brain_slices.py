@@ -25,7 +25,7 @@ from napari_mrgen.engine.family import TrainConfig
 from napari_mrgen.engine.run.model import Model, load_model
 from napari_mrgen.metrics.image_set import Sets
 from napari_mrgen.metrics.scoreboard import Scoreboard, tabulate
-from napari_mrgen.metrics.sets import judge_sets
+from napari_mrgen.metrics.sets import score_sets
 
 VQVAE, DCGAN = families.get("vqvae"), families.get("dcgan")
 SIZE = 128
@@ -130,7 +130,7 @@ def samples(inputs: Inputs, runs: Path) -> dict[str, Any]:
             made[f"{name}: {method}"] = images
     if first is None:
         raise SystemExit("There is no model to score.")
-    scores = judge_sets(made, first.held_out, first.train)
+    scores = score_sets(made, first.held_out, first.train)
     return {row.method: dict(row.mean) for row in tabulate(scores).rows}
 
 

@@ -1,7 +1,8 @@
-"""Slices that a model has drawn, as volumes with the size in mm that they would have in a scan."""
+"""Sampled slices as volumes with the size in mm of a scan, and real slices as sets."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,31 +11,34 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_mrgen.data.slices import told_of
+from napari_mrgen.data.slices import SliceSet, condition_vectors
+from napari_mrgen.metrics.image_set import ImageSet
 from napari_mrgen.volume import Participant, Sex, Source, Volume
 
+MOST = 1500
+"""Most slices of a real set: they are in memory, and each is compared with each."""
 BLOCK = 64
-"""Most samples that are drawn at once."""
+"""Most samples of one volume."""
 _GOLDEN = 0.6180339887498949
 _ACROSS: Mapping[str, tuple[int, int, int]] = {
     "axial": (2, 1, 0),
     "coronal": (1, 2, 0),
     "sagittal": (0, 2, 1),
 }
-"""Scanner axes (0 right, 1 anterior, 2 superior) along which slices, rows and columns run."""
+"""Scanner axes (0 right, 1 anterior, 2 superior) of slices, rows and columns, by plane."""
 
 
 def blocks(count: int) -> Iterator[range]:
-    """Cut the indices of ``count`` samples into blocks."""
+    """Split the indices of ``count`` samples into blocks."""
     for start in range(0, count, BLOCK):
         yield range(start, min(start + BLOCK, count))
 
 
-def levels_of(indices: Sequence[int], level: float | None = None) -> Tensor:
-    """Return the level of each sample, ``(n,)``: as asked for, or else spread from 0 to 1.
+def sample_levels(indices: Sequence[int], level: float | None = None) -> Tensor:
+    """Return the level of each sample, ``(n,)``: the given one, or else spread over 0 to 1.
 
-    Spread by the golden ratio: a sample's level depends on its own index alone, and however many
-    there are, they lie evenly.
+    They are spread by the golden ratio: a level depends on the sample's index alone, and any number
+    of them lies evenly.
     """
     if level is not None:
         return torch.full((len(indices),), level)
@@ -42,22 +46,24 @@ def levels_of(indices: Sequence[int], level: float | None = None) -> Tensor:
     return torch.from_numpy(places.astype(np.float32))
 
 
-def told_to(levels: Tensor, age: float | None, sex: Sex | None) -> tuple[Tensor, dict[str, Any]]:
-    """Return what a network is told of samples, ``(n, 4)``, and the same as columns of a table."""
+def sample_conditions(
+    levels: Tensor, age: float | None, sex: Sex | None
+) -> tuple[Tensor, dict[str, Any]]:
+    """Return the conditions of samples, ``(n, 4)``, and the same as columns of a table."""
     participant = Participant(age=age, sex=sex)
     columns: dict[str, Any] = {"level": [round(float(level), 4) for level in levels]}
     columns |= {name: [value] * len(levels) for name, value in participant.known.items()}
-    return told_of(levels, participant), columns
+    return condition_vectors(levels, participant), columns
 
 
-def drawn(
+def sampled_volume(
     images: Tensor, data: Mapping[str, Any], name: str, axes: str = "nzyx", **changes: Any
 ) -> Volume:
     """Return images ``(n, y, x)`` as samples (``nzyx``) or frames (``tzyx``) of one slice.
 
-    ``data`` is what the training data told of itself (`SliceData.describe`). The slice stands
-    upright around the scanner's centre; whatever its plane, its rows are ``y`` and columns ``x``.
-    Where the training slices were PNG files, lengths are in their pixels, not in mm.
+    ``data`` describes the training data (`SliceData.describe`). The slice lies upright around the
+    scanner's centre; whatever its plane, its rows are ``y`` and its columns ``x``. Where the
+    training slices were PNG files, lengths are in their pixels, not in mm.
     """
     array = images.float().cpu().numpy()[:, None]
     source = None if data.get("spacing_known", True) else Source(spacing_known=False)
@@ -74,3 +80,10 @@ def _affine(data: Mapping[str, Any], shape: tuple[int, ...]) -> npt.NDArray[np.f
         affine[axis, column] = -float(size)
         affine[axis, 3] = float(size) * (shape[column] - 1) / 2
     return affine
+
+
+def real_set(slices: SliceSet, most: int = MOST) -> tuple[ImageSet, list[int]]:
+    """Return evenly spread slices of a set, and their indices."""
+    chosen = list(range(0, len(slices), math.ceil(max(1, len(slices)) / most)))
+    subjects, levels = slices.subjects, slices.levels[chosen]
+    return ImageSet(slices.images(chosen), tuple(subjects[i] for i in chosen), levels), chosen

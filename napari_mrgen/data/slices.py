@@ -1,7 +1,7 @@
 """Slices of volumes as training images: chosen by the brain's extent, scaled, fitted to a square.
 
-A slice travels as ``(y, x)`` between 0 and 1; beside it goes what is known of it (`told_of`): its
-level in the brain, and the age and sex of the subject.
+A slice is ``(y, x)`` between 0 and 1; its conditions (`condition_vectors`) are its level in the
+brain and the age and sex of the subject.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from napari_mrgen.volume import Participant, Volume
 
 Plane = Literal["axial", "coronal", "sagittal"]
 _AXIS: Mapping[str, int] = {"axial": 0, "coronal": 1, "sagittal": 2}
-TOLD = 4
-"""Length of what is told of a slice: see `told_of`."""
+CONDITIONS = 4
+"""Length of a conditioning vector; see `condition_vectors`."""
 
 _FOREGROUND, _SHARE = 0.1, 0.02
-"""A slice belongs to the head where so much of it is brighter than a tenth of the range."""
+"""A slice belongs to the head if this share of it is brighter than a tenth of the range."""
 _HEAD_MM = 140.0
-"""From the top of the head down to the base of the brain; what lies below is neck."""
+"""Distance from the top of the head to the base of the brain; below it is neck."""
 _FEW = 40
-"""Fewer slices than this were chosen by someone, or are thick: all are taken."""
+"""Fewer slices than this were selected before, or are thick: all are used."""
 _SLOTS = 24
 """Most slices of a volume in an epoch, and in a set that metrics compare."""
 
 
 @dataclass(frozen=True)
 class SliceSpec:
-    """Which slices of a volume are taken, and how they are varied in training.
+    """Selection of the slices of a volume, and their augmentation in training.
 
     ``first`` and ``last`` are shares of the brain's extent across the plane: for axial slices 0 is
     the top of the head, and whole-head scans end 140 mm below it.
@@ -57,15 +57,15 @@ class SliceSpec:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where slices came from: enough to put images of the same size back there."""
+    """Where slices came from, so that images of the same size can be put back there."""
 
     volume: Volume
     spec: SliceSpec
     scaling: Scaling
     shown: tuple[int, int]
-    """Height and width of the part of the square that shows the slice."""
+    """Height and width of the slice within the square."""
     chosen: range
-    """The slices that training would take."""
+    """Indices of the slices that are selected for training."""
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -91,8 +91,8 @@ class Placement:
         axis = _AXIS[self.spec.plane]
         kind = changes.get("kind", self.volume.kind)
         size = tuple(np.delete(self.volume.array.shape, axis))
-        found = _resize(_uncentre(images.float(), self.shown), (size[0], size[1]), kind)
-        values = np.moveaxis(found.cpu().numpy(), 0, axis)
+        slices = _resize(_uncentre(images.float(), self.shown), (size[0], size[1]), kind)
+        values = np.moveaxis(slices.cpu().numpy(), 0, axis)
         if kind == "image":
             return self.volume.with_array(self.scaling.invert(values), **changes)
         return self.volume.with_array(np.rint(values).astype(np.int32), **changes)
@@ -101,7 +101,7 @@ class Placement:
 def slices_of(volume: Volume, spec: SliceSpec) -> tuple[Tensor, Placement]:
     """Cut a ``zyx`` volume into all its slices, ``(n, size, size)``, scaled and fitted.
 
-    A slice larger than ``size`` is shrunk, never enlarged, and set in the middle of the square.
+    A slice larger than ``size`` is downsampled, a smaller one is padded; both are centred.
     Labels keep their values.
     """
     axis = _AXIS[spec.plane]
@@ -118,11 +118,17 @@ def slices_of(volume: Volume, spec: SliceSpec) -> tuple[Tensor, Placement]:
     return _centre(small, spec.size), placement
 
 
-def told_of(levels: Tensor, participant: Participant) -> Tensor:
-    """Return what a network may be told of slices at ``levels`` ``(n,)``: ``(n, 4)``.
+def condition_vectors(levels: Tensor, participant: Participant) -> Tensor:
+    """Return the conditioning vectors ``(n, 4)`` of slices at ``levels`` ``(n,)``.
 
-    Level 0 to 1; age in centuries, 0 where not known; sex, -1 female, 1 male, 0 not known; and 1
-    where the age is known.
+    They are the level, 0 to 1; the age in centuries, 0 if unknown; the sex, -1 female, 1 male, 0 if
+    unknown; and 1 if the age is known.
+
+    Examples
+    --------
+    >>> levels = torch.tensor([0.0, 0.5])
+    >>> condition_vectors(levels, Participant(age=50, sex="F")).tolist()
+    [[0.0, 0.5, -1.0, 1.0], [0.5, 0.5, -1.0, 1.0]]
     """
     age = participant.age
     sex = {"F": -1.0, "M": 1.0, None: 0.0}[participant.sex]
@@ -131,7 +137,7 @@ def told_of(levels: Tensor, participant: Participant) -> Tensor:
 
 
 def _chosen(values: np.ndarray[Any, Any], across: float, spec: SliceSpec) -> range:
-    """Return the slices between ``first`` and ``last`` of the brain's extent; few are all taken."""
+    """Return the slices between ``first`` and ``last`` of the brain's extent; few are all used."""
     count = len(values)
     if count < _FEW:
         return range(count)
@@ -160,7 +166,9 @@ def _centre(images: Tensor, size: int) -> Tensor:
 
 
 def _uncentre(images: Tensor, shown: tuple[int, int]) -> Tensor:
-    top, left = ((have - kept) // 2 for have, kept in zip(images.shape[-2:], shown, strict=True))
+    top, left = (
+        (outer - inner) // 2 for outer, inner in zip(images.shape[-2:], shown, strict=True)
+    )
     return images[:, top : top + shown[0], left : left + shown[1]]
 
 
@@ -168,12 +176,12 @@ def _uncentre(images: Tensor, shown: tuple[int, int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """The chosen slices of one volume, ready for the network."""
+class _VolumeSlices:
+    """The selected slices of one volume, as the network gets them."""
 
     images: Tensor
     """``(n, size, size)``; half precision, since thousands of volumes are kept."""
-    told: Tensor
+    conditions: Tensor
     spacing: tuple[float, float, float]
     spacing_known: bool
 
@@ -183,14 +191,14 @@ class _Prepared:
 
 
 class SliceSet:
-    """Evenly spread slices of some volumes: read when first needed, kept while memory allows."""
+    """Evenly spread slices of some volumes, read when first needed and cached within a limit."""
 
     def __init__(
         self, references: Sequence[Reference], spec: SliceSpec, keep_bytes: int = 4 << 30
     ) -> None:
         self.references, self.spec = tuple(references), spec
         self._keep_bytes = keep_bytes
-        self._kept: OrderedDict[int, _Prepared] = OrderedDict()
+        self._kept: OrderedDict[int, _VolumeSlices] = OrderedDict()
         counts = [_slots(reference, spec) for reference in self.references]
         self._slots = [
             (volume, (slot + 0.5) / count)
@@ -212,8 +220,8 @@ class SliceSet:
         return torch.tensor([level for _, level in self._slots])
 
     @cached_property
-    def told(self) -> Tensor:
-        """What is known of every slice, ``(n, 4)``; see `told_of`."""
+    def conditions(self) -> Tensor:
+        """Conditions of every slice, ``(n, 4)``; see `condition_vectors`."""
         return torch.stack([self.take(volume, level)[1] for volume, level in self._slots])
 
     @property
@@ -227,23 +235,23 @@ class SliceSet:
         return self._read(0).spacing_known
 
     def images(self, indices: Sequence[int] | None = None) -> Tensor:
-        """Return slices ``(n, size, size)``, all or those asked for."""
+        """Return slices ``(n, size, size)``, all or those of ``indices``."""
         chosen = range(len(self)) if indices is None else indices
         return torch.stack([self.take(*self._slots[index])[0] for index in chosen])
 
     def place(self, index: int) -> tuple[int, float]:
-        """Return which volume a slice is of, and its level."""
+        """Return the volume of a slice, and its level."""
         return self._slots[index]
 
     def take(self, volume: int, level: float) -> tuple[Tensor, Tensor]:
-        """Return the slice ``(size, size)`` of a volume at a level, and what is known of it."""
+        """Return the slice ``(size, size)`` of a volume at a level, and its conditions."""
         prepared = self._read(volume)
         index = min(int(level * len(prepared.images)), len(prepared.images) - 1)
-        return prepared.images[index].float(), prepared.told[index]
+        return prepared.images[index].float(), prepared.conditions[index]
 
-    def _read(self, volume: int) -> _Prepared:
+    def _read(self, volume: int) -> _VolumeSlices:
         if volume not in self._kept:
-            self._kept[volume] = _prepare(self.references[volume].read(), self.spec)
+            self._kept[volume] = _read_slices(self.references[volume].read(), self.spec)
             while len(self._kept) > 1 and self._bytes() > self._keep_bytes:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(volume)
@@ -253,16 +261,16 @@ class SliceSet:
         return sum(prepared.bytes for prepared in self._kept.values())
 
 
-def _prepare(volume: Volume, spec: SliceSpec) -> _Prepared:
+def _read_slices(volume: Volume, spec: SliceSpec) -> _VolumeSlices:
     images, placement = slices_of(volume, spec)
     chosen = slice(placement.chosen.start, placement.chosen.stop)
-    told = told_of(placement.levels[chosen], volume.participant)
+    conditions = condition_vectors(placement.levels[chosen], volume.participant)
     is_known = volume.spacing_known
-    return _Prepared(images[chosen].half(), told, placement.spacing, is_known)
+    return _VolumeSlices(images[chosen].half(), conditions, placement.spacing, is_known)
 
 
 def _slots(reference: Reference, spec: SliceSpec) -> int:
-    """Return how many slices stand for a volume, from its header: none of them twice."""
+    """Return how many slices a volume contributes, from its header: none of them twice."""
     if reference.slices:
         count = len(reference.slices)
     elif reference.path.suffix.lower() == ".png":
@@ -276,8 +284,8 @@ def _slots(reference: Reference, spec: SliceSpec) -> int:
 class SliceData:
     """The training slices of some volumes and fixed slices of the held-out ones.
 
-    A sample holds ``image`` (1, size, size) and ``told`` (4,). In training a slice's level is drawn
-    anew, so that all slices between ``first`` and ``last`` are seen.
+    A sample holds ``image`` (1, size, size) and ``conditions`` (4,). In training the level
+    is random, so that all slices between ``first`` and ``last`` are used.
     """
 
     held_out_volumes, held_out_slices = 8, 4
@@ -294,21 +302,21 @@ class SliceData:
     def sample(self, index: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         volume, _ = self.train_slices.place(index)
         level, flip = (float(torch.rand((), generator=generator)) for _ in range(2))
-        image, told = self.train_slices.take(volume, level)
+        image, conditions = self.train_slices.take(volume, level)
         if self.spec.flip and self.spec.plane != "sagittal" and flip < 0.5:
             image = image.flip(-1)
-        return {"image": _shift(image, self.spec.shift, generator)[None], "told": told}
+        return {"image": _shift(image, self.spec.shift, generator)[None], "conditions": conditions}
 
     def held_out(self) -> Iterator[Mapping[str, Tensor]]:
         """Yield a batch of evenly spread slices for each of a few held-out volumes."""
         for volume in range(min(self.held_out_volumes, len(self.test_slices.references))):
             levels = ((i + 0.5) / self.held_out_slices for i in range(self.held_out_slices))
             taken = [self.test_slices.take(volume, level) for level in levels]
-            images, told = zip(*taken, strict=True)
-            yield {"image": torch.stack(images)[:, None], "told": torch.stack(told)}
+            images, conditions = zip(*taken, strict=True)
+            yield {"image": torch.stack(images)[:, None], "conditions": torch.stack(conditions)}
 
     def describe(self) -> Mapping[str, Any]:
-        """What goes into the model file, so that new slices have a size in mm."""
+        """Describe the training data for the model file, so that samples have a size in mm."""
         return {
             "scaling": {"method": "percentile", "percentile": 99.5, "per": "volume"},
             "axes": "yx",
@@ -322,7 +330,7 @@ class SliceData:
 
 
 def _shift(image: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Move an image by up to ``most`` pixels; what comes in is black."""
+    """Translate an image randomly by up to ``most`` pixels; new pixels are black."""
     if not most:
         return image
     y, x = torch.randint(0, 2 * most + 1, (2,), generator=generator).tolist()

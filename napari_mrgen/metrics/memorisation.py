@@ -33,7 +33,7 @@ _BATCH = 4
 
 
 @dataclass(frozen=True)
-class Copies:
+class NearCopies:
     """What was found: for each sample its distance to the nearest training slice, and which."""
 
     distance: Tensor
@@ -52,7 +52,7 @@ class Copies:
         return float(self.flagged.float().mean())
 
 
-class CopyFinder:
+class NearCopyFinder:
     """Knows the training slices, and how near to them held-out slices come."""
 
     def __init__(self, train: ImageSet, held_out: ImageSet) -> None:
@@ -61,8 +61,8 @@ class CopyFinder:
         self._coarse = in_batches(lambda part: _details(part, _COARSE), train.images, _BATCH)
         self.limit = float(self._nearest(held_out)[0].nanquantile(PERCENTILE))
 
-    def find(self, samples: ImageSet) -> Copies:
-        return Copies(*self._nearest(samples), self.limit)
+    def find(self, samples: ImageSet) -> NearCopies:
+        return NearCopies(*self._nearest(samples), self.limit)
 
     def _nearest(self, samples: ImageSet) -> tuple[Tensor, Tensor]:
         starts = range(0, len(samples), _BATCH)
@@ -86,9 +86,9 @@ class CopyFinder:
         return distance, index.gather(1, best.indices[:, None])[:, 0]
 
 
-def find_copies(samples: ImageSet, train: ImageSet, held_out: ImageSet) -> Copies:
+def find_near_copies(samples: ImageSet, train: ImageSet, held_out: ImageSet) -> NearCopies:
     """Look for copies of training slices among samples; see the module's text for how."""
-    return CopyFinder(train, held_out).find(samples)
+    return NearCopyFinder(train, held_out).find(samples)
 
 
 def _varied(images: Tensor) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 One set stands beside held-out real slices for each method, and trivial sets beside them: real
 slices that were trained on (nothing can be expected to do better), the mean image at each level,
-and real slices blurred. `judge_sets` says which figures there are.
+and real slices blurred. `score_sets` says which figures there are.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from napari_mrgen.metrics.features import Features, in_batches
 from napari_mrgen.metrics.image_set import ImageSet, Sets
 from napari_mrgen.metrics.images import blur, spectral_distance
 from napari_mrgen.metrics.matching import best_match, pair_similarity
-from napari_mrgen.metrics.memorisation import CopyFinder
+from napari_mrgen.metrics.memorisation import NearCopyFinder
 from napari_mrgen.metrics.scoreboard import WHOLE_SET, Score
 
-__all__ = ["Features", "ImageSet", "Sets", "histogram_distance", "judge_sets"]
+__all__ = ["Features", "ImageSet", "Sets", "histogram_distance", "score_sets"]
 
 CEILING = "real, trained on"
 MOST = 2000
@@ -44,7 +44,7 @@ _BLUR = 1.5
 _BINS = 256
 
 
-def judge_sets(
+def score_sets(
     made: Mapping[str, ImageSet], held_out: ImageSet, train: ImageSet | None = None, seed: int = 0
 ) -> Iterator[Score]:
     """Yield the figures of each set, then those of the trivial ones.
@@ -154,8 +154,8 @@ class _Jury:
         return pair_similarity(self._held_out, seed=self._seed)
 
     @cached_property
-    def _finder(self) -> CopyFinder | None:
-        return None if self._train is None else CopyFinder(self._train, self._held_out)
+    def _finder(self) -> NearCopyFinder | None:
+        return None if self._train is None else NearCopyFinder(self._train, self._held_out)
 
     @cached_property
     def _galleries(self) -> dict[str, ImageSet]:

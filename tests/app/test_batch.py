@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from napari_mrgen.app.batch import SIDECAR, TABLE, Form, SampleFolder
-from napari_mrgen.data.slice_volumes import blocks, drawn, levels_of, told_to
+from napari_mrgen.data.slice_volumes import blocks, sample_conditions, sample_levels, sampled_volume
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
@@ -26,9 +26,9 @@ def sample_blocks(count: int, size: int = 8) -> Iterator[Volume]:
         images = torch.full((len(indices), size, size), 0.25) + torch.tensor(indices)[
             :, None, None
         ] / (2 * count)
-        _, columns = told_to(levels_of(indices), 40.0, None)
+        _, columns = sample_conditions(sample_levels(indices), 40.0, None)
         samples = {"index": list(indices), **columns}
-        yield drawn(images, DATA, "toy samples", samples=samples, provenance=RECORD)
+        yield sampled_volume(images, DATA, "toy samples", samples=samples, provenance=RECORD)
 
 
 def fill(folder: Path, count: int, form: Form = "png") -> list[dict[str, str]]:
@@ -95,7 +95,7 @@ def test_the_table_is_whole_at_any_moment(tmp_path: Path) -> None:
 
 
 def test_other_results_go_into_one_file_each(tmp_path: Path) -> None:
-    movie = drawn(torch.rand(5, 8, 8), DATA, "toy walk", axes="tzyx")
+    movie = sampled_volume(torch.rand(5, 8, 8), DATA, "toy walk", axes="tzyx")
     with SampleFolder(tmp_path, "nifti") as target:
         assert target.save(movie) == (tmp_path / "toy-walk.nii.gz",)
     assert target.count == 0

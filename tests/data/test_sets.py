@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_mrgen.data.sets import real_set
+from napari_mrgen.data.slice_volumes import real_set
 from napari_mrgen.data.slices import SliceSet, SliceSpec
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mrgen.data.slice_volumes import BLOCK, blocks, drawn, levels_of, told_to
+from napari_mrgen.data.slice_volumes import (
+    BLOCK,
+    blocks,
+    sample_conditions,
+    sample_levels,
+    sampled_volume,
+)
 from napari_mrgen.io.layers import from_layer, to_layer
 
 
@@ -16,26 +22,26 @@ def test_blocks_hold_every_index_once() -> None:
 
 
 def test_a_level_depends_on_its_index_alone() -> None:
-    torch.testing.assert_close(levels_of(range(200))[64:128], levels_of(range(64, 128)))
+    torch.testing.assert_close(sample_levels(range(200))[64:128], sample_levels(range(64, 128)))
 
 
 @pytest.mark.parametrize("count", [5, 16, 100, 1000])
 def test_levels_lie_evenly(count: int) -> None:
-    levels = levels_of(range(count)).sort().values
+    levels = sample_levels(range(count)).sort().values
     even = (torch.arange(count) + 0.5) / count
     assert (levels - even).abs().max() < 2 / count
 
 
 def test_what_is_not_known_is_not_told() -> None:
-    told, columns = told_to(torch.tensor([0.25, 0.5]), None, "M")
-    torch.testing.assert_close(told, torch.tensor([[0.25, 0, 1, 0], [0.5, 0, 1, 0]]))
+    conditions, columns = sample_conditions(torch.tensor([0.25, 0.5]), None, "M")
+    torch.testing.assert_close(conditions, torch.tensor([[0.25, 0, 1, 0], [0.5, 0, 1, 0]]))
     assert columns == {"level": [0.25, 0.5], "sex": ["M", "M"]}
 
 
 @pytest.mark.parametrize(("plane", "across"), [("axial", 2), ("coronal", 1), ("sagittal", 0)])
 def test_a_drawn_slice_has_its_size_and_stands_around_the_centre(plane: str, across: int) -> None:
     data = {"spacing_mm": [2.0, 1.5, 1.25], "plane": plane}
-    volume = drawn(torch.rand(3, 8, 6), data, "samples")
+    volume = sampled_volume(torch.rand(3, 8, 6), data, "samples")
     assert volume.array.shape == (3, 1, 8, 6)
     assert volume.spacing == pytest.approx((2.0, 1.5, 1.25))
     centre = volume.affine @ [0, 3.5, 2.5, 1]
@@ -44,7 +50,7 @@ def test_a_drawn_slice_has_its_size_and_stands_around_the_centre(plane: str, acr
 
 
 def test_a_drawn_slice_survives_napari() -> None:
-    volume = drawn(torch.rand(3, 8, 6), {"spacing_mm": [2.0, 1.5, 1.25]}, "samples")
+    volume = sampled_volume(torch.rand(3, 8, 6), {"spacing_mm": [2.0, 1.5, 1.25]}, "samples")
     back = from_layer(to_layer(volume))
     np.testing.assert_allclose(back.affine, volume.affine)
     assert back.axes == "nzyx"
@@ -52,6 +58,6 @@ def test_a_drawn_slice_survives_napari() -> None:
 
 def test_samples_of_a_model_that_learned_from_png_count_voxels() -> None:
     data = {"spacing_mm": [1, 2, 2], "spacing_known": False}
-    layer = to_layer(drawn(torch.zeros(3, 8, 8), data, "samples"))
+    layer = to_layer(sampled_volume(torch.zeros(3, 8, 8), data, "samples"))
     assert layer[1]["units"] == ("sample", "voxel", "voxel", "voxel")
     assert layer[1]["scale"] == (1, 1, 2, 2)

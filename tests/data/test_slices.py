@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mrgen.data.slices import SliceData, SliceSet, SliceSpec, slices_of, told_of
+from napari_mrgen.data.slices import SliceData, SliceSet, SliceSpec, condition_vectors, slices_of
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference, find
 from napari_mrgen.samples import brain
@@ -84,8 +84,8 @@ def test_few_slices_are_all_taken() -> None:
 
 def test_what_is_not_known_is_told_as_zero() -> None:
     levels = torch.tensor([0.25, 0.75])
-    assert told_of(levels, Participant()).tolist() == [[0.25, 0, 0, 0], [0.75, 0, 0, 0]]
-    known = told_of(levels, Participant(age=50.0, sex="F"))
+    assert condition_vectors(levels, Participant()).tolist() == [[0.25, 0, 0, 0], [0.75, 0, 0, 0]]
+    known = condition_vectors(levels, Participant(age=50.0, sex="F"))
     assert known.tolist() == [[0.25, 0.5, -1, 1], [0.75, 0.5, -1, 1]]
 
 
@@ -93,7 +93,7 @@ def test_no_slice_is_in_a_set_twice(references: tuple[Reference, ...]) -> None:
     slices = SliceSet(references, SliceSpec(size=48))
     images = slices.images().flatten(1)
     nearest = torch.cdist(images, images).fill_diagonal_(torch.inf).amin(1)
-    assert len(slices) == len(slices.subjects) == len(slices.told) == len(images)
+    assert len(slices) == len(slices.subjects) == len(slices.conditions) == len(images)
     assert (nearest > 0).all()
 
 
@@ -118,7 +118,7 @@ def test_held_out_slices_are_of_held_out_subjects(references: tuple[Reference, .
     data = SliceData(references[:2], references[2:], SliceSpec(size=48))
     batches = list(data.held_out())
     assert len(batches) == 1
-    levels = batches[0]["told"][:, 0]
+    levels = batches[0]["conditions"][:, 0]
     assert (levels.diff() > 0).all()
     expected = SliceSet(references[2:], data.spec).take(0, 0.125)[0]
     assert torch.equal(batches[0]["image"][0, 0], expected)

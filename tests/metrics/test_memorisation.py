@@ -7,7 +7,7 @@ from torch.nn import functional
 from napari_mrgen.data.inputs import split_subjects
 from napari_mrgen.io import nifti
 from napari_mrgen.metrics.image_set import ImageSet
-from napari_mrgen.metrics.memorisation import CopyFinder, find_copies
+from napari_mrgen.metrics.memorisation import NearCopyFinder, find_near_copies
 from tests.metrics.conftest import cut
 
 
@@ -42,8 +42,8 @@ def people(mrgen_data: Path) -> tuple[ImageSet, ImageSet]:
 
 
 @pytest.fixture(scope="module")
-def finder(people: tuple[ImageSet, ImageSet]) -> CopyFinder:
-    return CopyFinder(*people)
+def finder(people: tuple[ImageSet, ImageSet]) -> NearCopyFinder:
+    return NearCopyFinder(*people)
 
 
 @pytest.mark.parametrize("how", PLANTED)
@@ -71,6 +71,6 @@ def test_noise_does_not_hide_a_copy(finder, people):
 @pytest.mark.parametrize("how", ["as they are", "mirrored", "darker"])
 def test_planted_copies_of_phantoms_are_found(heads, how):
     train, held_out = heads
-    copies = find_copies(ImageSet(PLANTED[how](train.images)), train, held_out)
+    copies = find_near_copies(ImageSet(PLANTED[how](train.images)), train, held_out)
     assert copies.share >= 0.95
-    assert find_copies(held_out, train, held_out).share <= 0.03  # One of 48.
+    assert find_near_copies(held_out, train, held_out).share <= 0.03  # One of 48.

@@ -23,7 +23,7 @@ from napari_mrgen.metrics.image_set import ImageSet
 from napari_mrgen.metrics.images import blur, spectral_distance
 from napari_mrgen.metrics.matching import best_match, pair_similarity
 from napari_mrgen.metrics.scoreboard import WHOLE_SET
-from napari_mrgen.metrics.sets import histogram_distance, judge_sets
+from napari_mrgen.metrics.sets import histogram_distance, score_sets
 
 COLUMNS = (
     "KID x1000", "KID low", "KID high", "Frechet", "precision", "recall", "density", "coverage",
@@ -111,7 +111,7 @@ def test_histogram_distance_of_a_shift_is_the_shift():
 def board(heads) -> dict[str, dict[str, float]]:
     train, held_out = (images.take(range(0, len(images), 2)) for images in heads)
     made = {"a model": ImageSet(held_out.images.roll(1, -1)), "copies": ImageSet(train.images)}
-    scores = list(judge_sets(made, held_out, train))
+    scores = list(score_sets(made, held_out, train))
     assert {score.subject for score in scores} == {WHOLE_SET}
     return {score.method: dict(score.values) for score in scores}
 
@@ -139,7 +139,7 @@ def test_copies_stand_out(board):
 
 def test_without_training_slices_what_needs_them_is_left_out(heads):
     held_out = heads[1].take(range(0, len(heads[1]), 2))
-    (score, *rest) = judge_sets({"a model": ImageSet(held_out.images)}, held_out)
+    (score, *rest) = score_sets({"a model": ImageSet(held_out.images)}, held_out)
     assert set(COLUMNS) - set(score.values) == {"best SSIM trained", "copies"}
     assert [row.method for row in rest] == ["mean image", "blurred real"]
 
@@ -147,7 +147,7 @@ def test_without_training_slices_what_needs_them_is_left_out(heads):
 def test_of_one_person_only_what_can_be_said_is_said(heads):
     train, held_out = heads
     alone = held_out.take(range(8))
-    (score, *_) = judge_sets({"a model": train.take(range(20))}, alone, train.take(range(20)))
+    (score, *_) = score_sets({"a model": train.take(range(20))}, alone, train.take(range(20)))
     missing = set(COLUMNS) - set(score.values)
     assert {"KID x1000", "precision", "MS-SSIM real"} <= missing
     assert {"Frechet", "copies", "histogram"} <= set(score.values)
@@ -156,12 +156,12 @@ def test_of_one_person_only_what_can_be_said_is_said(heads):
 def test_the_same_sets_have_the_same_figures(heads):
     held_out = heads[1].take(range(16))
     made = {"a model": ImageSet(held_out.images.flip(-1))}
-    one, other = (list(judge_sets(made, held_out, seed=3)) for _ in range(2))
+    one, other = (list(score_sets(made, held_out, seed=3)) for _ in range(2))
     assert one == other
 
 
 def test_single_slices_can_be_judged(heads):
     train, held_out = (images.take([0]) for images in heads)
     for known in (train, heads[0].take([0, 1]), None):
-        (score, *_) = judge_sets({"a model": ImageSet(train.images)}, held_out, known)
+        (score, *_) = score_sets({"a model": ImageSet(train.images)}, held_out, known)
         assert "best SSIM held-out" in score.values

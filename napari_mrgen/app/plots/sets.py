@@ -16,7 +16,7 @@ import torch
 from napari_mrgen.io.files import replacing
 from napari_mrgen.metrics.image_set import ImageSet, Sets
 from napari_mrgen.metrics.images import radial_power
-from napari_mrgen.metrics.memorisation import find_copies
+from napari_mrgen.metrics.memorisation import find_near_copies
 from napari_mrgen.metrics.scoreboard import Scoreboard
 
 SLICES, PAIRS = 10, 5
@@ -88,7 +88,7 @@ def _draw_curves(part: Any, rows: dict[str, ImageSet]) -> None:
 def _draw_copies(part: Any, sets: Sets, train: ImageSet) -> None:
     """Show the first method's samples that are nearest to a training slice, beside that slice."""
     name, made = next(iter(sets.made.items()))
-    copies = find_copies(made, train, sets.held_out)
+    copies = find_near_copies(made, train, sets.held_out)
     nearest = copies.distance.argsort()[:PAIRS].tolist()
     grid = part.subplots(1, 2 * PAIRS)
     for axes in grid:

@@ -80,8 +80,9 @@ def put_weights(
     """Load weights into the networks of the same name; the others stay as they are."""
     for name, values in weights.items():
         if name in networks:
-            _check(networks[name], values, f"{source}, network {name}")
-            networks[name].load_state_dict(values)
+            current = _with_current_names(networks[name], values)
+            _check(networks[name], current, f"{source}, network {name}")
+            networks[name].load_state_dict(current)
 
 
 def _build(
@@ -104,13 +105,35 @@ def _build(
         msg = f"{path.name} is incomplete: it has no weights of {', '.join(missing) or 'anything'}."
         raise MrgenError(msg)
     for name in header.networks:
-        _check(planned[name], weights[name], f"{path.name}, network {name}")
+        current = _with_current_names(planned[name], weights[name])
+        _check(planned[name], current, f"{path.name}, network {name}")
     built = family.networks(config, shape)
     networks = {name: built[name] for name in header.networks}
     put_weights(networks, weights, path.name)
     for network in networks.values():
         put_channels_last(network.eval().requires_grad_(False))
     return networks
+
+
+def _with_current_names(network: nn.Module, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return weights under the names that the parts of a network have today.
+
+    A part that was renamed since the file was written is the only one that the file lacks, and its
+    old name the only one that the network lacks.
+    """
+    expected = network.state_dict().keys()
+    missing, surplus = (
+        {key.partition(".")[0] for key in keys}
+        for keys in (expected - weights.keys(), weights.keys() - expected)
+    )
+    if len(missing) != 1 or len(surplus) != 1:
+        return weights
+    (new,), (old,) = missing, surplus
+    return {
+        f"{new}.{rest}" if part == old else key: tensor
+        for key, tensor in weights.items()
+        for part, _, rest in [key.partition(".")]
+    }
 
 
 def _check(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:

@@ -1,7 +1,7 @@
 """Augmentation of real and generated images alike, through which gradients flow (DiffAugment).
 
-A discriminator that sees only augmented images cannot learn a few hundred training images by heart.
-Everything is drawn from the generator that is handed in.
+A discriminator that gets only augmented images cannot memorise a few hundred training images. All
+randomness comes from the generator that is passed in.
 
 References
 ----------
@@ -15,15 +15,15 @@ from torch import Tensor
 from torch.nn import functional
 
 _SHIFT, _HOLE = 0.125, 0.4
-"""Largest shift, and width of what is cut out, as shares of the image."""
+"""Largest shift, and width of the cutout, as shares of the image."""
 _BRIGHTNESS, _CONTRAST = 0.1, 0.2
-"""Mild: intensities are what tissues are told apart by."""
+"""These are mild, since intensity distinguishes the tissues."""
 
 
 def augment(images: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
-    """Vary images ``(n, c, y, x)`` between 0 and 1: intensity, place, and a square cut out.
+    """Augment images ``(n, c, y, x)`` between 0 and 1: intensity, translation and cutout.
 
-    ``strength`` 0 leaves them as they are, 1 is the usual.
+    ``strength`` 0 leaves them unchanged, 1 is usual.
     """
     if strength == 0:
         return images
@@ -37,7 +37,7 @@ def augment(images: Tensor, generator: torch.Generator, strength: float = 1.0) -
 
 
 def _shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Move by whole pixels, given as shares of the image; what comes in is black."""
+    """Translate by whole pixels, given as shares of the image; new pixels are black."""
     n, c, height, width = images.shape
     y = torch.arange(height, device=images.device) - (down * height).round().long().view(n, 1)
     x = torch.arange(width, device=images.device) - (right * width).round().long().view(n, 1)
@@ -48,7 +48,7 @@ def _shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def _outside(images: Tensor, size: float, down: Tensor, right: Tensor) -> Tensor:
-    """Return 1 outside a square whose centre is anywhere, 0 inside: ``(n, 1, y, x)``."""
+    """Return a mask ``(n, 1, y, x)``: 0 inside a square centred anywhere, 1 outside."""
     height, width = images.shape[-2:]
     y = (torch.arange(height, device=images.device) + 0.5).view(1, 1, height, 1) / height
     x = (torch.arange(width, device=images.device) + 0.5).view(1, 1, 1, width) / width

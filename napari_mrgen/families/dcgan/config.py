@@ -1,4 +1,4 @@
-"""Settings of slice generation: for training, for drawing, and the presets."""
+"""Settings of slice generation: training, sampling, and the presets."""
 
 from __future__ import annotations
 
@@ -15,69 +15,78 @@ class DcganConfig(TrainConfig):
 
     batch_size: int = setting(16, ge=1, le=4096)
     """Slices seen in one training step."""
-    network: Literal["residual", "dcgan"] = setting("residual")
-    """``residual`` adds detail from coarse to fine; ``dcgan`` is the published network, which can
-    be told nothing."""
+    network: Literal["residual", "published"] = setting(
+        "residual", old_values={"dcgan": "published"}
+    )
+    """Architecture: ``residual`` adds detail from coarse to fine; ``published`` is the network of
+    Shri_GAN, which is unconditional."""
     size: Literal[64, 128, 256] = setting(128, unit="pixels")
-    """Width and height of the slices; larger ones are shrunk, smaller ones get a black border."""
+    """Width and height of the training slices; larger slices are downsampled, smaller ones padded
+    with black."""
     plane: Literal["axial", "coronal", "sagittal"] = setting("axial")
-    """Plane in which volumes are cut."""
+    """Plane of the slices."""
     first: float = setting(0.2, ge=0, le=1, title="First slice")
-    """Where the slices begin, as a share of the brain's extent across the plane; 0 is the top."""
+    """Position of the first slice, as a share of the brain's extent across the plane; 0 is the
+    top."""
     last: float = setting(0.65, ge=0, le=1, title="Last slice")
-    """Where the slices end, as a share of the brain's extent across the plane."""
+    """Position of the last slice, as a share of the brain's extent across the plane."""
     steps: int = setting(3400, ge=1, le=10_000_000, unit="steps")
-    """Length of the training."""
+    """Number of training steps."""
     condition: Literal["none", "level", "level, age, sex"] = setting("level")
-    """What the networks are told of a slice, and can then be asked for."""
+    """Conditions of generator and discriminator, which samples can then be given."""
     width: int = setting(32, ge=4, le=512, level="advanced")
-    """Channels at the finest level; each coarser one has twice as many, up to the widest."""
+    """Channels at the finest level; each coarser level has twice as many, up to the widest."""
     widest: int = setting(2, ge=1, le=64, level="advanced")
-    """How many times as many channels as the finest level the widest has."""
-    latent: int = setting(32, ge=2, le=4096, level="advanced", title="Noise")
-    """Random numbers that a slice is drawn from."""
-    steering: int = setting(192, ge=8, le=4096, level="advanced")
-    """Length of the vector, made of noise and condition, that steers every level."""
+    """Channels at the widest level, as a multiple of those at the finest."""
+    latent: int = setting(32, ge=2, le=4096, level="advanced", title="Latent size")
+    """Dimension of the latent vector."""
+    modulation_width: int = setting(192, ge=8, le=4096, level="advanced", old="steering")
+    """Length of the vector, mapped from latent and conditions, that modulates the features of every
+    level (FiLM)."""
     coarse_share: float = setting(0.75, ge=0, le=1, level="advanced")
-    """Share of the training at lower resolution, where a step is cheap: the first half of it at a
-    quarter, the second at half of the resolution."""
-    redraw_share: float = setting(0.22, ge=0, le=1, level="advanced")
-    """Share of the training in which the generator only learns to redraw real slices, from what an
-    encoder finds in them: that is quick, and leaves the discriminator the texture to teach."""
-    redraw_weight: float = setting(30.0, ge=0, le=1e4, level="advanced")
-    """Weight of redrawing real slices beside the discriminator's opinion; it keeps all kinds of
-    slices in reach. 0 leaves the encoder out."""
-    finding_weight: float = setting(1.0, ge=0, le=1e4, level="advanced")
-    """Weight of how little of the noise the encoder finds again in slices drawn from it; without it
-    the generator draws what it has found to pass, whatever the noise."""
+    """Share of the training at reduced resolution (progressive growing): its first half at a
+    quarter, its second at half of the resolution."""
+    reconstruction_share: float = setting(0.22, ge=0, le=1, level="advanced", old="redraw_share")
+    """Share of the training, its beginning, in which the generator learns from reconstructing real
+    slices alone, as a variational autoencoder does; the adversarial loss then adds the texture."""
+    reconstruction_weight: float = setting(
+        30.0, ge=0, le=1e4, level="advanced", old="redraw_weight"
+    )
+    """Weight of the reconstruction loss of real slices (VAE-GAN), which counters mode collapse; 0
+    trains without an encoder."""
+    latent_regression_weight: float = setting(
+        1.0, ge=0, le=1e4, level="advanced", old="finding_weight"
+    )
+    """Weight of the latent regression loss (BicycleGAN): the encoder recovers the latent vector
+    from a sample, so that the generator cannot ignore it."""
     spectral_weight: float = setting(0.3, ge=0, le=100, level="advanced")
-    """Weight of the difference of the power spectra of drawn and real slices."""
+    """Weight of the difference between the power spectra of generated and real slices."""
     learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
-    """Learning rate of generator and encoder while they only redraw."""
+    """Learning rate of generator and encoder during the reconstruction share."""
     gan_learning_rate: float = setting(3e-4, gt=0, le=1, level="advanced", title="GAN rate")
-    """Learning rate of the generator from then on."""
+    """Learning rate of the generator after the reconstruction share."""
     discriminator_learning_rate: float = setting(6e-4, gt=0, le=1, level="advanced")
     """Learning rate of the discriminator."""
     momentum: float = setting(0.5, ge=0, lt=1, level="advanced")
-    """Of both optimizers (Adam's first beta)."""
+    """First-moment decay (beta 1) of both Adam optimizers."""
     constant_share: float = setting(0.85, ge=0, le=1, level="advanced", title="Constant rate")
-    """Share of the training after which the learning rates fall towards nothing."""
-    hidden_share: float = setting(0.2, ge=0, le=1, level="advanced", title="Hidden age and sex")
-    """Share of slices where the networks are not told age and sex, so that they need not be
-    known."""
+    """Share of the training after which the learning rates decay linearly."""
+    condition_dropout: float = setting(0.2, ge=0, le=1, level="advanced", old="hidden_share")
+    """Share of the slices whose age and sex are dropped in training, so that sampling works without
+    them."""
     penalty: float = setting(0.02, ge=0, le=1000, level="advanced", title="Gradient penalty")
-    """Weight of the discriminator's gradient at real slices (R1), which keeps it smooth."""
+    """Weight of the R1 gradient penalty of the discriminator at real slices."""
     augmentation: float = setting(0.5, ge=0, le=2, level="advanced")
-    """Strength of what is varied alike in real and drawn slices before the discriminator sees them:
-    place, intensity, a square cut out."""
+    """Strength of the differentiable augmentation (translation, intensity, cutout) of all images
+    that the discriminator gets."""
     ema_decay: float = setting(0.997, ge=0, lt=1, level="advanced", title="Weight averaging")
     """Decay of the moving average of the weights; the average is what is saved as the model."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_extent(self.first, self.last)
-        if self.network == "dcgan" and self.batch_size < 2:
-            msg = "The network dcgan compares the slices of a batch: batch_size must be 2 or more"
+        if self.network == "published" and self.batch_size < 2:
+            msg = "The published network normalises over the batch: batch_size must be 2 or more"
             raise ValueError(f"{msg}, got {self.batch_size}")
         return self
 
@@ -87,38 +96,39 @@ class DcganConfig(TrainConfig):
 
     @property
     def has_encoder(self) -> bool:
-        """Whether the generator learns by redrawing real slices, too."""
-        return self.network == "residual" and self.redraw_weight > 0
+        """Whether an encoder is trained, from whose latents real slices are reconstructed."""
+        return self.network == "residual" and self.reconstruction_weight > 0
 
     @property
-    def unheard_share(self) -> float:
-        """Share of the training in which the generator does not hear the discriminator."""
-        return self.redraw_share if self.has_encoder else 0.0
+    def warm_up_share(self) -> float:
+        """Share of the training before the adversarial loss sets in."""
+        return self.reconstruction_share if self.has_encoder else 0.0
 
 
 class DcganGenerateConfig(SamplingConfig):
-    """Draw brain slices."""
+    """Sample brain slices."""
 
     samples: int = setting(16, ge=1, le=100_000)
-    """How many slices to draw."""
+    """Number of slices to sample."""
     level: float | None = setting(None, ge=0, le=1)
-    """Where in the brain, 0 is the first and 1 the last slice that was trained on; empty spreads
-    the slices over all levels."""
+    """Level in the brain: 0 is the first and 1 the last slice position of the training; empty
+    spreads the samples over all levels."""
     age: float | None = setting(None, ge=0, le=120, unit="years")
-    """Of the subject, for a model that was trained with ages; empty leaves it open."""
+    """Age of the subject, for a model that was trained with ages; empty leaves it open."""
     sex: Literal["F", "M"] | None = setting(None)
-    """Of the subject, for a model that was trained with it; empty leaves it open."""
+    """Sex of the subject, for a model that was trained with it; empty leaves it open."""
     truncation: float = setting(1.0, gt=0, le=1)
-    """How far from the most ordinary slice: less than 1 gives cleaner slices, and fewer kinds."""
+    """Scale of the latent vectors (truncation): below 1 samples are more typical and less
+    diverse."""
     walk: int = setting(0, ge=0, le=10_000, unit="frames")
-    """Frames of a movie that walks from sample to sample, two at least; 0 gives the samples."""
+    """Frames of a latent interpolation through the samples, as a movie; 0 gives the samples."""
 
 
 TINY = DcganConfig(
     size=64,
     width=4,
     latent=8,
-    steering=16,
+    modulation_width=16,
     batch_size=4,
     steps=20,
     condition="level, age, sex",
@@ -134,11 +144,11 @@ BASE = DcganConfig(
     width=64,
     widest=4,
     latent=128,
-    steering=256,
+    modulation_width=256,
     batch_size=32,
     steps=60_000,
     coarse_share=0.4,
-    redraw_share=0.1,
+    reconstruction_share=0.1,
     learning_rate=5e-4,
     gan_learning_rate=2e-4,
     discriminator_learning_rate=2e-4,
@@ -149,14 +159,14 @@ BASE = DcganConfig(
 )
 
 PUBLISHED = DcganConfig(
-    network="dcgan",
+    network="published",
     condition="none",
     latent=100,
     batch_size=64,
     steps=350,
     coarse_share=0.0,
-    redraw_share=0.0,
-    redraw_weight=0.0,
+    reconstruction_share=0.0,
+    reconstruction_weight=0.0,
     spectral_weight=0.0,
     gan_learning_rate=1e-4,
     discriminator_learning_rate=1e-4,
@@ -177,13 +187,13 @@ PRESETS = {
         PUBLISHED,
         """The published system, to compare with.
 
-        The DCGAN on OASIS slices (A. Agrawal, Shri_GAN, 2020) made again: 100 normal numbers, a
+        The DCGAN on OASIS slices (A. Agrawal, Shri_GAN, 2020): 100 normal numbers, a
         dense layer of 16 x 16 x 256, transposed convolutions of 128, 64 and 1 channels with
         strides 1, 2 and 4, batch normalisation, tanh; cross-entropy, dropout of 0.3 in the
         discriminator, Adam at 1e-4.
 
-        Mended: one optimizer for the whole training, not a new one at each step, which forgot its
-        momentum; as many drawn as real slices in a batch, not half as many; similarity on the
+        Corrected: one optimizer for the whole training, not a new one at each step, which lost its
+        momentum; as many generated as real slices in a batch, not half as many; SSIM with the data
         range that the images have, for many samples and on held-out subjects too; subjects are
         split before slices are cut; any folder, and results that are always written. A batch of
         256 became one of 64, and 100 epochs a length that a CPU can do.

@@ -1,4 +1,4 @@
-"""Draw brain slices: any number, at a level, or as a walk from one to the next."""
+"""Sampling of brain slices: any number, at a level, or as a latent interpolation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_mrgen.data.slice_volumes import blocks, drawn, levels_of, told_to
+from napari_mrgen.data.slice_volumes import blocks, sample_conditions, sample_levels, sampled_volume
 from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.dcgan.config import DcganConfig, DcganGenerateConfig
-from napari_mrgen.families.dcgan.drawing import draw, slerp
+from napari_mrgen.families.dcgan.networks import sample_images, slerp
 from napari_mrgen.families.dcgan.scoring import score, sets
 from napari_mrgen.volume import Volume
 
@@ -29,9 +29,9 @@ def generate(
     generator: torch.Generator,
     data: Mapping[str, Any],
 ) -> Iterator[Volume]:
-    """Yield samples in blocks, or the movie of a walk.
+    """Yield samples in blocks, or the movie of a latent interpolation.
 
-    A sample follows from the seed and its index alone, so ``generator`` is not drawn from.
+    A sample follows from the seed and its index alone, so ``generator`` is not used.
     """
     del inputs, generator
     _check(trained, config)
@@ -39,22 +39,24 @@ def generate(
         yield _walk(networks["generator"], trained, config, data)
         return
     for indices in blocks(config.samples):
-        noise, told, columns = latents(trained, config, indices)
-        images = draw(networks["generator"], noise, told, trained.size)
+        noise, conditions, columns = latents(trained, config, indices)
+        images = sample_images(networks["generator"], noise, conditions, trained.size)
         samples = {"index": list(indices), **columns}
-        yield drawn(images, data, NAME, samples=samples)
+        yield sampled_volume(images, data, NAME, samples=samples)
 
 
 def latents(
     trained: DcganConfig, config: DcganGenerateConfig, indices: Sequence[int]
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Return noise ``(n, latent)`` of samples, what the network is told, and that as a table."""
+    """Return noise ``(n, latent)`` and conditions ``(n, 4)`` of samples, and these as a table."""
     draws = Draws((config.seed, "sample"))
     noise = torch.stack([torch.randn(trained.latent, generator=draws(i)) for i in indices])
-    told, columns = told_to(levels_of(indices, config.level), config.age, config.sex)
+    conditions, columns = sample_conditions(
+        sample_levels(indices, config.level), config.age, config.sex
+    )
     if trained.condition == "none":
         columns = {}
-    return config.truncation * noise, told, columns
+    return config.truncation * noise, conditions, columns
 
 
 def _walk(
@@ -63,18 +65,20 @@ def _walk(
     config: DcganGenerateConfig,
     data: Mapping[str, Any],
 ) -> Volume:
-    """Return a movie that starts at the first sample, passes each, and ends at the last."""
-    noise, told, _ = latents(trained, config, range(max(2, config.samples)))
+    """Return a movie that interpolates from the first sample through each to the last."""
+    noise, conditions, _ = latents(trained, config, range(max(2, config.samples)))
     places = torch.linspace(0, len(noise) - 1, config.walk)
     before = places.long().clamp(max=len(noise) - 2)
     share = (places - before)[:, None]
     between = slerp(noise[before], noise[before + 1], share)
-    images = draw(generator, between, told[before].lerp(told[before + 1], share), trained.size)
-    return drawn(images, data, "dcgan walk", axes="tzyx")
+    images = sample_images(
+        generator, between, conditions[before].lerp(conditions[before + 1], share), trained.size
+    )
+    return sampled_volume(images, data, "dcgan interpolation", axes="tzyx")
 
 
 def _check(trained: DcganConfig, config: DcganGenerateConfig) -> None:
-    """Refuse a wish that the model was not trained for."""
+    """Refuse conditions that the model was not trained with."""
     for name, value in (("level", config.level), ("age", config.age), ("sex", config.sex)):
         if value is not None and name not in trained.condition:
             msg = (

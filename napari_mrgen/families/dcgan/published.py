@@ -1,4 +1,4 @@
-"""The DCGAN that this family re-makes: dense layer, three transposed convolutions, tanh."""
+"""The published DCGAN (Shri_GAN): dense layer, three transposed convolutions, tanh."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from napari_mrgen.families.dcgan.config import DcganConfig
 from napari_mrgen.nn.noise import dropout
 
 SLOPE = 0.3
-"""Of the leaky rectifiers."""
-DROPPED = 0.3
+"""Negative slope of the leaky ReLUs."""
+DROPOUT = 0.3
+"""Dropout probability in the discriminator."""
 _COARSE = 8
-"""Images are so many times as wide as the coarsest features."""
+"""Ratio of the width of images to that of the coarsest features."""
 _MOMENTUM, _EPSILON = 0.01, 1e-3
-"""Of batch normalisation: TensorFlow's defaults, in PyTorch's terms."""
+"""Settings of batch normalisation: TensorFlow's defaults, in PyTorch's terms."""
 
 
 class PublishedGenerator(nn.Module):
-    """Makes slices from noise alone; 7,842,112 weights at 128 x 128 pixels.
+    """Unconditional generator of slices; 7,842,112 weights at 128 x 128 pixels.
 
     References
     ----------
@@ -48,9 +49,9 @@ class PublishedGenerator(nn.Module):
         )
         _start_as_keras(self)
 
-    def forward(self, noise: Tensor, told: Tensor, size: int) -> Tensor:
-        """Draw slices ``(n, 1, y, x)`` from noise ``(n, latent)``; it can be told nothing."""
-        del told, size
+    def forward(self, noise: Tensor, conditions: Tensor, size: int) -> Tensor:
+        """Return slices ``(n, 1, y, x)`` of noise ``(n, latent)``; conditions are ignored."""
+        del conditions, size
         x = functional.leaky_relu(self.norms[0](self.dense(noise)), SLOPE)
         x = x.view(len(noise), 256, self.start, self.start)
         for layer, norm in zip(self.layers, list(self.norms)[1:], strict=False):
@@ -59,25 +60,25 @@ class PublishedGenerator(nn.Module):
 
 
 class PublishedDiscriminator(nn.Module):
-    """Two strided convolutions and a dense layer; 337,665 weights at 128 x 128 pixels."""
+    """Discriminator of two strided convolutions and a dense layer; 337,665 weights at 128 x 128."""
 
     def __init__(self, config: DcganConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             [nn.Conv2d(1, 64, 5, 2, 2), nn.Conv2d(64, 128, 5, 2, 2)],
         )
-        self.opinion = nn.Linear(128 * (config.size // 4) ** 2, 1)
+        self.logit = nn.Linear(128 * (config.size // 4) ** 2, 1)
         _start_as_keras(self)
 
     def forward(
-        self, images: Tensor, told: Tensor, generator: torch.Generator | None = None
+        self, images: Tensor, conditions: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return logits ``(n,)`` of images ``(n, 1, y, x)``; with a generator, with dropout."""
-        del told
+        del conditions
         x = 2 * images - 1
         for layer in self.layers:
-            x = dropout(functional.leaky_relu(layer(x), SLOPE), DROPPED, generator)
-        return self.opinion(x.flatten(1))[:, 0]  # type: ignore[no-any-return]
+            x = dropout(functional.leaky_relu(layer(x), SLOPE), DROPOUT, generator)
+        return self.logit(x.flatten(1))[:, 0]  # type: ignore[no-any-return]
 
 
 def _start_as_keras(network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The training of a slice generator, and what it will need."""
+"""The training stage of slice generation, its plan and its data preview."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from napari_mrgen.data.checks import find_oddities, show_slices
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
+from napari_mrgen.data.slices import CONDITIONS, SliceData, SliceSpec
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataPreview, Plan
 from napari_mrgen.engine.memory.measure import plan_training
@@ -20,11 +20,11 @@ from napari_mrgen.families.dcgan.tasks import GanTask
 ROLE = "slices"
 _SHIFT = 4
 _FEW = 200
-"""Training slices below which a generator learns them by heart."""
+"""Training slices below which a generator memorises them."""
 
 
 def stages(config: DcganConfig, inputs: Inputs) -> Iterator[Stage]:
-    """Yield the one stage: generator against discriminator."""
+    """Yield the one stage: generator, discriminator and encoder."""
     data = slice_data(config, inputs)
     yield Stage("gan", "GAN", config.steps, data, _task(config, data))
 
@@ -45,21 +45,21 @@ def slice_spec(config: DcganConfig) -> SliceSpec:
 
 
 def plan(config: DcganConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
-    """Measure a step at full resolution, with its gradient penalty, without computing it."""
+    """Plan from a step at full resolution with its gradient penalty, measured without values."""
     data = slice_data(config, inputs)
-    full = config.with_values({"coarse_share": 0.0, "redraw_share": 0.0})
+    full = config.with_values({"coarse_share": 0.0, "reconstruction_share": 0.0})
 
     def build() -> tuple[Task, Batch]:
         images = torch.zeros(config.batch_size, 1, config.size, config.size)
-        told = torch.zeros(config.batch_size, TOLD)
-        return _task(full, data), {"image": images, "told": told}
+        conditions = torch.zeros(config.batch_size, CONDITIONS)
+        return _task(full, data), {"image": images, "conditions": conditions}
 
     notes = _notes(config, inputs, data)
     return plan_training([(build, 0)], (1, config.size, config.size), inputs, precision, notes)
 
 
 def preview_data(config: DcganConfig, inputs: Inputs) -> DataPreview:
-    """Show training slices as the networks see them before they are made coarse."""
+    """Show training slices at full resolution."""
     data = slice_data(config, inputs)
     montage = show_slices(data, Draws((config.seed, "look")))
     references = (*inputs.train(ROLE), *inputs.test(ROLE))
@@ -75,9 +75,9 @@ def _task(config: DcganConfig, data: SliceData) -> GanTask:
 
 
 def _notes(config: DcganConfig, inputs: Inputs, data: SliceData) -> tuple[str, ...]:
-    notes = [f"{len(data)} slices of {len(inputs.train(ROLE))} volumes are trained on."]
+    notes = [f"{len(data)} training slices from {len(inputs.train(ROLE))} volumes."]
     if len(data) < _FEW:
-        notes.append(f"Fewer than {_FEW} training slices: expect copies of them.")
+        notes.append(f"Fewer than {_FEW} training slices: expect near-copies of them.")
     if config.coarse_share:
         notes.append("Work and memory are those of a step at full resolution.")
     return tuple(notes)

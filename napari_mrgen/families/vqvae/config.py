@@ -1,4 +1,4 @@
-"""Settings of the VQ-VAE: for training, for generation, and the presets."""
+"""Settings of the VQ-VAE: training, generation, and the presets."""
 
 from __future__ import annotations
 
@@ -11,39 +11,43 @@ from napari_mrgen.engine.family import Preset, SamplingConfig, TrainConfig
 from napari_mrgen.errors import MrgenError
 
 POSITIONS = 16
-"""Rows and columns that the transformer sees at most; of finer maps it sees blocks of codes."""
+"""Most rows and columns of positions of the transformer; of finer maps a position is a block of
+codes."""
 
 
 class VqVaeConfig(TrainConfig):
-    """Train a VQ-VAE on brain slices, its texture, then a prior that draws maps of its codes."""
+    """Train a VQ-VAE on brain slices, refine its decoder, then train a prior over its codes."""
 
     batch_size: int = setting(8, ge=1, le=4096)
     """Slices seen in one training step."""
     network: Literal["residual", "published"] = setting("residual")
-    """``residual`` is this project's; ``published`` is the network of PatternFlow 46481326, with a
-    codebook that learns by gradients."""
+    """Architecture: ``residual`` is that of this project; ``published`` is the network of
+    PatternFlow 46481326, whose codebook is trained by gradients."""
     prior: Literal["transformer", "dcgan"] = setting("transformer")
-    """What draws new maps of codes: a masked transformer, or the generator of a DCGAN, which cannot
-    complete slices."""
+    """Prior over maps of codes: a masked transformer (MaskGIT), or a DCGAN, which cannot complete
+    slices."""
     size: int = setting(128, ge=32, le=1024, unit="pixels")
-    """Width and height of the slices; larger ones are shrunk, smaller ones get a black border."""
+    """Width and height of the training slices; larger slices are downsampled, smaller ones padded
+    with black."""
     factor: Literal[4, 8] = setting(8, unit="pixels")
-    """Width and height of what one code stands for: 4 reconstructs better, of 8 there are a quarter
-    as many codes, which are learned to be drawn in minutes."""
+    """Downsampling factor of the encoder: 4 reconstructs better; with 8 there are a quarter as many
+    codes, over which a prior is trained in minutes."""
     codes: int = setting(512, ge=2, le=65536)
-    """Codes in the codebook."""
+    """Number of codes in the codebook."""
     plane: Literal["axial", "coronal", "sagittal"] = setting("axial")
-    """Plane in which volumes are cut."""
+    """Plane of the slices."""
     first: float = setting(0.2, ge=0, le=1, title="First slice")
-    """Where the slices begin, as a share of the brain's extent across the plane; 0 is the top."""
+    """Position of the first slice, as a share of the brain's extent across the plane; 0 is the
+    top."""
     last: float = setting(0.65, ge=0, le=1, title="Last slice")
-    """Where the slices end, as a share of the brain's extent across the plane."""
+    """Position of the last slice, as a share of the brain's extent across the plane."""
     vqvae_steps: int = setting(2000, ge=1, le=10_000_000, unit="steps", title="VQ-VAE steps")
-    """Length of the first stage, which learns the codes."""
+    """Training steps of the first stage: encoder, codebook and decoder."""
     texture_steps: int = setting(600, ge=0, le=10_000_000, unit="steps")
-    """Length of the second stage, in which the decoder learns to paint sharp; 0 leaves it out."""
+    """Training steps of the second stage, adversarial refinement of the decoder; 0 leaves it
+    out."""
     prior_steps: int = setting(3000, ge=0, le=10_000_000, unit="steps")
-    """Length of the last stage, which learns to draw maps of codes; 0 leaves it out."""
+    """Training steps of the last stage, the prior over maps of codes; 0 leaves it out."""
     stop_at: float | None = setting(None, gt=0, le=10, title="Stop VQ-VAE at loss")
     """The first stage ends early when its reconstruction loss, averaged over about 100 steps, falls
     to this value; empty lets it run to its end."""
@@ -52,32 +56,31 @@ class VqVaeConfig(TrainConfig):
     blocks: int = setting(2, ge=1, le=16, level="advanced")
     """Residual blocks at each resolution of the decoder; the encoder has half as many."""
     code_size: int = setting(16, ge=2, le=1024, level="advanced")
-    """Length of a code; few numbers keep all codes in use."""
+    """Dimension of a code; a small one keeps all codes in use."""
     commitment: float = setting(0.25, ge=0, le=10, level="advanced")
-    """Weight of the loss that keeps what the encoder says near the codes."""
+    """Weight of the commitment loss, which keeps the encoder's vectors near the codes."""
     patch: int = setting(64, ge=32, le=1024, unit="pixels", level="advanced")
-    """Width and height of the part of a slice that the first stage sees in a step; whole slices
-    come at its end. The smaller the part, the cheaper the step."""
+    """Width and height of the random crops of the first stage; it ends with whole slices. Smaller
+    crops make a step cheaper."""
     learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
-    """Peak learning rate of the first stage; it rises at first and then falls to nothing."""
+    """Peak learning rate of the first stage (linear warm-up, cosine decay)."""
     ssim_weight: float = setting(1.0, ge=0, le=100, level="advanced", title="SSIM weight")
-    """Weight of one minus the structural similarity, beside the mean absolute error times 4."""
+    """Weight of 1 - SSIM in the reconstruction loss; the mean absolute error has a weight of 4."""
     spectral_weight: float = setting(0.0, ge=0, le=100, level="advanced")
-    """Weight of the difference of the power spectra."""
+    """Weight of the difference between the power spectra."""
     texture_weight: float = setting(0.1, ge=0, le=100, level="advanced")
-    """Weight of the discriminator's opinion beside the reconstruction, in the second stage."""
+    """Weight of the adversarial loss in the second stage."""
     texture_rate: float = setting(4e-4, gt=0, le=1, level="advanced")
     """Learning rate of decoder and discriminator in the second stage."""
     prior_width: int = setting(192, ge=16, le=4096, level="advanced")
-    """Length of the transformer's vectors, a multiple of 16; half as many channels at the finest
-    level of the prior's discriminator and generator."""
+    """Embedding dimension of the transformer, a multiple of 16; a DCGAN prior has half as many
+    channels at its finest level."""
     prior_layers: int = setting(4, ge=1, le=64, level="advanced")
-    """Blocks of the transformer."""
+    """Number of transformer blocks."""
     prior_learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
-    """Learning rate of the prior; the transformer's rises at first and then falls to nothing."""
+    """Peak learning rate of the prior (linear warm-up and cosine decay for the transformer)."""
     dropout: float = setting(0.0, ge=0, lt=1, level="advanced")
-    """Share of what the transformer's layers found that is dropped in training; it keeps a long
-    training from learning few slices by heart."""
+    """Dropout probability of the transformer; it counters memorisation of few slices."""
     ema_decay: float = setting(0.99, ge=0, lt=1, level="advanced", title="Weight averaging")
     """Decay of the moving average of the weights; the average is what is saved as the model."""
 
@@ -107,20 +110,20 @@ class VqVaeConfig(TrainConfig):
     def check_stage(self, name: str, *, has_start: bool) -> None:
         if name in self.stages[1:] and not has_start:
             msg = (
-                f"Stage {name!r} works on codes that stage 'vqvae' has learned: name the run or "
-                "model that it shall start from."
+                f"Stage {name!r} needs the codes of stage 'vqvae': name the run or "
+                "model to start from."
             )
             raise MrgenError(msg)
         super().check_stage(name, has_start=has_start)
 
     @property
     def side(self) -> int:
-        """Codes in a row, and rows, of a slice's map."""
+        """Rows, and columns, of a slice's map of codes."""
         return self.size // self.factor
 
     @property
     def merge(self) -> int:
-        """Codes in a row, and rows, of what the transformer sees as one position."""
+        """Rows, and columns, of codes that form one position of the transformer."""
         merge = 1
         while self.size / self.factor / merge > POSITIONS:
             merge *= 2
@@ -128,22 +131,22 @@ class VqVaeConfig(TrainConfig):
 
 
 class VqVaeGenerateConfig(SamplingConfig):
-    """Draw new slices, or reconstruct or complete those of an image."""
+    """Sample new slices, or reconstruct or complete those of an image."""
 
     task: Literal["auto", "sample", "reconstruct", "complete"] = setting("auto")
-    """``auto`` completes where a mask is given, reconstructs where an image alone is given, and
-    draws new slices where nothing is."""
+    """``auto`` completes if there is a mask, reconstructs if there is an image alone, and otherwise
+    samples new slices."""
     level: float | None = setting(None, ge=0, le=1)
-    """Level in the brain of drawn slices, 0 the top to 1 the base; empty spreads them evenly."""
+    """Level in the brain of the samples, 0 the top to 1 the base; empty spreads them evenly."""
     age: float | None = setting(None, ge=0, le=120, unit="years")
-    """Age of the person that slices are drawn of; empty is any. Only of use where the model was
-    trained on scans whose age is known."""
+    """Age of the subject; empty leaves it open. It has an effect only if the model was trained on
+    subjects of known age."""
     sex: Literal["any", "F", "M"] = setting("any")
-    """Sex of the person that slices are drawn of; only of use where it was known in training."""
+    """Sex of the subject; it has an effect only if it was known in training."""
     temperature: float = setting(1.0, gt=0, le=5, level="advanced")
-    """Below 1, drawn codes are likelier and more alike; above, more varied."""
+    """Sampling temperature: below 1 samples are more typical and less diverse."""
     decoding_steps: int = setting(12, ge=1, le=256, level="advanced")
-    """Passes of the transformer in which a map is drawn; more passes make codes fit better."""
+    """Decoding iterations of the transformer; more iterations make the codes more consistent."""
 
 
 TINY = VqVaeConfig(
@@ -208,24 +211,24 @@ PUBLISHED = VqVaeConfig(
 
 PRESETS = {
     "tiny": Preset(TINY, "Seconds on a CPU: to try that everything works."),
-    "quick": Preset(QUICK, "Minutes on a CPU, and drawn slices look like brains."),
+    "quick": Preset(QUICK, "Minutes on a CPU; samples look like brain slices."),
     "base": Preset(BASE, "The best, on a GPU."),
     "published": Preset(
         PUBLISHED,
         """The published system, to compare with.
 
-        PatternFlow 46481326 (2022) made again: 512 codes of 64 numbers in maps of 64 x 64 for
+        PatternFlow 46481326 (2022): 512 codes of 64 numbers in maps of 64 x 64 for
         slices of 256 x 256, its encoder and decoder, codes that learn by gradients (no moving
         averages, no restart, as published), mean squared error over the variance of the data, Adam
         1e-3 for the length of its 2 epochs; then its DCGAN of 100 random numbers, Adam 2e-4 with
         betas of 0.5 and 0.999.
 
-        Mended: the prior draws codes' vectors, each replaced by the nearest code, not index
+        Corrected: the prior generates codes' vectors, each replaced by the nearest code, not index
         numbers as grey values in 0..1 against real ones in 0..511; its maps are those codes, not
         bins between two levels of one encoded slice; it learns at its own rate, and its norms
         start at a scale of 1; subjects are split before training. The batch of 48 (prior: 256)
-        became 16, and the prior's 20 epochs a length that a CPU can do; the prior is told the
-        level of a slice, as every prior here.
+        became 16, and the prior's 20 epochs a length that a CPU can do; the prior is
+        conditioned on the level of a slice, as every prior here.
         """,
     ),
 }

@@ -1,4 +1,4 @@
-"""Encoder, decoder and prior, each by itself; the codebook is in each."""
+"""ONNX export of encoder, decoder and prior; the codebook is part of each."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
-from napari_mrgen.data.slices import TOLD
+from napari_mrgen.data.slices import CONDITIONS
 from napari_mrgen.engine.exportable import Exportable, Port, Sizes
 from napari_mrgen.families.vqvae.config import VqVaeConfig
 from napari_mrgen.families.vqvae.networks import codebook, decode, encode
 from napari_mrgen.families.vqvae.published import NOISE
 
 _MAPS = ((2, 8, 12), (1, 16, 10), (3, 9, 7))
-"""Numbers of maps of codes, their rows and their columns."""
+"""Counts of maps of codes, their rows and their columns."""
 _COUNTS: tuple[Sizes, ...] = ({"n": 2}, {"n": 1}, {"n": 5})
 
 
 def exports(networks: Mapping[str, nn.Module], trained: VqVaeConfig) -> Iterator[Exportable]:
-    """Yield what codes slices, what draws them from codes, and what draws codes."""
+    """Yield encoder, decoder and prior."""
     maps = tuple(dict(zip(("n", "h", "w"), sizes, strict=True)) for sizes in _MAPS)
     slices = tuple(
         {"n": size["n"], "y": trained.factor * size["h"], "x": trained.factor * size["w"]}
@@ -26,30 +26,34 @@ def exports(networks: Mapping[str, nn.Module], trained: VqVaeConfig) -> Iterator
     )
     yield Exportable(
         name="encoder",
-        module=_Coder(networks),
+        module=_CodeEncoder(networks),
         inputs=(Port("slices", ("n", 1, "y", "x")),),
         output="codes",
         sizes=slices,
-        help=f"Slices of 0 to 1, their sides multiples of {trained.factor}, to numbers of codes.",
+        help=f"From slices between 0 and 1, sides multiples of {trained.factor}, to indices of "
+        "codes.",
     )
     yield Exportable(
         name="decoder",
-        module=_Painter(networks),
+        module=_CodeDecoder(networks),
         inputs=(Port("codes", ("n", "h", "w"), "index", high=trained.codes),),
         output="slices",
         sizes=maps,
-        help="Numbers of codes, from 0 on, to slices of 0 to 1.",
+        help="Indices of codes, from 0 on, to slices between 0 and 1.",
     )
     if "transformer" in networks:
         yield _transformer(networks, trained)
     if "generator" in networks:
         yield Exportable(
             name="generator",
-            module=_CodeDrawer(networks),
-            inputs=(Port("noise", ("n", NOISE), low=-2.0, high=2.0), Port("told", ("n", TOLD))),
+            module=_CodeSampler(networks),
+            inputs=(
+                Port("noise", ("n", NOISE), low=-2.0, high=2.0),
+                Port("conditions", ("n", CONDITIONS)),
+            ),
             output="codes",
             sizes=_COUNTS,
-            help="From normal noise, and what is told of a slice, to numbers of codes.",
+            help="From normal noise and conditions to indices of codes.",
         )
 
 
@@ -61,16 +65,16 @@ def _transformer(networks: Mapping[str, nn.Module], trained: VqVaeConfig) -> Exp
         inputs=(
             Port("codes", ("n", side, side), "index", high=trained.codes),
             Port("hidden", ("n", side, side), "flag"),
-            Port("told", ("n", TOLD)),
+            Port("conditions", ("n", CONDITIONS)),
         ),
         output="logits",
         sizes=_COUNTS,
-        help="How likely each code is at each place, given those that are not hidden.",
+        help="Logits of each code at each position, given those that are not hidden.",
     )
 
 
-class _Alone(nn.Module):
-    """Some networks of a model as one."""
+class _Bundle(nn.Module):
+    """Networks of a model as one module."""
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -81,23 +85,23 @@ class _Alone(nn.Module):
         return dict(self.networks.items())
 
 
-class _Coder(_Alone):
+class _CodeEncoder(_Bundle):
     def forward(self, slices: Tensor) -> Tensor:
         return encode(self.parts, slices)
 
 
-class _Painter(_Alone):
+class _CodeDecoder(_Bundle):
     def forward(self, codes: Tensor) -> Tensor:
         return decode(self.parts, codes)
 
 
-class _Prior(_Alone):
-    def forward(self, codes: Tensor, hidden: Tensor, told: Tensor) -> Tensor:
+class _Prior(_Bundle):
+    def forward(self, codes: Tensor, hidden: Tensor, conditions: Tensor) -> Tensor:
         vectors = codebook(self.parts).codes
-        return self.networks["transformer"](codes, hidden, told, vectors)  # type: ignore[no-any-return]
+        return self.networks["transformer"](codes, hidden, conditions, vectors)  # type: ignore[no-any-return]
 
 
-class _CodeDrawer(_Alone):
-    def forward(self, noise: Tensor, told: Tensor) -> Tensor:
-        vectors = self.networks["generator"](noise, told)
+class _CodeSampler(_Bundle):
+    def forward(self, noise: Tensor, conditions: Tensor) -> Tensor:
+        vectors = self.networks["generator"](noise, conditions)
         return codebook(self.parts)(vectors).indices  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
-"""Encoder, codebook and decoder, and what can be drawn with them.
+"""Encoder, codebook and decoder, and the priors by their settings.
 
-Slices travel as ``(n, 1, y, x)``, scaled to about 0..1, codes' vectors as ``(n, d, h, w)`` and
+Slices are ``(n, 1, y, x)``, scaled to about 0..1, codes' vectors as ``(n, d, h, w)`` and
 indices of codes as ``(n, h, w)``.
 """
 
@@ -20,11 +20,11 @@ from napari_mrgen.families.vqvae.transformer import CodeTransformer
 from napari_mrgen.nn.unet import ResidualBlock
 
 BRIGHTNESS, CONTRAST = 0.3, 4.0
-"""Mean intensity, and what brings intensities to about unit variance."""
+"""Mean intensity, and the scale that brings intensities to about unit variance."""
 
 
 def networks(config: VqVaeConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
-    """Build what a model file can hold; ``shape`` is in the configuration."""
+    """Build the networks of a model file; the configuration holds the shape."""
     del shape
     return {**autoencoder(config), **prior(config)}
 
@@ -43,7 +43,7 @@ def autoencoder(config: VqVaeConfig) -> dict[str, nn.Module]:
 
 
 def prior(config: VqVaeConfig) -> dict[str, nn.Module]:
-    """Build the network that draws maps of codes; each kind has its own name."""
+    """Build the prior over maps of codes; each kind has its own name."""
     if not config.prior_steps:
         return {}
     if config.prior == "dcgan":
@@ -53,7 +53,7 @@ def prior(config: VqVaeConfig) -> dict[str, nn.Module]:
 
 
 class Encoder(nn.Module):
-    """From slices to the vectors that codes replace."""
+    """Encoder from slices to vectors, which the codebook quantises."""
 
     def __init__(self, config: VqVaeConfig) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From codes back to slices; at full resolution it refines with few channels."""
+    """Decoder from codes to slices; at full resolution it has few channels."""
 
     def __init__(self, config: VqVaeConfig) -> None:
         super().__init__()
@@ -102,11 +102,11 @@ def decode(networks: Networks, indices: Tensor) -> Tensor:
 
 
 def codebook(networks: Networks) -> Codebook:
-    found = networks["codebook"]
-    if not isinstance(found, Codebook):
-        msg = f"Expected a codebook, got {type(found).__name__}"
+    book = networks["codebook"]
+    if not isinstance(book, Codebook):
+        msg = f"Expected a codebook, got {type(book).__name__}"
         raise TypeError(msg)
-    return found
+    return book
 
 
 def shade(vectors: Tensor, book: Codebook, factor: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The networks of PatternFlow 46481326: the VQ-VAE, and the DCGAN that draws its codes."""
+"""The networks of PatternFlow 46481326: the VQ-VAE, and the DCGAN over its codes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from napari_mrgen.data.slices import TOLD
+from napari_mrgen.data.slices import CONDITIONS
 
 NOISE = 100
-"""Random numbers that a map is drawn from."""
+"""Dimension of the latent vector of a map."""
 _COARSEST = 7
-"""A generator starts from a map with at most so many rows."""
+"""Most rows of the map that a generator starts from."""
 
 
 class Encoder(nn.Sequential):
@@ -43,7 +43,7 @@ class Decoder(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """A narrow pair of convolutions beside an identity."""
+    """Residual block of a narrow pair of convolutions."""
 
     def __init__(self, channels: int, narrow: int) -> None:
         super().__init__()
@@ -59,14 +59,14 @@ class Residual(nn.Module):
 
 
 class CodeGenerator(nn.Module):
-    """Draws maps of codes' vectors from noise and what is told of a slice."""
+    """Generator of maps of codes' vectors from noise and conditions."""
 
     def __init__(self, side: int, size: int, width: int) -> None:
         super().__init__()
         doublings = _doublings(side)
         widths = [width * 2**level for level in reversed(range(doublings))]
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(NOISE + TOLD, widths[0], side >> doublings, bias=False)
+            nn.ConvTranspose2d(NOISE + CONDITIONS, widths[0], side >> doublings, bias=False)
         ]
         for before, after in itertools.pairwise(widths):
             layers += [
@@ -82,19 +82,19 @@ class CodeGenerator(nn.Module):
         )
         self.apply(_start_small)
 
-    def forward(self, noise: Tensor, told: Tensor) -> Tensor:
+    def forward(self, noise: Tensor, conditions: Tensor) -> Tensor:
         """Map ``(n, 100)`` and ``(n, 4)`` to vectors ``(n, d, side, side)``."""
-        return self.layers(torch.cat([noise, told], 1)[:, :, None, None])  # type: ignore[no-any-return]
+        return self.layers(torch.cat([noise, conditions], 1)[:, :, None, None])  # type: ignore[no-any-return]
 
 
 class CodeDiscriminator(nn.Module):
-    """Judges maps of codes' vectors, knowing what is told of the slice."""
+    """Discriminator of maps of codes' vectors, with their conditions."""
 
     def __init__(self, side: int, size: int, width: int) -> None:
         super().__init__()
         doublings = _doublings(side)
         widths = [width * 2**level for level in range(doublings)]
-        layers: list[nn.Module] = [nn.Conv2d(size + TOLD, widths[0], 4, stride=2, padding=1)]
+        layers: list[nn.Module] = [nn.Conv2d(size + CONDITIONS, widths[0], 4, stride=2, padding=1)]
         for before, after in itertools.pairwise(widths):
             layers += [
                 nn.LeakyReLU(0.2),
@@ -105,9 +105,9 @@ class CodeDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.LeakyReLU(0.2), last)
         self.apply(_start_small)
 
-    def forward(self, vectors: Tensor, told: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, conditions: Tensor) -> Tensor:
         """Return one logit a map, ``(n,)``."""
-        known = told[:, :, None, None].expand(-1, -1, *vectors.shape[2:])
+        known = conditions[:, :, None, None].expand(-1, -1, *vectors.shape[2:])
         return self.layers(torch.cat([vectors, known], 1)).flatten()  # type: ignore[no-any-return]
 
 
@@ -119,7 +119,7 @@ def _doublings(side: int) -> int:
 
 
 def _start_small(layer: nn.Module) -> None:
-    """Start as DCGANs do (Radford et al., ICLR 2016): weights near 0, scales of norms near 1."""
+    """Initialise as DCGANs do (Radford et al., ICLR 2016): weights near 0, scales near 1."""
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(layer.weight, 0.0, 0.02)
     elif isinstance(layer, nn.BatchNorm2d):

@@ -1,6 +1,6 @@
-"""Vector quantisation: codebooks, and how they learn.
+"""Vector quantisation: codebooks and their training.
 
-Vectors travel as ``(n, d, y, x)``, indices of codes as ``(n, y, x)``.
+Vectors are ``(n, d, y, x)``, indices of codes as ``(n, y, x)``.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 RARE = 0.05
-"""A code that is used less than this share of the average is dead, and drawn anew."""
+"""A code that is used less than this share of the average is dead, and is replaced."""
 _REBORN = 2 * RARE
-"""Usage that a code starts with, as a share of the average."""
+"""Usage that a replaced code starts with, as a share of the average."""
 
 
 class Quantized(NamedTuple):
-    """What a codebook makes of vectors."""
+    """Quantised vectors."""
 
     vectors: Tensor
-    """The nearest codes ``(n, d, y, x)``; gradients pass to the vectors as if nothing were done."""
+    """The nearest codes ``(n, d, y, x)``; gradients pass straight through to the vectors."""
     indices: Tensor
     loss: Tensor
-    """What keeps vectors and codes together."""
+    """Commitment loss, and the codebook loss where codes learn by gradients."""
 
 
 class Codebook(nn.Module):
     """Codes ``(count, size)``, and how often each is used.
 
-    Distances are always taken in float32: in bfloat16 neighbouring codes are confused.
+    Distances are computed in float32: in bfloat16 neighbouring codes are confused.
     """
 
     usage: Tensor
@@ -42,16 +42,16 @@ class Codebook(nn.Module):
 
     @property
     def codes(self) -> Tensor:
-        """The vectors that stand for others."""
+        """The codes ``(count, size)``."""
         raise NotImplementedError
 
     def forward(self, vectors: Tensor, generator: torch.Generator | None = None) -> Quantized:
-        """Replace each vector by the nearest code; with a generator, learn from them."""
+        """Replace each vector by the nearest code; with a generator, update the codes."""
         with torch.autocast(vectors.device.type, enabled=False):
             return self._quantize(self.prepare(vectors.float()), generator)
 
     def prepare(self, vectors: Tensor) -> Tensor:
-        """Bring vectors into the space of the codes."""
+        """Project vectors into the space of the codes."""
         return vectors
 
     def embed(self, indices: Tensor) -> Tensor:
@@ -73,13 +73,13 @@ class Codebook(nn.Module):
 
 
 class EmaCodebook(Codebook):
-    """Codes that follow the mean of the vectors assigned to them; dead ones are drawn anew.
+    """Codes that follow the moving average of the vectors assigned to them; dead ones are replaced.
 
     Usage and sums are moving averages kept in buffers, so they are saved, averaged over processes
-    and resumed like everything else; the codes follow from them. What takes the place of a dead
-    code is drawn from the batch, rather where codes fit badly: black background, of which there is
-    much, fits at once. All codes are dead at first, so the first batch fills the codebook. Where
-    several processes train, a code that is drawn anew is the mean of their draws.
+    and resumed like everything else; the codes follow from them. A dead code is replaced by a
+    vector of the batch, more likely one that is quantised badly: black background, of which there
+    is much, fits at once. All codes are dead at first, so the first batch fills the codebook. Where
+    several processes train, a replaced code is the mean of their choices.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ class EmaCodebook(Codebook):
 
     @torch.no_grad()
     def _revive(self, flat: Tensor, error: Tensor, generator: torch.Generator) -> None:
-        """Put a vector of the batch in the place of each dead code, the likelier the worse it fits.
+        """Replace each dead code by a vector of the batch, more likely one that is quantised badly.
 
-        Drawn without replacement by weight (Efraimidis and Spirakis, 2006), as far as they go.
+        Weighted sampling without replacement (Efraimidis and Spirakis, 2006).
         """
         uniform = torch.rand(len(flat), generator=generator, device=generator.device).to(flat)
         order = (uniform.clamp(min=1e-12).log() / error.clamp(min=1e-9)).argsort(descending=True)
@@ -152,7 +152,7 @@ class EmaCodebook(Codebook):
 
 
 class GradientCodebook(Codebook):
-    """Codes that learn by gradients, as first published; what is not used stays where it is.
+    """Codes that are trained by gradients, as first published; unused codes do not move.
 
     References
     ----------
@@ -184,12 +184,12 @@ class GradientCodebook(Codebook):
 
 
 def perplexity(usage: Tensor) -> Tensor:
-    """Return how many codes, used evenly, would be as varied as these: 2 to the entropy in bits."""
+    """Return the perplexity of code usage: 2 to the power of its entropy in bits."""
     share = usage / usage.sum().clamp(min=1e-12)
     return torch.special.entr(share).sum().exp()  # type: ignore[no-any-return]
 
 
 def used_share(usage: Tensor) -> Tensor:
-    """Return the share of codes that are used at least a little: a tenth of the average."""
+    """Return the share of codes whose usage exceeds `RARE` of the average."""
     share = usage / usage.sum().clamp(min=1e-12)
     return (share > RARE / len(share)).float().mean()

@@ -1,4 +1,4 @@
-"""How well slices are reconstructed and drawn, with the trivial methods beside the model."""
+"""Scores of reconstructed and of sampled slices, beside baselines."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.sets import real_set
+from napari_mrgen.data.slice_volumes import real_set
 from napari_mrgen.data.slices import SliceSet
 from napari_mrgen.engine.device import device_of
 from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.families.vqvae.config import VqVaeConfig
 from napari_mrgen.families.vqvae.networks import codebook, decode, encode
 from napari_mrgen.families.vqvae.quantization import perplexity
-from napari_mrgen.families.vqvae.sampling import draw_codes
+from napari_mrgen.families.vqvae.sampling import sample_codes
 from napari_mrgen.families.vqvae.training import slices
 from napari_mrgen.metrics.image_set import ImageSet
 from napari_mrgen.metrics.images import psnr, ssim
 from napari_mrgen.metrics.masks import head_mask
 from napari_mrgen.metrics.scoreboard import Score
-from napari_mrgen.metrics.sets import Sets, judge_sets
+from napari_mrgen.metrics.sets import Sets, score_sets
 
 RECONSTRUCTION = "reconstruction"
 PRIORS = {"transformer": "masked transformer", "generator": "DCGAN prior"}
-"""Rows of drawn slices, by the network that draws them."""
+"""Scoreboard rows of samples, by the network of the prior."""
 LEVEL_MEAN = "mean image of the level"
-"""Not `mean image`, the row of a set: this one stands in for single slices, by subject."""
+"""Baseline of single slices, by subject; `mean image` is that of a set."""
 BANDS = 10
-"""Parts of the brain, by level, of which each has its mean image."""
+"""Intervals of the level, each with its own mean image."""
 _TOGETHER = 32
 
 
 def score(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Iterator[Score]:
-    """Yield the figures of reconstructions by subject, then those of slices as sets."""
+    """Yield the metrics of reconstructions by subject, then those of sets of slices."""
     data = slices(trained, inputs)
     yield from score_reconstruction(networks, trained, data.train_slices, data.test_slices)
-    found = sets(networks, trained, inputs)
-    yield from judge_sets(found.made, found.held_out, found.train)
+    result = sets(networks, trained, inputs)
+    yield from score_sets(result.made, result.held_out, result.train)
 
 
 def sets(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Sets:
-    """Draw as many slices as there are held-out ones, told the same, and reconstruct those."""
+    """Sample as many slices as are held out, and reconstruct the held-out ones."""
     data = slices(trained, inputs)
     held_out, chosen = real_set(data.test_slices)
     made = {}
     for network, name in PRIORS.items():
         if network in networks:
-            drawn = _draw(networks, trained, data.test_slices.told[chosen])
-            made[name] = ImageSet(drawn, levels=held_out.levels)
-    painted = reconstruct(networks, held_out.images)
-    made[RECONSTRUCTION] = ImageSet(painted, held_out.subjects, held_out.levels)
+            samples = _sample(networks, trained, data.test_slices.conditions[chosen])
+            made[name] = ImageSet(samples, levels=held_out.levels)
+    reconstructions = reconstruct(networks, held_out.images)
+    made[RECONSTRUCTION] = ImageSet(reconstructions, held_out.subjects, held_out.levels)
     train = real_set(data.train_slices)[0] if len(data.train_slices) else None
     return Sets(made, held_out, train)
 
@@ -64,26 +64,24 @@ def sets(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Sets:
 def score_reconstruction(
     networks: Networks, trained: VqVaeConfig, train: SliceSet, test: SliceSet
 ) -> Iterator[Score]:
-    """Yield rows for the model, for JPEG 2000 in as many bytes, and for the level's mean image."""
+    """Yield scores of the model, of JPEG 2000 in as many bytes, and of the level's mean image."""
     usage = code_usage(networks, test)
     means = LevelMeans(train) if len(train) else None
     size = trained.side**2 * math.log2(trained.codes) / 8
     for subject in dict.fromkeys(test.subjects):
         indices = [index for index, name in enumerate(test.subjects) if name == subject]
         images = test.images(indices)
-        figures = compare(reconstruct(networks, images), images)
-        yield Score(RECONSTRUCTION, subject, {**figures, **usage})
-        packed = [jpeg2000(image, int(size)) for image in images]
-        known = [image for image in packed if image is not None]
-        if len(known) == len(images):
-            yield Score("JPEG 2000, same bytes", subject, compare(torch.stack(known), images))
+        metrics = compare(reconstruct(networks, images), images)
+        yield Score(RECONSTRUCTION, subject, {**metrics, **usage})
+        compressed = [c for image in images if (c := jpeg2000(image, int(size))) is not None]
+        if len(compressed) == len(images):
+            yield Score("JPEG 2000, same bytes", subject, compare(torch.stack(compressed), images))
         if means is not None:
-            found = means(test.levels[indices])
-            yield Score(LEVEL_MEAN, subject, compare(found, images))
+            yield Score(LEVEL_MEAN, subject, compare(means(test.levels[indices]), images))
 
 
 def reconstruct(networks: Networks, images: Tensor) -> Tensor:
-    """Return slices ``(n, y, x)`` as their codes show them."""
+    """Return slices ``(n, y, x)`` encoded and decoded."""
     device = device_of(networks["encoder"])
     parts = (
         decode(networks, encode(networks, part[:, None].to(device)))[:, 0].cpu()
@@ -93,9 +91,9 @@ def reconstruct(networks: Networks, images: Tensor) -> Tensor:
 
 
 def code_usage(networks: Networks, test: SliceSet) -> dict[str, float]:
-    """Tell how many codes occur in the slices, and how evenly, in all and in the heads.
+    """Return the share of codes that occur, and their perplexity, in all and within heads.
 
-    Of all codes most show the black around the head, of which there is more than half.
+    More than half of all codes stand for the background.
     """
     book = codebook(networks)
     everywhere, inside = torch.zeros(2, book.count)
@@ -113,17 +111,17 @@ def code_usage(networks: Networks, test: SliceSet) -> dict[str, float]:
     }
 
 
-def compare(found: Tensor, images: Tensor) -> dict[str, float]:
-    """Return mean figures of slices ``(n, y, x)`` against the real ones."""
+def compare(prediction: Tensor, images: Tensor) -> dict[str, float]:
+    """Return mean metrics of slices ``(n, y, x)`` against the real ones."""
     return {
-        "SSIM": float(ssim(found, images).mean()),
-        "SSIM in head": float(ssim(found, images, mask=head_mask(images)).nanmean()),
-        "PSNR": float(psnr(found, images).mean()),
+        "SSIM": float(ssim(prediction, images).mean()),
+        "SSIM in head": float(ssim(prediction, images, mask=head_mask(images)).nanmean()),
+        "PSNR": float(psnr(prediction, images).mean()),
     }
 
 
 def jpeg2000(image: Tensor, size: int) -> Tensor | None:
-    """Return a slice ``(y, x)`` as JPEG 2000 shows it in at most ``size`` bytes, if it can be."""
+    """Return a slice ``(y, x)`` compressed by JPEG 2000 to at most ``size`` bytes, if possible."""
     if not features.check("jpg_2000"):
         return None
     picture = Image.fromarray((image.clamp(0, 1) * 255).round().byte().numpy())
@@ -161,12 +159,12 @@ def _bands(levels: Tensor) -> Tensor:
     return (levels * BANDS).long().clamp(0, BANDS - 1)
 
 
-def _draw(networks: Networks, trained: VqVaeConfig, told: Tensor) -> Tensor:
+def _sample(networks: Networks, trained: VqVaeConfig, conditions: Tensor) -> Tensor:
     device = device_of(networks["encoder"])
     parts = []
-    for start in range(0, len(told), _TOGETHER):
-        part = told[start : start + _TOGETHER].to(device)
+    for start in range(0, len(conditions), _TOGETHER):
+        part = conditions[start : start + _TOGETHER].to(device)
         draws = [Draws((trained.seed, "score", start + index)) for index in range(len(part))]
-        codes = draw_codes(networks, part, draws, trained.side)
+        codes = sample_codes(networks, part, draws, trained.side)
         parts.append(decode(networks, codes)[:, 0].cpu())
     return torch.cat(parts)

@@ -1,4 +1,4 @@
-"""The stages of the VQ-VAE, and what a training will need."""
+"""The training stages of the VQ-VAE, their plan and their data preview."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from napari_mrgen.data.checks import find_oddities, show_slices
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.slices import TOLD, SliceData, SliceSpec
+from napari_mrgen.data.slices import CONDITIONS, SliceData, SliceSpec
 from napari_mrgen.engine.device import Precision
 from napari_mrgen.engine.family import DataPreview, Plan
 from napari_mrgen.engine.memory.measure import plan_training
@@ -23,11 +23,12 @@ from napari_mrgen.families.vqvae.tasks import TextureTask, VqVaeTask
 from napari_mrgen.nn.discriminators import PatchDiscriminator
 
 SHIFT = 4
-"""Largest random shift in the first stage, in pixels; the prior learns where heads lie."""
+"""Largest random shift in the first stage, in pixels; the prior is trained without, so that it
+learns the position of heads."""
 
 
 def stages(config: VqVaeConfig, inputs: Inputs) -> Iterator[Stage]:
-    """Yield the VQ-VAE, then its decoder's texture, then the prior over the codes."""
+    """Yield the VQ-VAE, then the refinement of its decoder, then the prior over its codes."""
     built = autoencoder(config)
     data = slices(config, inputs, SHIFT)
     first = VqVaeTask(config, built, data)
@@ -52,7 +53,7 @@ def slice_spec(config: VqVaeConfig, shift: int = 0) -> SliceSpec:
 
 
 def plan(config: VqVaeConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
-    """Run one step of each stage without values; the one that needs more memory decides."""
+    """Plan from a step of each stage, measured without values; the largest memory counts."""
     data = slices(config, inputs)
     steps = {"vqvae": config.vqvae_steps - 1, "texture": config.texture_steps - 1, "prior": 0}
     trials = [(partial(_trial, config, data, stage), steps[stage]) for stage in config.stages]
@@ -65,29 +66,29 @@ def plan(config: VqVaeConfig, inputs: Inputs, precision: Precision = "32-true") 
 
 
 def preview_data(config: VqVaeConfig, inputs: Inputs) -> DataPreview:
-    """Show some training slices as the networks see them."""
+    """Show some training slices as the networks get them."""
     montage = show_slices(slices(config, inputs, SHIFT), Draws((config.seed, "look")))
     oddities = find_oddities((*inputs.train("slices"), *inputs.test("slices")))
     return DataPreview.of(montage, inputs, oddities)
 
 
 def _texture_task(config: VqVaeConfig, built: dict[str, nn.Module], data: SliceData) -> TextureTask:
-    judge = PatchDiscriminator(1, max(8, config.width // 2))
-    return TextureTask(config, built, judge, data)
+    discriminator = PatchDiscriminator(1, max(8, config.width // 2))
+    return TextureTask(config, built, discriminator, data)
 
 
 def _prior_task(config: VqVaeConfig, built: Networks, data: SliceData) -> PriorTask:
     networks = {**built, **prior(config)}
     if config.prior == "transformer":
         return TransformerTask(config, networks, data)
-    judge = CodeDiscriminator(config.side, config.code_size, config.prior_width // 2)
-    return GanTask(config, networks, judge, data)
+    discriminator = CodeDiscriminator(config.side, config.code_size, config.prior_width // 2)
+    return GanTask(config, networks, discriminator, data)
 
 
 def _trial(config: VqVaeConfig, data: SliceData, stage: str) -> tuple[Task, Batch]:
     """Return the task of a stage with new networks, and a batch of the size that it will get."""
     built, n, size = autoencoder(config), config.batch_size, config.size
-    batch = {"image": torch.zeros(n, 1, size, size), "told": torch.zeros(n, TOLD)}
+    batch = {"image": torch.zeros(n, 1, size, size), "conditions": torch.zeros(n, CONDITIONS)}
     if stage == "vqvae":
         return VqVaeTask(config, built, data), batch
     if stage == "texture":

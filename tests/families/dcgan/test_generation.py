@@ -6,9 +6,8 @@ import torch
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.dcgan.config import PRESETS, DcganConfig, DcganGenerateConfig
-from napari_mrgen.families.dcgan.drawing import slerp
 from napari_mrgen.families.dcgan.generation import generate
-from napari_mrgen.families.dcgan.networks import networks
+from napari_mrgen.families.dcgan.networks import networks, slerp
 from napari_mrgen.volume import Volume
 
 DATA = {"shape": [64, 64], "spacing_mm": [2.0, 1.5, 1.25], "plane": "axial"}

@@ -6,7 +6,7 @@ import torch
 from napari_mrgen.families.dcgan.config import PRESETS, DcganConfig
 from napari_mrgen.families.dcgan.networks import SliceEncoder, discriminator, networks
 
-SMALL = DcganConfig(size=64, width=4, latent=8, steering=16, condition="level, age, sex")
+SMALL = DcganConfig(size=64, width=4, latent=8, modulation_width=16, condition="level, age, sex")
 
 
 def built(config: DcganConfig = SMALL) -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -30,27 +30,27 @@ def teach(network: torch.nn.Module) -> None:
 
 def test_the_published_networks_have_their_weights() -> None:
     with torch.device("meta"):
-        make, judge = built(PRESETS["published"].config)
+        make, discriminator_network = built(PRESETS["published"].config)
     kept = {name: t for name, t in make.state_dict().items() if "num_batches" not in name}
     assert sum(tensor.numel() for tensor in kept.values()) == 7_842_112
-    assert sum(parameter.numel() for parameter in judge.parameters()) == 337_665
+    assert sum(parameter.numel() for parameter in discriminator_network.parameters()) == 337_665
 
 
-@pytest.mark.parametrize("network", ["residual", "dcgan"])
+@pytest.mark.parametrize("network", ["residual", "published"])
 @pytest.mark.parametrize("size", [64, 128])
 def test_slices_have_the_size_that_is_asked_for(network: str, size: int) -> None:
     config = SMALL.with_values({"network": network, "size": size})
-    make, judge = built(config)
-    noise, told = latents(config)
-    images = make(noise, told, size)
+    make, discriminator_network = built(config)
+    noise, conditions = latents(config)
+    images = make(noise, conditions, size)
     assert images.shape == (4, 1, size, size)
-    assert judge(images, told).shape == (4,)
+    assert discriminator_network(images, conditions).shape == (4,)
 
 
 def test_finer_levels_change_nothing_before_they_learn() -> None:
     make, _ = built()
-    noise, told = latents(SMALL)
-    coarse, fine = make(noise, told, 16), make(noise, told, 64)
+    noise, conditions = latents(SMALL)
+    coarse, fine = make(noise, conditions, 16), make(noise, conditions, 64)
     assert coarse.std() > 0
     down = torch.nn.functional.avg_pool2d(fine, 4)
     torch.testing.assert_close(down[..., 2:-2, 2:-2], coarse[..., 2:-2, 2:-2], atol=0.1, rtol=0.1)
@@ -61,17 +61,19 @@ def test_finer_levels_change_nothing_before_they_learn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "heard"), [("none", 0), ("level", 1), ("level, age, sex", 4)]
+    ("condition", "known"), [("none", 0), ("level", 1), ("level, age, sex", 4)]
 )
-def test_networks_hear_what_their_condition_says(condition: str, heard: int) -> None:
+def test_networks_depend_on_their_conditions_alone(condition: str, known: int) -> None:
     config = SMALL.with_values({"condition": condition})
-    make, judge = built(config)
+    make, discriminator_network = built(config)
     teach(make)
-    teach(judge)
-    noise, told = latents(config)
-    images = make(noise, told, 64)
+    teach(discriminator_network)
+    noise, conditions = latents(config)
+    images = make(noise, conditions, 64)
     for column in range(4):
-        other = told.clone()
+        other = conditions.clone()
         other[:, column] += 0.3
-        assert torch.equal(images, make(noise, other, 64)) == (column >= heard)
-        assert torch.equal(judge(images, told), judge(images, other)) == (column >= heard)
+        assert torch.equal(images, make(noise, other, 64)) == (column >= known)
+        assert torch.equal(
+            discriminator_network(images, conditions), discriminator_network(images, other)
+        ) == (column >= known)

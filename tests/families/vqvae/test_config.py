@@ -42,7 +42,7 @@ def test_a_stage_without_steps_is_left_out():
 def test_a_later_stage_alone_needs_codes_to_start_from(stage: str) -> None:
     TINY.check_stage(stage, has_start=True)
     TINY.check_stage("vqvae", has_start=False)
-    with pytest.raises(MrgenError, match="name the run or model that it shall start from"):
+    with pytest.raises(MrgenError, match="name the run or model to start from"):
         TINY.check_stage(stage, has_start=False)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.vqvae.config import TINY, VqVaeGenerateConfig
-from napari_mrgen.families.vqvae.generation import draw_slices, generate
+from napari_mrgen.families.vqvae.generation import generate, sample_slices
 from napari_mrgen.volume import Volume
 
 Networks = dict[str, nn.Module]
@@ -69,17 +69,22 @@ class TestSamples:
 
     def test_a_sample_follows_from_seed_and_index(self, tiny: Networks) -> None:
         config = VqVaeGenerateConfig(seed=5)
-        whole, _ = draw_slices(tiny, TINY, config, range(20))
-        part, columns = draw_slices(tiny, TINY, config, range(11, 14))
+        whole, _ = sample_slices(tiny, TINY, config, range(20))
+        part, columns = sample_slices(tiny, TINY, config, range(11, 14))
         assert torch.equal(part, whole[11:14])
         assert len(columns["level"]) == 3
-        other, _ = draw_slices(tiny, TINY, VqVaeGenerateConfig(seed=6), range(20))
+        other, _ = sample_slices(tiny, TINY, VqVaeGenerateConfig(seed=6), range(20))
         assert not torch.equal(whole, other)
 
     def test_what_was_asked_for_is_in_the_table(self, tiny: Networks) -> None:
         (volume,) = results(tiny, samples=2, level=0.25, age=40, sex="F")
-        told = volume.samples
-        assert told == {"index": [0, 1], "level": [0.25] * 2, "age": [40.0] * 2, "sex": ["F"] * 2}
+        conditions = volume.samples
+        assert conditions == {
+            "index": [0, 1],
+            "level": [0.25] * 2,
+            "age": [40.0] * 2,
+            "sex": ["F"] * 2,
+        }
 
     def test_the_generator_draws_too(self, tiny_gan: Networks) -> None:
         (volume,) = results(tiny_gan, samples=2)

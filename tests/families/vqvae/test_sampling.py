@@ -5,11 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from napari_mrgen.engine.task import Draws
-from napari_mrgen.families.vqvae.completion import complete_slices, fill_in
 from napari_mrgen.families.vqvae.networks import codebook
-from napari_mrgen.families.vqvae.sampling import draw_codes, fill_codes
+from napari_mrgen.families.vqvae.sampling import complete_slices, fill_codes, fill_in, sample_codes
 
-TOLD = torch.tensor([[0.2, 0, 0, 0], [0.8, 0.4, 1, 1]])
+CONDITIONS = torch.tensor([[0.2, 0, 0, 0], [0.8, 0.4, 1, 1]])
 DRAWS = [Draws(("test", index)) for index in range(2)]
 
 
@@ -21,7 +20,7 @@ class Oracle(nn.Module):
         self.truth, self.codes = truth, codes
         self.asked: list[int] = []
 
-    def forward(self, indices: Tensor, hidden: Tensor, told: Tensor, codes: Tensor) -> Tensor:
+    def forward(self, indices: Tensor, hidden: Tensor, conditions: Tensor, codes: Tensor) -> Tensor:
         self.asked.append(int(hidden.sum()))
         logits = nn.functional.one_hot(self.truth, self.codes).movedim(-1, 1)
         return 100.0 * logits
@@ -33,13 +32,13 @@ def networks(request: pytest.FixtureRequest) -> dict[str, nn.Module]:
 
 
 def test_a_map_follows_from_its_own_draws(networks: dict[str, nn.Module]) -> None:
-    both = draw_codes(networks, TOLD, DRAWS, 8)
+    both = sample_codes(networks, CONDITIONS, DRAWS, 8)
     assert both.shape == (2, 8, 8)
     assert int(both.min()) >= 0
     assert int(both.max()) < 16
-    again = draw_codes(networks, TOLD.flip(0), DRAWS[::-1], 8).flip(0)
+    again = sample_codes(networks, CONDITIONS.flip(0), DRAWS[::-1], 8).flip(0)
     assert torch.equal(both, again)
-    other = draw_codes(networks, TOLD, [Draws(("other", index)) for index in range(2)], 8)
+    other = sample_codes(networks, CONDITIONS, [Draws(("other", index)) for index in range(2)], 8)
     assert not torch.equal(both, other)
 
 
@@ -47,7 +46,7 @@ def test_known_codes_stay(tiny: dict[str, nn.Module]) -> None:
     indices = torch.randint(16, (2, 8, 8), generator=torch.Generator().manual_seed(0))
     hidden = torch.zeros(2, 8, 8, dtype=torch.bool)
     hidden[0, 2:5, 3:7] = True
-    found = fill_codes(tiny, indices, hidden, TOLD, DRAWS, steps=3)
+    found = fill_codes(tiny, indices, hidden, CONDITIONS, DRAWS, steps=3)
     assert torch.equal(found[~hidden], indices[~hidden])
     assert torch.equal(found[1], indices[1])
 
@@ -59,7 +58,7 @@ def test_what_is_sure_is_drawn_and_less_is_hidden_each_time(
     truth = torch.randint(16, (2, 8, 8), generator=torch.Generator().manual_seed(1))
     oracle = Oracle(truth, 16)
     hidden = torch.ones(2, 8, 8, dtype=torch.bool)
-    found = fill_codes({**tiny, "transformer": oracle}, 0 * truth, hidden, TOLD, DRAWS, steps)
+    found = fill_codes({**tiny, "transformer": oracle}, 0 * truth, hidden, CONDITIONS, DRAWS, steps)
     assert torch.equal(found, truth)
     assert len(oracle.asked) == steps
     assert oracle.asked == sorted(oracle.asked, reverse=True)
@@ -67,10 +66,10 @@ def test_what_is_sure_is_drawn_and_less_is_hidden_each_time(
 
 
 def test_low_temperature_draws_the_likeliest(tiny: dict[str, nn.Module]) -> None:
-    told, hidden = TOLD[:1], torch.ones(1, 8, 8, dtype=torch.bool)
+    conditions, hidden = CONDITIONS[:1], torch.ones(1, 8, 8, dtype=torch.bool)
     nothing = torch.zeros(1, 8, 8, dtype=torch.long)
-    likeliest = tiny["transformer"](nothing, hidden, told, codebook(tiny).codes).argmax(1)
-    found = fill_codes(tiny, nothing, hidden, told, DRAWS[:1], steps=1, temperature=1e-4)
+    likeliest = tiny["transformer"](nothing, hidden, conditions, codebook(tiny).codes).argmax(1)
+    found = fill_codes(tiny, nothing, hidden, conditions, DRAWS[:1], steps=1, temperature=1e-4)
     assert torch.equal(found, likeliest)
 
 
@@ -80,13 +79,15 @@ class TestCompletion:
     masks[:, 9:20, 5:14] = True
 
     def test_what_is_not_marked_stays(self, tiny: dict[str, nn.Module]) -> None:
-        found = complete_slices(tiny, self.images, self.masks, TOLD, DRAWS)
+        found = complete_slices(tiny, self.images, self.masks, CONDITIONS, DRAWS)
         assert torch.equal(found[~self.masks], self.images[~self.masks])
         assert not torch.equal(found[self.masks], self.images[self.masks])
 
     def test_what_was_there_is_not_looked_at(self, tiny: dict[str, nn.Module]) -> None:
         other = self.images.masked_fill(self.masks, 1.0)
-        found = [complete_slices(tiny, i, self.masks, TOLD, DRAWS) for i in (self.images, other)]
+        found = [
+            complete_slices(tiny, i, self.masks, CONDITIONS, DRAWS) for i in (self.images, other)
+        ]
         assert torch.equal(*found)
 
     def test_holes_are_filled_with_what_is_near(self) -> None:

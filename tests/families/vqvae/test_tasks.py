@@ -17,7 +17,12 @@ from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.vqvae import FAMILY
 from napari_mrgen.families.vqvae.config import TINY, VqVaeConfig
 from napari_mrgen.families.vqvae.networks import autoencoder, decode, encode
-from napari_mrgen.families.vqvae.prior_tasks import FORGET, forget, hidden_loss, hide
+from napari_mrgen.families.vqvae.prior_tasks import (
+    CONDITION_DROPOUT,
+    drop_conditions,
+    hidden_loss,
+    hide,
+)
 from napari_mrgen.families.vqvae.tasks import TextureTask, VqVaeTask, crop
 from napari_mrgen.families.vqvae.training import slices
 from napari_mrgen.metrics.images import spectral_distance
@@ -75,7 +80,7 @@ class TestFirstStage:
 
     def train(self, task: VqVaeTask, steps: int) -> list[float]:
         images = torch.stack([task.data.train_slices.images([i])[0] for i in range(4)])[:, None]
-        batch = {"image": images, "told": torch.zeros(4, 4)}
+        batch = {"image": images, "conditions": torch.zeros(4, 4)}
         return [
             float(task.step(batch, step, Draws(("train", step)))["reconstruction"])
             for step in range(steps)
@@ -145,10 +150,10 @@ class TestHiding:
         assert torch.equal(hidden_loss(logits, indices, hidden), hidden_loss(rest, indices, hidden))
 
     def test_level_is_never_forgotten(self):
-        told = torch.ones(1000, 4)
-        kept = forget(told, generator())
+        conditions = torch.ones(1000, 4)
+        kept = drop_conditions(conditions, generator())
         assert (kept[:, 0] == 1).all()
-        assert float((kept[:, 3] == 0).float().mean()) == pytest.approx(FORGET, abs=0.05)
+        assert float((kept[:, 3] == 0).float().mean()) == pytest.approx(CONDITION_DROPOUT, abs=0.05)
         assert torch.equal(kept[:, 1], kept[:, 2])
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from napari_mrgen.nn.residual import DownBlock, UpBlock, batch_deviation, steer
+from napari_mrgen.families.dcgan.networks import DownBlock, UpBlock, batch_deviation, modulate
 
 
 def test_blocks_double_and_halve_the_resolution() -> None:
@@ -11,9 +11,9 @@ def test_blocks_double_and_halve_the_resolution() -> None:
     assert DownBlock(6, 4)(x).shape == (2, 4, 4, 6)
 
 
-def test_steering_forgets_how_strong_features_were() -> None:
+def test_modulation_normalises_features() -> None:
     x, film = torch.rand(2, 6, 8, 8) + 0.1, torch.rand(2, 12)
-    torch.testing.assert_close(steer(x, film), steer(10 * x, film), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(modulate(x, film), modulate(10 * x, film), atol=1e-4, rtol=1e-4)
 
 
 def test_an_up_block_leaves_no_checkerboard() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from napari_mrgen.nn.attention import TransformerBlock
+from napari_mrgen.families.vqvae.transformer import TransformerBlock
 
 
 def block(dropped: float = 0.0) -> TransformerBlock:
@@ -36,5 +36,5 @@ def test_what_is_dropped_follows_from_the_generator():
 
 
 def test_heads_must_share_the_width():
-    with pytest.raises(ValueError, match="cannot be shared by 5 heads"):
+    with pytest.raises(ValueError, match="is not divisible by 5 heads"):
         TransformerBlock(16, 5)
