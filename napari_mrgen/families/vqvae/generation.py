@@ -13,6 +13,7 @@ from torch.nn import functional
 from napari_mrgen.data.scaling import as_type
 from napari_mrgen.data.slice_volumes import blocks, sample_conditions, sample_levels, sampled_volume
 from napari_mrgen.data.slices import Placement, condition_vectors, slices_of
+from napari_mrgen.engine.device import device_of
 from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.vqvae.config import VqVaeConfig, VqVaeGenerateConfig

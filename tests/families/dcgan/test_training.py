@@ -67,7 +67,8 @@ def test_it_leaves_what_the_published_one_showed(run: Path) -> None:
         names = {row["name"] for row in csv.DictReader(file)}
     assert names >= {
         "train/discriminator", "train/generator", "train/reconstruction",
-        "held_out/samples classified real", "held_out/real classified synthetic", "held_out/best SSIM to held-out slices",
+        "held_out/samples classified real", "held_out/real classified synthetic",
+        "held_out/best SSIM to held-out slices",
     }  # fmt: skip
     for path in ("movies/gan_training.gif", "figures/gan_curves.png"):
         assert (run / path).stat().st_size > 1000
