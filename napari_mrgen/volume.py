@@ -229,6 +229,32 @@ class VolumeInfo:
         return float(z), float(y), float(x)
 
 
+def upright_affine(
+    spacing: Sequence[float] = (1.0, 1.0, 1.0), shape: Sequence[int] | None = None
+) -> npt.NDArray[np.float64]:
+    """Return the affine of ``z y x`` voxels that run downwards, to the back and to the left.
+
+    Parameters
+    ----------
+    spacing
+        Voxel size along ``z, y, x`` in mm.
+    shape
+        Of a volume whose middle is to lie in the scanner's centre; without it voxel (0, 0, 0) does.
+
+    Examples
+    --------
+    >>> upright_affine((8, 1.5, 1.5), (3, 64, 64))[:3, 3].tolist()
+    [47.25, 47.25, 8.0]
+    """
+    affine = np.zeros((4, 4))
+    for column, size in enumerate(spacing):
+        affine[2 - column, column] = -size
+    if shape is not None:
+        affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    affine[3, 3] = 1
+    return affine
+
+
 def mean_interval(times: tuple[float, ...] | None) -> float | None:
     """Return the mean time between frames at these times; None where it is not known."""
     if times is None or len(times) < 2:

@@ -6,7 +6,6 @@ and what is known of the subject.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,6 @@ from pathlib import Path
 from napari_mrgen.app.session import Sources
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
-
-KNOWN = ("age", "sex", "cdr", "mmse")
-"""Columns of the table of participants."""
 
 
 def save_sources(sources: Sources, folder: Path, suffix: str = ".nii.gz") -> dict[str, list[Path]]:
@@ -29,9 +25,11 @@ def save_sources(sources: Sources, folder: Path, suffix: str = ".nii.gz") -> dic
             # A folder each: two scans of one subject bear the same name, by which it is known.
             path = folder / role / f"{number:03d}" / f"{_subject(volume)}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
+            if volume.source is not None and volume.participant.known:
+                # The file as it was has no room for what is known of the participant.
+                volume = replace(volume, source=replace(volume.source, stored=None))
             nifti.write(volume, path)
             saved[role].append(path)
-        _write_table(volumes, folder / role / "participants.tsv")
     return saved
 
 
@@ -51,14 +49,3 @@ def _subject(volume: Volume) -> str:
     text = volume.subject or volume.name or "scan"
     safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in text)
     return safe.strip("-_")[:60] or "scan"
-
-
-def _write_table(volumes: Iterable[Volume], path: Path) -> None:
-    rows = {_subject(one): one.participant.known for one in volumes if "n" not in one.axes}
-    if not any(name in known for known in rows.values() for name in KNOWN):
-        return
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, delimiter="\t")
-        table.writerow(("participant_id", *KNOWN))
-        for subject, known in rows.items():
-            table.writerow((subject, *(known.get(name, "n/a") for name in KNOWN)))

@@ -25,11 +25,6 @@ THICK = 2.5
 """Slices that are so many times as thick as their pixels are never cut across."""
 
 
-def picture_affine(spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Affine:
-    """Return the affine of ``z y x`` voxels, this large in mm, that stand as in any picture."""
-    return np.asarray(np.linalg.inv(DISPLAY) @ np.diag([*spacing, 1.0]))
-
-
 @dataclass(frozen=True)
 class Order:
     """How stored axes become ``z y x``: which one each is, and whether it is turned round."""

@@ -17,8 +17,8 @@ import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.facts import Facts
-from napari_mrgen.io.geometry import DISPLAY, Affine, display_origin, is_oblique
-from napari_mrgen.volume import Array, Kind, Source, StoredImage, Volume
+from napari_mrgen.io.geometry import Affine, display_origin, is_oblique
+from napari_mrgen.volume import Array, Kind, Source, StoredImage, Volume, upright_affine
 
 LayerData = tuple[Any, dict[str, Any], str]
 Fields = Mapping[str, Any]
@@ -223,7 +223,7 @@ def _axes(array: Array, keywords: Fields, fields: Fields) -> str:
 def _scanner_affine(space: Affine, fields: Fields) -> Affine:
     """Return the affine to the scanner, given the layer's own to the viewer's world in mm."""
     if "affine" not in fields:
-        return np.asarray(np.linalg.inv(DISPLAY) @ space)
+        return np.asarray(upright_affine() @ space)
     affine = np.array(fields["affine"], np.float64)
     shown = np.diag([*fields["scale"][-3:], 1.0])
     shown[:3, 3] = fields["translate"][-3:]

@@ -14,7 +14,7 @@ from napari_mrgen.samples.scanner import (
     smooth_noise,
     soft,
 )
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Volume, upright_affine
 
 _SHAPE = (84, 104, 84)
 _SPACING = 2.0
@@ -181,15 +181,10 @@ def _fold(depth: Field, wavelength: float, reach: float, generator: np.random.Ge
 
 
 def _volume(picture: Field, name: str, seed: int) -> Volume:
-    affine = (
-        np.array([[0, 0, -1, 0], [0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1 / _SPACING]], np.float64)
-        * _SPACING
-    )
-    affine[:3, 3] = -affine[:3, :3] @ ((np.array(_SHAPE) - 1) / 2)
     return Volume(
         array=np.rint(picture * _SCALE).astype(np.int16),
         axes="zyx",
-        affine=affine,
+        affine=upright_affine((_SPACING,) * 3, _SHAPE),
         name=f"brain {seed} {name}",
         subject=f"brain-{seed:03d}",
     )

@@ -14,7 +14,7 @@ from napari_mrgen.samples.scanner import (
     smooth_noise,
     soft,
 )
-from napari_mrgen.volume import CardiacCycle, Volume
+from napari_mrgen.volume import CardiacCycle, Volume, upright_affine
 
 RV, MYOCARDIUM, LV = 1, 2, 3
 """Labels, as in ACDC."""
@@ -212,14 +212,10 @@ def _volumes(
     picture: Field, labels: Field, spacing: float, patient: Patient, systole: int, seed: int
 ) -> tuple[Volume, Volume]:
     frames, slices, size, _ = picture.shape
-    affine = np.array(
-        [[0, 0, -spacing, 0], [0, -spacing, 0, 0], [-_THICKNESS, 0, 0, 0], [0, 0, 0, 1]], np.float64
-    )
-    affine[:3, 3] = -affine[:3, :3] @ ((np.array([slices, size, size]) - 1) / 2)
     image = Volume(
         array=np.rint(picture * _SCALE).astype(np.int16),
         axes="tzyx",
-        affine=affine,
+        affine=upright_affine((_THICKNESS, spacing, spacing), (slices, size, size)),
         name=f"heart {seed}",
         subject=f"heart-{seed:03d}",
         cardiac_cycle=CardiacCycle(

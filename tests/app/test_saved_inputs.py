@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from napari_mrgen.app.saved_inputs import save_sources
+from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference, find
 from napari_mrgen.volume import Participant, Volume
 
@@ -47,8 +48,16 @@ def test_layers_without_a_subject_are_subjects(tmp_path: Path) -> None:
 
 def test_what_is_known_of_a_subject_goes_along(tmp_path: Path) -> None:
     young, old = found_again(tmp_path, scan("a", age=20.5, sex="F"), scan("b", age=80.0))
-    assert young.participant == Participant(age=20.5, sex="F")
-    assert old.participant == Participant(age=80.0)
+    assert young.read().participant == Participant(age=20.5, sex="F")
+    assert old.read().participant == Participant(age=80.0)
+
+
+def test_what_stood_beside_a_file_goes_along_with_it(tmp_path: Path) -> None:
+    nifti.write(scan("sub-01"), tmp_path / "sub-01.nii")
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\nsub-01\t20.5\n", "utf-8")
+    (reference,) = find(tmp_path)
+    (saved,) = found_again(tmp_path / "run" / "inputs" / "of" / "it", reference.read())
+    assert saved.read().participant == Participant(age=20.5)
 
 
 def test_a_set_of_cases_is_taken_apart(tmp_path: Path) -> None:

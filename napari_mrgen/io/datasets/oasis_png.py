@@ -18,9 +18,8 @@ import numpy as np
 from PIL import Image
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.geometry import DISPLAY, Affine
 from napari_mrgen.io.naming import SUFFIXES, named_subject
-from napari_mrgen.volume import Array, Kind, Source, Volume, VolumeInfo
+from napari_mrgen.volume import Array, Kind, Source, Volume, VolumeInfo, upright_affine
 
 _CASE = re.compile(r"(case|seg)_(\d+)_slice_(\d+)(?:\.nii)?\.png$", re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"[^a-zA-Z0-9]*(slice|frame|image|img|im|z)?[^a-zA-Z0-9]*\d+$", re.I)
@@ -35,8 +34,6 @@ _NOTE = (
     "PNG files hold neither voxel size nor orientation: lengths are in voxels, "
     "left and right are not known."
 )
-_GEOMETRY: Affine = np.linalg.inv(DISPLAY).astype(np.float64)
-"""Rows and columns stand in the viewer as in any picture."""
 
 
 class Case(NamedTuple):
@@ -119,7 +116,7 @@ def slices_info(paths: Sequence[Path]) -> VolumeInfo:
     """Tell the shape of the volume that `read_slices` would return, from the first slice."""
     with _opened(paths[0]) as picture:
         width, height = picture.size
-    return VolumeInfo("zyx", (len(paths), height, width), _GEOMETRY.copy(), spacing_known=False)
+    return VolumeInfo("zyx", (len(paths), height, width), upright_affine(), spacing_known=False)
 
 
 def read_slices(paths: Sequence[Path]) -> Volume:
@@ -141,7 +138,7 @@ def read_slices(paths: Sequence[Path]) -> Volume:
     return Volume(
         array=_labels(array, paths[0]) if is_labels else array,
         axes="zyx",
-        affine=_GEOMETRY.copy(),
+        affine=upright_affine(),
         kind="labels" if is_labels else "image",
         name=f"{case[1]}_{case[2]}".lower() if case else paths[0].stem,
         source=Source(str(paths[0]), "png", spacing_known=False, notes=(_NOTE,)),

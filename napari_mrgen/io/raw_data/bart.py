@@ -14,10 +14,9 @@ import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import read_head, read_span
-from napari_mrgen.io.geometry import picture_affine
 from napari_mrgen.io.naming import plain_subject
 from napari_mrgen.kspace import KSpace
-from napari_mrgen.volume import Array, Source
+from napari_mrgen.volume import Array, Source, upright_affine
 
 _KEPT = {10: "t", 13: "slices", 3: "c", 2: "z", 1: "y", 0: "x"}
 """BART's dimensions that are read, in the order in which they are wanted."""
@@ -52,7 +51,7 @@ def read_bart(path: Path) -> KSpace:
     return KSpace(
         samples=np.ascontiguousarray(samples, np.complex64),
         shape=(shape[0], shape[1]),
-        affine=picture_affine(),
+        affine=upright_affine(),
         trajectory=trajectory,
         name=path.stem,
         subject=plain_subject(path),

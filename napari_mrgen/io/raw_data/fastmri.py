@@ -12,11 +12,10 @@ import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import opened_hdf5
-from napari_mrgen.io.geometry import picture_affine
 from napari_mrgen.io.naming import plain_subject
 from napari_mrgen.io.raw_data.ismrmrd import read_ismrmrd_header
 from napari_mrgen.kspace import KSpace
-from napari_mrgen.volume import Source
+from napari_mrgen.volume import Source, upright_affine
 
 _NOTE = "fastMRI files hold no orientation: left and right are not known."
 _NO_SIZE = "The file has no header: lengths are in voxels."
@@ -56,7 +55,7 @@ def read_fastmri(path: Path) -> KSpace:
     return KSpace(
         samples=np.ascontiguousarray(coils[None], np.complex64),
         shape=shape,
-        affine=picture_affine(spacing),
+        affine=upright_affine(spacing),
         name=path.stem,
         subject=str(subject) if subject else plain_subject(path),
         source=Source(

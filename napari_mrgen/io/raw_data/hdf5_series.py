@@ -14,8 +14,7 @@ import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import opened_hdf5
-from napari_mrgen.io.geometry import picture_affine
-from napari_mrgen.volume import Source, Volume
+from napari_mrgen.volume import Source, Volume, upright_affine
 
 KEYS = ("imagesRecon", "imagesTrue")
 SUFFIXES = (".h5", ".hdf5", ".mat")
@@ -55,7 +54,7 @@ def read_series(path: Path) -> Volume:
     return Volume(
         array=np.ascontiguousarray(frames)[:, None],
         axes="tzyx",
-        affine=picture_affine(),
+        affine=upright_affine(),
         name=series_name(path),
         source=Source(str(path), "hdf5", spacing_known=False),
     )

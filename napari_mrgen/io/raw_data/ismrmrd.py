@@ -14,10 +14,10 @@ import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import opened_hdf5
-from napari_mrgen.io.geometry import Affine, picture_affine
+from napari_mrgen.io.geometry import Affine
 from napari_mrgen.io.naming import plain_subject
 from napari_mrgen.kspace import KSpace, Samples
-from napari_mrgen.volume import Array, Source
+from napari_mrgen.volume import Array, Source, upright_affine
 
 _GROUP = "dataset"
 _NOT_IMAGING = sum(1 << (flag - 1) for flag in (19, 20, 23, 24, 26, 27, 28, 29))
@@ -226,7 +226,7 @@ def _place(image: Space, heads: Array, slices: int) -> tuple[Affine, str]:
     directions = np.stack([head["slice_dir"], head["phase_dir"], head["read_dir"]], 1)
     directions = directions.astype(np.float64)
     if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-2):
-        return picture_affine(image.pixel), _NO_DIRECTIONS
+        return upright_affine(image.pixel), _NO_DIRECTIONS
     columns = directions * image.pixel
     centre, middle = head["position"].astype(np.float64), slices // 2.0
     if slices > 1 and all(len(one) for one in first):

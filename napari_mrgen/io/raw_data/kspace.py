@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.geometry import picture_affine
 from napari_mrgen.io.naming import plain_subject
 from napari_mrgen.io.raw_data import bart, fastmri, ismrmrd
 from napari_mrgen.kspace import KSpace, Samples
-from napari_mrgen.volume import Source, Volume
+from napari_mrgen.volume import Source, Volume, upright_affine
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".npy", ".cfl")
 
@@ -135,7 +134,7 @@ def _read_array(path: Path) -> KSpace:
     return KSpace(
         samples=samples,
         shape=(samples.shape[3], samples.shape[4]),
-        affine=picture_affine(),
+        affine=upright_affine(),
         name=path.stem,
         subject=plain_subject(path),
         source=Source(str(path), "npy", spacing_known=False, notes=(_NOTE,)),
