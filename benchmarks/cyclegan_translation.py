@@ -40,9 +40,9 @@ from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.engine.weights import put_channels_last
 from napari_mrgen.families.cyclegan.config import CONTRASTS, CycleGanConfig
-from napari_mrgen.families.cyclegan.networks import Direction, networks
+from napari_mrgen.families.cyclegan.networks import Direction, build_translators
+from napari_mrgen.families.cyclegan.sampling import translate
 from napari_mrgen.families.cyclegan.training import preprocessing_spec
-from napari_mrgen.families.cyclegan.translating import translate
 
 SHAPE: Shape = (156, 188, 156)
 NETWORKS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -120,7 +120,7 @@ def network(name: str) -> torch.nn.Module:
     preset, changes = NETWORKS[name]
     config = families.get("cyclegan").preset(preset).with_values(changes)
     assert isinstance(config, CycleGanConfig)
-    found = networks(config, SHAPE)["t1_to_t2"].eval().requires_grad_(False)
+    found = build_translators(config)["t1_to_t2"].eval().requires_grad_(False)
     put_channels_last(found)  # As a model that is loaded.
     return found
 

@@ -91,7 +91,7 @@ class CycleGan(
     def networks(self, config: CycleGanConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
         from napari_mrgen.families.cyclegan import networks
 
-        return networks.networks(config, shape)
+        return networks.build_translators(config)
 
     @override
     def plan(
@@ -99,19 +99,19 @@ class CycleGan(
     ) -> Plan:
         from napari_mrgen.families.cyclegan import training
 
-        return training.plan(config, inputs, precision)
+        return training.plan_translation(config, inputs, precision)
 
     @override
     def savings(self, config: CycleGanConfig) -> Sequence[tuple[str, Mapping[str, Any]]]:
         from napari_mrgen.families.cyclegan import training
 
-        return training.savings(config)
+        return training.memory_savings(config)
 
     @override
     def survey(self, config: CycleGanConfig, inputs: Inputs) -> Iterator[Survey | Progress]:
         from napari_mrgen.families.cyclegan import training
 
-        return training.survey(config, inputs)
+        return training.survey_pairs(config, inputs)
 
     @override
     def preview_data(
@@ -119,13 +119,13 @@ class CycleGan(
     ) -> Iterator[DataPreview | Progress]:
         from napari_mrgen.families.cyclegan import training
 
-        return training.preview_data(config, inputs)
+        return training.preview_translation_data(config, inputs)
 
     @override
     def stages(self, config: CycleGanConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
         from napari_mrgen.families.cyclegan import training
 
-        return training.stages(config, inputs)
+        return training.translation_stages(config, inputs)
 
     @override
     def check_inputs(self, references: Roles) -> None:
@@ -151,15 +151,15 @@ class CycleGan(
         generator: torch.Generator,
         data: Mapping[str, Any],
     ) -> Iterator[Volume]:
-        from napari_mrgen.families.cyclegan import generation
+        from napari_mrgen.families.cyclegan import sampling
 
-        return generation.generate(networks, trained, config, inputs, generator, data)
+        return sampling.translate_input(networks, trained, config, inputs, generator, data)
 
     @override
     def score(self, networks: Networks, trained: CycleGanConfig, inputs: Inputs) -> Iterator[Score]:
         from napari_mrgen.families.cyclegan import scoring
 
-        return scoring.score(networks, trained, inputs)
+        return scoring.score_translations(networks, trained, inputs)
 
     @override
     def comparisons(
@@ -167,13 +167,13 @@ class CycleGan(
     ) -> Iterator[Comparison]:
         from napari_mrgen.families.cyclegan import scoring
 
-        return scoring.comparisons(networks, trained, inputs)
+        return scoring.compare_translations(networks, trained, inputs)
 
     @override
     def exports(self, networks: Networks, trained: CycleGanConfig) -> Iterator[Exportable]:
-        from napari_mrgen.families.cyclegan import export
+        from napari_mrgen.families.cyclegan import sampling
 
-        return export.exports(networks, trained)
+        return sampling.translators_to_export(networks, trained)
 
 
 FAMILY = CycleGan()

@@ -1,7 +1,7 @@
-"""Networks that translate volumes, and those that tell real volumes from translated ones.
+"""Networks that translate volumes, and their discriminators.
 
-Volumes travel as ``(b, 1, z, y, x)``, scaled to about 0..1, of any size: what a network needs to be
-padded it pads itself, and crops again.
+Volumes are ``(b, 1, z, y, x)``, scaled to about 0..1, of any size: a network pads what it must, and
+crops its result.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mrgen.data.heads.sessions import contrast_title
-from napari_mrgen.families.cyclegan.config import CycleGanConfig, DirectionName
+from napari_mrgen.families.cyclegan.config import DIRECTIONS, CycleGanConfig, DirectionName
 from napari_mrgen.families.cyclegan.published import PublishedDiscriminator, PublishedGenerator
 from napari_mrgen.nn.discriminators import MultiScaleDiscriminator
 from napari_mrgen.nn.volumes import (
@@ -28,11 +28,11 @@ from napari_mrgen.nn.volumes import (
 )
 
 MEAN, CONTRAST = 0.4, 3.0
-"""What brings intensities in a brain to about zero mean and unit variance."""
+"""Intensities in a brain, less the first and times the second, have about unit variance."""
 WIDEST = 3
 """Coarse levels have at most so many times as many channels as the finest."""
 _ROUND = 1e-4
-"""Makes the root's slope finite at 0, where a cycle's gradient passes."""
+"""Makes the slope of the root finite at 0, where a cycle's gradient passes."""
 FOLD = 2
 """Side of the blocks of voxels that the network sees as channels."""
 
@@ -89,43 +89,44 @@ class Direction:
         return f"{self.source_title} to {self.target_title}"
 
 
+ALL_DIRECTIONS = tuple(map(Direction, DIRECTIONS))
+
+
 def directions(config: CycleGanConfig) -> tuple[Direction, ...]:
     """Return the directions that are learned."""
     return tuple(map(Direction, config.directions))
 
 
-def networks(config: CycleGanConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+def build_translators(config: CycleGanConfig) -> dict[str, nn.Module]:
     """Build what a model file holds: a network for each direction, which fits any shape."""
-    del shape
     kind = PublishedGenerator if config.network == "published" else VolumeTranslator
     return {direction.network: kind(config) for direction in directions(config)}
 
 
-def discriminators(config: CycleGanConfig) -> dict[str, nn.Module]:
-    """Build a discriminator for each contrast that is made."""
-    return {direction.discriminator: _discriminator(config) for direction in directions(config)}
-
-
-def _discriminator(config: CycleGanConfig) -> nn.Module:
-    """Build a discriminator, which returns the logits of its patches at each of its scales."""
-    if config.network == "published":
-        return PublishedDiscriminator(config)
-    return MultiScaleDiscriminator(
-        1,
-        config.discriminator_width,
-        levels=config.discriminator_levels,
-        scales=config.discriminator_scales,
-        dims=3,
-    )
+def build_discriminators(config: CycleGanConfig) -> dict[str, nn.Module]:
+    """Build a discriminator for each contrast that is translated to."""
+    built: dict[str, nn.Module] = {}
+    for direction in directions(config):
+        if config.network == "published":
+            built[direction.discriminator] = PublishedDiscriminator(config)
+        else:
+            built[direction.discriminator] = MultiScaleDiscriminator(
+                1,
+                config.discriminator_width,
+                levels=config.discriminator_levels,
+                scales=config.discriminator_scales,
+                dims=3,
+            )
+    return built
 
 
 class VolumeTranslator(nn.Module):
-    """Maps intensities, then adds what a U-Net sees in the neighbourhood.
+    """Maps intensities voxel by voxel, then adds the output of a U-Net.
 
     The U-Net works at half the resolution and coarser: blocks of 2 x 2 x 2 voxels are its channels,
-    which costs an eighth and loses nothing. It sees the roots of the intensities too, which hold
-    the dark fluid in a T1w head apart from the air around it. It has no norm, since statistics of a
-    tile are not those of the volume, and no transposed convolution.
+    which costs an eighth and loses nothing. Its input includes the square roots of the intensities,
+    which separate the dark fluid in a T1w head from the air around it. It has no norm, since
+    statistics of a tile are not those of the volume, and no transposed convolution.
 
     References
     ----------
@@ -148,11 +149,11 @@ class VolumeTranslator(nn.Module):
     def forward(self, volume: Tensor) -> Tensor:
         """Translate ``(b, 1, z, y, x)``."""
         x = padded_to(volume, self.legal, PLANES * self.legal)
-        detail = self.head(self.unet(self.stem(space_to_depth(_seen(x), FOLD))))
+        detail = self.head(self.unet(self.stem(space_to_depth(_input_channels(x), FOLD))))
         mapped = recomputed(self.map, volume, on=self.checkpointing)
         return mapped + cropped_as(depth_to_space(detail, FOLD).float(), volume)
 
 
-def _seen(x: Tensor) -> Tensor:
+def _input_channels(x: Tensor) -> Tensor:
     """Return intensities ``(b, 1, z, y, x)`` and their square roots as two channels."""
     return CONTRAST * (torch.cat([x, (x.clamp(min=0) + _ROUND).sqrt()], 1) - MEAN)

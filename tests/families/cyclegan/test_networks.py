@@ -11,7 +11,11 @@ from napari_mrgen.families.cyclegan.config import (
     TINY,
     CycleGanConfig,
 )
-from napari_mrgen.families.cyclegan.networks import Direction, discriminators, networks
+from napari_mrgen.families.cyclegan.networks import (
+    Direction,
+    build_discriminators,
+    build_translators,
+)
 
 SMALL_PUBLISHED = PUBLISHED.with_values({"width": 4, "discriminator_width": 4})
 SMALL = pytest.mark.parametrize("config", [TINY, SMALL_PUBLISHED], ids=["residual", "published"])
@@ -35,12 +39,12 @@ def weights(network: nn.Module, *, of_convolutions: bool = False) -> int:
 def test_the_published_networks_have_the_published_number_of_weights() -> None:
     with torch.device("meta"):
         translator, judge = (
-            networks(PUBLISHED, ())["t1_to_t2"],
-            discriminators(PUBLISHED)["discriminator_t2"],
+            build_translators(PUBLISHED)["t1_to_t2"],
+            build_discriminators(PUBLISHED)["discriminator_t2"],
         )
         deep, deep_judge = (
-            networks(PUBLISHED_DEEP, ())["t1_to_t2"],
-            discriminators(PUBLISHED_DEEP)["discriminator_t2"],
+            build_translators(PUBLISHED_DEEP)["t1_to_t2"],
+            build_discriminators(PUBLISHED_DEEP)["discriminator_t2"],
         )
     assert weights(translator, of_convolutions=True) == 353_985
     assert weights(judge) == 8_257
@@ -49,7 +53,7 @@ def test_the_published_networks_have_the_published_number_of_weights() -> None:
 
 
 def test_the_published_discriminator_judges_at_half_the_resolution() -> None:
-    (logits,) = discriminators(SMALL_PUBLISHED)["discriminator_t1"](noise(1, 1, 12, 14, 16))
+    (logits,) = build_discriminators(SMALL_PUBLISHED)["discriminator_t1"](noise(1, 1, 12, 14, 16))
     assert logits.shape == (1, 1, 6, 7, 8)
 
 
@@ -57,21 +61,21 @@ def test_the_published_discriminator_judges_at_half_the_resolution() -> None:
 def test_every_preset_builds_without_memory(preset: str) -> None:
     config = PRESETS[preset].config
     with torch.device("meta"):
-        built = {**networks(config, (64, 64, 64)), **discriminators(config)}
+        built = {**build_translators(config), **build_discriminators(config)}
     assert built.keys() == {"t1_to_t2", "t2_to_t1", "discriminator_t1", "discriminator_t2"}
     assert all(p.is_meta for network in built.values() for p in network.parameters())
 
 
 def test_transposed_convolutions_are_left_to_the_published_network() -> None:
     with torch.device("meta"):
-        built = networks(PRESETS["base"].config, ())["t1_to_t2"]
+        built = build_translators(PRESETS["base"].config)["t1_to_t2"]
     assert not any(isinstance(part, nn.ConvTranspose3d) for part in built.modules())
 
 
 def test_one_direction_has_one_network_and_one_discriminator() -> None:
     config = TINY.with_values({"direction": "t2 to t1"})
-    assert networks(config, ()).keys() == {"t2_to_t1"}
-    assert discriminators(config).keys() == {"discriminator_t1"}
+    assert build_translators(config).keys() == {"t2_to_t1"}
+    assert build_discriminators(config).keys() == {"discriminator_t1"}
 
 
 def test_a_way_names_what_it_needs() -> None:
@@ -92,19 +96,19 @@ def test_a_way_names_what_it_needs() -> None:
 @SMALL
 @pytest.mark.parametrize("shape", [(16, 16, 16), (17, 22, 19), (5, 9, 31)])
 def test_any_size_is_translated(config: CycleGanConfig, shape: tuple[int, int, int]) -> None:
-    translator = networks(config, ())["t1_to_t2"]
+    translator = build_translators(config)["t1_to_t2"]
     assert translator(noise(2, 1, *shape)).shape == (2, 1, *shape)
 
 
 def test_an_untrained_translator_changes_nothing() -> None:
     volume = noise(1, 1, 9, 10, 11)
-    torch.testing.assert_close(networks(TINY, ())["t2_to_t1"](volume), volume)
+    torch.testing.assert_close(build_translators(TINY)["t2_to_t1"](volume), volume)
 
 
 @SMALL
 def test_checkpointing_changes_no_result(config: CycleGanConfig) -> None:
-    kept = networks(config, ())["t1_to_t2"]
-    again = networks(config.with_values({"checkpointing": True}), ())["t1_to_t2"]
+    kept = build_translators(config)["t1_to_t2"]
+    again = build_translators(config.with_values({"checkpointing": True}))["t1_to_t2"]
     again.load_state_dict(kept.state_dict())
     volume = noise(1, 1, 8, 8, 8)
     found = []
@@ -118,7 +122,7 @@ def test_checkpointing_changes_no_result(config: CycleGanConfig) -> None:
 
 @SMALL
 def test_a_bfloat16_forward_is_close(config: CycleGanConfig) -> None:
-    translator = networks(config, ())["t1_to_t2"]
+    translator = build_translators(config)["t1_to_t2"]
     volume = noise(1, 1, 16, 16, 16)
     with torch.autocast("cpu", torch.bfloat16):
         rough = translator(volume)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from torch import Tensor, nn
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import find_all
 from napari_mrgen.data.inputs import Inputs, Split
-from napari_mrgen.families.cyclegan.scoring import Heads, comparisons, score
+from napari_mrgen.families.cyclegan.scoring import (
+    Heads,
+    HistogramMatch,
+    LookupTable,
+    compare_translations,
+    score_translations,
+)
 from napari_mrgen.metrics.scoreboard import Score, tabulate
 from tests.data.heads.head_data import SPACING, head, write_pair
 
@@ -52,7 +62,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def scores(heads: Inputs, networks: dict[str, nn.Module]) -> list[Score]:
-    return list(score(networks, TINY, heads))
+    return list(score_translations(networks, TINY, heads))
 
 
 def test_every_direction_has_the_model_and_the_trivial_methods(heads):
@@ -111,9 +121,81 @@ def test_heads_are_those_of_the_split(heads):
 
 
 def test_comparisons_are_of_both_directions(heads):
-    found = list(comparisons(LAZY, TINY, heads))
+    found = list(compare_translations(LAZY, TINY, heads))
     assert [(one.title, one.subject) for one in found] == [("T2w", "c"), ("T1w", "c")]
     for one in found:
         assert one.made.shape == one.real.shape == one.mask.shape
         assert torch.equal(one.made, one.source)
         assert one.spacing == pytest.approx((SPACING,) * 3)
+
+
+# ---- baselines -----------------------------------------------------------------------------------
+
+SHAPE = (4, 6, 5)
+EVERYWHERE = np.ones(SHAPE, bool)
+images = arrays.arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32))
+
+
+def an_image(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random(SHAPE, np.float32)
+
+
+@given(images, images)
+def test_no_other_map_of_the_bins_is_nearer_to_the_training_targets(source, target):
+    table = LookupTable.fit([(source, target, EVERYWHERE)])
+    error = np.square(table(source, EVERYWHERE) - target).mean()
+    for other in (source, np.full_like(source, target.mean())):
+        binned = np.square(other - target).mean()
+        assert error <= binned + 1 / 128
+
+
+def test_a_map_of_intensities_is_found():
+    sources = [an_image(seed) for seed in range(20)]
+    table = LookupTable.fit([(image, 1 - image, EVERYWHERE) for image in sources])
+    unseen = an_image(99)
+    np.testing.assert_allclose(table(unseen, EVERYWHERE), 1 - unseen, atol=1 / 64)
+
+
+def test_bins_never_seen_take_their_neighbours_value():
+    source = np.where(an_image() < 0.5, 0.2, 0.6).astype(np.float32)
+    table = LookupTable.fit([(source, 2 * source, EVERYWHERE)])
+    between = table(np.full(SHAPE, 0.4, np.float32), EVERYWHERE)
+    assert 0.4 < between.mean() < 1.2
+    beyond = table(np.full(SHAPE, 3.0, np.float32), EVERYWHERE)
+    np.testing.assert_allclose(beyond, 1.2, atol=1e-6)
+
+
+def test_matching_gives_the_distribution_of_the_targets():
+    target = an_image(1) ** 2
+    match = HistogramMatch.fit([(target, EVERYWHERE)])
+    found = match(an_image(2), EVERYWHERE)
+    np.testing.assert_allclose(np.sort(found, None), np.sort(target, None), atol=5e-3)
+
+
+def test_matching_to_itself_changes_nothing():
+    image = an_image(3)
+    match = HistogramMatch.fit([(image, EVERYWHERE)])
+    np.testing.assert_allclose(match(image, EVERYWHERE), image, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        LookupTable.fit([(an_image(0), an_image(1), EVERYWHERE)]),
+        HistogramMatch.fit([(an_image(1), EVERYWHERE)]),
+    ],
+)
+def test_what_is_outside_the_mask_stays_and_is_not_looked_at(method):
+    image, mask = an_image(4), an_image(5) > 0.5
+    made = method(image, mask)
+    np.testing.assert_array_equal(made[~mask], image[~mask])
+    other = method(np.where(mask, image, 7).astype(np.float32), mask)
+    np.testing.assert_array_equal(other[mask], made[mask])
+    assert made.dtype == np.float32
+
+
+def test_nothing_to_learn_from_is_said():
+    with pytest.raises(ValueError, match="at least one voxel"):
+        LookupTable.fit([])
+    with pytest.raises(ValueError, match="at least one training target"):
+        HistogramMatch.fit([])

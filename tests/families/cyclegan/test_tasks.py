@@ -11,9 +11,14 @@ from napari_mrgen.data.heads.patches import pad_to_shape
 from napari_mrgen.engine.task import Batch, Draws
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan.config import PUBLISHED, TINY, CycleGanConfig
-from napari_mrgen.families.cyclegan.losses import paired_loss, varied
-from napari_mrgen.families.cyclegan.networks import discriminators, networks
-from napari_mrgen.families.cyclegan.tasks import CycleTask, TrainingSamples
+from napari_mrgen.families.cyclegan.networks import build_discriminators, build_translators
+from napari_mrgen.families.cyclegan.tasks import (
+    CycleTask,
+    ImagePool,
+    TrainingSamples,
+    augmented,
+    paired_loss,
+)
 
 CUBE = (16, 16, 16)
 FULL = TINY.with_values({"full_every": 1, "identity_every": 2, "pool": 2})
@@ -34,7 +39,7 @@ def task_of(
     config: CycleGanConfig, *, seed: int = 0, has_pairs: bool = True, shape: tuple = CUBE
 ) -> CycleTask:
     torch.manual_seed(seed)
-    built = {**networks(config, shape), **discriminators(config)}
+    built = {**build_translators(config), **build_discriminators(config)}
     return CycleTask(config, built, TrainingSamples(shape, has_pairs=has_pairs))
 
 
@@ -197,7 +202,7 @@ def test_a_head_of_one_contrast_has_no_figures_of_the_other() -> None:
 def test_steps_on_single_scans_are_full_ones() -> None:
     """Of pairs and single scans together: between full steps pairs teach by themselves."""
     config = FULL.with_values({"full_every": 4})
-    built = {**networks(config, CUBE), **discriminators(config)}
+    built = {**build_translators(config), **build_discriminators(config)}
     task = CycleTask(config, built, TrainingSamples(CUBE, has_pairs=True, has_singles=True))
     pairs, singles = (task.step(batch_of(paired=p), 1, Draws(("test",))) for p in (1.0, 0.0))
     assert pairs.keys() == {"pairs"}
@@ -207,9 +212,71 @@ def test_steps_on_single_scans_are_full_ones() -> None:
 def test_varying_keeps_the_background_and_follows_from_the_generator() -> None:
     volume = batch_of(count=2)["t1"].clone()
     volume[..., :4] = 0
-    one, two = (varied(volume, torch.Generator().manual_seed(3), 1.0) for _ in range(2))
+    one, two = (augmented(volume, torch.Generator().manual_seed(3), 1.0) for _ in range(2))
     assert torch.equal(one, two)
     assert (one[..., :4] == 0).all()
     assert 0.005 < float((one - volume).abs().mean()) < 0.3
     assert not torch.allclose(one[0], one[1])
-    assert varied(volume, torch.Generator(), 0.0) is volume
+    assert augmented(volume, torch.Generator(), 0.0) is volume
+
+
+# ---- the image pool ------------------------------------------------------------------------------
+
+IMAGE = (1, 2, 2, 2)
+
+
+def images_of(*values: float) -> torch.Tensor:
+    return torch.stack([torch.full(IMAGE, value) for value in values])
+
+
+def shown_by(pool: ImagePool, steps: range) -> torch.Tensor:
+    """Hand on one image a step, which shows the step's number."""
+    draws = Draws(("pool",))
+    shown = [pool(images_of(s / 100), torch.rand(1, 2, generator=draws(s))) for s in steps]
+    return torch.cat(shown)[:, 0, 0, 0, 0]
+
+
+def test_until_it_is_full_it_hands_on_what_it_is_given() -> None:
+    shown = shown_by(ImagePool(8, IMAGE), range(8))
+    torch.testing.assert_close(shown, torch.arange(8) / 100)
+
+
+def test_then_half_of_what_it_hands_on_is_older_and_nothing_comes_thrice() -> None:
+    shown = shown_by(ImagePool(8, IMAGE), range(100)).mul(100).round().long()
+    now = torch.arange(100)
+    assert (shown <= now).all()
+    assert 25 < int((shown < now).sum()) < 70
+    counts = shown.bincount()
+    # Those that filled the pool were handed on then, too.
+    assert counts[:8].max() <= 2
+    assert counts[8:].max() <= 1
+
+
+def test_a_saved_pool_goes_on_as_if_it_had_not_stopped() -> None:
+    whole = shown_by(ImagePool(4, IMAGE), range(20))
+    stopped, resumed = ImagePool(4, IMAGE), ImagePool(4, IMAGE)
+    first = shown_by(stopped, range(9))
+    resumed.load_state_dict(stopped.state_dict())
+    assert torch.equal(torch.cat([first, shown_by(resumed, range(9, 20))]), whole)
+
+
+def test_images_of_another_size_begin_a_new_pool() -> None:
+    old, new = ImagePool(4, IMAGE), ImagePool(4, (1, 1, 1, 1))
+    shown_by(old, range(6))
+    new.load_state_dict(old.state_dict())
+    assert int(new.count) == 0
+    assert new.images.shape == (4, 1, 1, 1, 1)
+
+
+def test_a_pool_of_none_hands_on_everything() -> None:
+    batch = images_of(0.1, 0.2)
+    assert ImagePool(0, IMAGE)(batch, torch.rand(2, 2)) is batch
+
+
+def test_a_batch_is_handed_on_image_by_image() -> None:
+    """So processes that join their parts of a batch have the pool of one that has it all."""
+    batch, draws = torch.rand(9, *IMAGE), torch.rand(9, 2)
+    whole, parts = ImagePool(3, IMAGE), ImagePool(3, IMAGE)
+    shown = [parts(*each) for each in zip(batch.split(2), draws.split(2), strict=True)]
+    assert torch.equal(torch.cat(shown), whole(batch, draws))
+    assert torch.equal(parts.images, whole.images)

@@ -23,10 +23,15 @@ from napari_mrgen.engine.run.state import load_state, save_state
 from napari_mrgen.engine.task import Stage
 from napari_mrgen.engine.weights import WeightAverage
 from napari_mrgen.families.cyclegan.config import PUBLISHED, QUICK, TINY, CycleGanConfig
-from napari_mrgen.families.cyclegan.networks import networks
-from napari_mrgen.families.cyclegan.previews import TILE
-from napari_mrgen.families.cyclegan.tasks import TrainingSamples
-from napari_mrgen.families.cyclegan.training import cycle_task, plan, preview_data, savings, stages
+from napari_mrgen.families.cyclegan.networks import build_translators
+from napari_mrgen.families.cyclegan.tasks import PREVIEW_TILE, TrainingSamples
+from napari_mrgen.families.cyclegan.training import (
+    cycle_task,
+    memory_savings,
+    plan_translation,
+    preview_translation_data,
+    translation_stages,
+)
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
 
@@ -77,7 +82,7 @@ def train(config: CycleGanConfig, inputs: Inputs, folder: Path) -> Path:
 
 
 def test_it_says_what_it_prepares_and_then_trains(inputs: Inputs) -> None:
-    *before, stage = stages(SHORT, inputs)
+    *before, stage = translation_stages(SHORT, inputs)
     assert all(isinstance(item, Progress) for item in before)
     assert before
     assert isinstance(stage, Stage)
@@ -111,16 +116,16 @@ def test_a_stop_and_a_resume_change_nothing(
 
 def test_a_plan_prepares_nothing(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MRGEN_CACHE", "/nowhere")
-    found = plan(TINY, inputs)
+    found = plan_translation(TINY, inputs)
     assert found.shape == (1, 16, 16, 16)
     assert found.notes[0] == "3 pairs of T1w and T2w by their names, 0 single scans."
     assert min(found.parameters, found.flops_per_step, found.memory_bytes) > 0
 
 
 def test_the_shape_of_whole_volumes_is_planned_as_it_is_trained(inputs: Inputs) -> None:
-    *_, stage = stages(WHOLE, inputs)
+    *_, stage = translation_stages(WHOLE, inputs)
     assert isinstance(stage, Stage)
-    (planned,) = {plan(WHOLE, inputs).shape}
+    (planned,) = {plan_translation(WHOLE, inputs).shape}
     trained = tuple(stage.dataset.sample(0, torch.Generator())["t1"].shape)
     assert planned == trained
     assert all(side % WHOLE.legal == 0 for side in planned[1:])
@@ -141,30 +146,30 @@ def unpaired(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 
 
 def test_the_plan_of_single_scans_is_that_of_the_largest(unpaired: Inputs) -> None:
-    *_, stage = stages(WHOLE, unpaired)
+    *_, stage = translation_stages(WHOLE, unpaired)
     assert isinstance(stage, Stage)
     trained = tuple(stage.dataset.sample(0, torch.Generator())["t1"].shape)
-    assert plan(WHOLE, unpaired).shape == trained
+    assert plan_translation(WHOLE, unpaired).shape == trained
 
 
 def test_single_scans_can_be_looked_at(unpaired: Inputs) -> None:
-    *_, found = preview_data(TINY, unpaired)
+    *_, found = preview_translation_data(TINY, unpaired)
     assert isinstance(found, DataPreview)
     assert found.montage.array.any()
 
 
 def test_every_saving_is_legal_and_smaller_parts_need_less_memory(inputs: Inputs) -> None:
-    needed = plan(LARGE, inputs).memory_bytes
-    for title, changes in savings(LARGE):
+    needed = plan_translation(LARGE, inputs).memory_bytes
+    for title, changes in memory_savings(LARGE):
         assert title
         smaller = LARGE.with_values(dict(changes))
         if changes.keys() & {"batch_size", "width"}:
-            assert plan(smaller, inputs).memory_bytes < needed, title
+            assert plan_translation(smaller, inputs).memory_bytes < needed, title
 
 
 def test_previews_need_less_memory_than_training() -> None:
-    side = round(TILE * QUICK.patch)
-    (network, *_) = networks(QUICK, ()).values()
+    side = round(PREVIEW_TILE * QUICK.patch)
+    (network, *_) = build_translators(QUICK).values()
     shape = (QUICK.patch,) * 3
     batch = {name: torch.zeros(1, 1, *shape) for name in ("t1", "t2", "mask")}
     samples = TrainingSamples(shape, has_pairs=True)
@@ -178,7 +183,7 @@ def test_a_saved_state_fits_what_a_run_steps_down_to(
 ) -> None:
     config = LARGE.with_values(changes)
     save_state(tmp_path, trainee(config, inputs))
-    kept = [(t, c) for t, c in savings(config) if not c.keys() & {"width", "levels"}]
+    kept = [(t, c) for t, c in memory_savings(config) if not c.keys() & {"width", "levels"}]
     assert len(kept) > 2
     for title, saving in kept:
         found = load_state(tmp_path, trainee(config.with_values(dict(saving)), inputs))
@@ -186,7 +191,7 @@ def test_a_saved_state_fits_what_a_run_steps_down_to(
 
 
 def trainee(config: CycleGanConfig, inputs: Inputs) -> StageState:
-    *_, stage = stages(config, inputs)
+    *_, stage = translation_stages(config, inputs)
     assert isinstance(stage, Stage)
     shipped = {name: stage.task.networks[name] for name in stage.task.shipped}
     return StageState(0, stage, WeightAverage(shipped, 0.9), step=3)
@@ -194,7 +199,7 @@ def trainee(config: CycleGanConfig, inputs: Inputs) -> StageState:
 
 def test_savings_come_to_an_end() -> None:
     config, tried = PUBLISHED, 0
-    while found := savings(config):
+    while found := memory_savings(config):
         config, tried = config.with_values(dict(found[0][1])), tried + 1
         assert tried < 100
     assert config.checkpointing
@@ -202,7 +207,7 @@ def test_savings_come_to_an_end() -> None:
 
 
 def test_a_look_shows_both_contrasts_side_by_side(inputs: Inputs) -> None:
-    *_, found = preview_data(TINY, inputs)
+    *_, found = preview_translation_data(TINY, inputs)
     assert isinstance(found, DataPreview)
     assert found.montage.array.shape == (8, 1, 16, 32)
     assert np.isfinite(found.montage.array).all()

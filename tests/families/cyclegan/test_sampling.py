@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from napari_mrgen import families
 from napari_mrgen.engine.memory.measure import measure_call
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.families.cyclegan import translating
+from napari_mrgen.families.cyclegan import sampling
 from napari_mrgen.families.cyclegan.config import CycleGanConfig, CycleGanGenerateConfig
-from napari_mrgen.families.cyclegan.generation import generate
-from napari_mrgen.families.cyclegan.networks import networks
-from napari_mrgen.families.cyclegan.translating import preprocess_volume, target_scaling, translate
+from napari_mrgen.families.cyclegan.networks import build_translators
+from napari_mrgen.families.cyclegan.sampling import (
+    preprocess_volume,
+    target_scaling,
+    translate,
+    translate_input,
+)
 from napari_mrgen.io import nifti
 from napari_mrgen.volume import Volume
 
@@ -57,13 +61,13 @@ def run(
     inputs: dict[str, Volume], nets: dict[str, nn.Module] = SAME, **settings: object
 ) -> list[Volume]:
     config = CycleGanGenerateConfig.parse(settings)
-    return list(generate(nets, TINY, config, inputs, torch.Generator(), DATA))
+    return list(translate_input(nets, TINY, config, inputs, torch.Generator(), DATA))
 
 
 def untrained(config: CycleGanConfig = TINY) -> dict[str, nn.Module]:
     """Networks with weights that do something: fresh ones only pass their input on."""
     torch.manual_seed(0)
-    nets = networks(config, (16, 16, 16))
+    nets = build_translators(config)
     generator = torch.Generator().manual_seed(0)
     for network in nets.values():
         for weight in network.parameters():
@@ -197,7 +201,7 @@ def test_a_volume_that_does_not_fit_is_translated_in_tiles(monkeypatch):
     values = np.random.default_rng(0).random((40, 36, 200), np.float32)
     room = 16 * values.size + measure_call(torch.square, (1, 1, 40, 36, 112))
     device = type("Device", (), {"free_bytes": room / 0.7})
-    monkeypatch.setattr(translating, "describe", lambda _: device)
+    monkeypatch.setattr(sampling, "describe", lambda _: device)
     np.testing.assert_allclose(translate(mapping(remembering), values, 1), values**2, atol=1e-6)
     tried, calls = seen[:3], seen[3:]
     assert tried == [(40, 36, 200), (40, 36, 150), (40, 36, 112)]
@@ -257,7 +261,7 @@ def test_the_published_network_sees_what_it_was_trained_on():
     )
     assert preprocessed.values.size < source.array.size
     config = CycleGanGenerateConfig()
-    nets = networks(seed, (16, 16, 16))
-    (result,) = generate(nets, seed, config, {"t1": source}, torch.Generator(), DATA)
+    nets = build_translators(seed)
+    (result,) = translate_input(nets, seed, config, {"t1": source}, torch.Generator(), DATA)
     assert result.array.shape == source.array.shape
     assert np.isfinite(result.array).all()
