@@ -30,7 +30,7 @@ from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.engine.task import Draws
 from napari_mrgen.families.frame_prediction.forecasting import predict
-from napari_mrgen.families.frame_prediction.scoring import TRIVIAL, Method, score_cine
+from napari_mrgen.families.frame_prediction.scoring import BASELINES, Method, score_cine
 from napari_mrgen.families.frame_prediction.tasks import BAND, one_cycle
 from napari_mrgen.io.find import find
 from napari_mrgen.metrics.images import psnr, radial_power, spectral_distance
@@ -117,7 +117,7 @@ def train_direct(inputs: Inputs, path: Path, seconds: float) -> float:
     if path.exists():
         return seconds
     torch.manual_seed(0)
-    spec = WindowSpec(CONTEXT, CONTEXT, slices=2, patch=128, jump=0.0)
+    spec = WindowSpec(CONTEXT, CONTEXT, slices=2, patch=128, delayed_share=0.0)
     windows = CineWindows(inputs.train("cine"), inputs.test("cine"), spec)
     network = DirectHead().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
@@ -154,7 +154,7 @@ def trained_methods(runs: Path) -> dict[str, Method]:
         "seed, autoencoder": _model(seed["autoencoder"]),
         "seed, GAN": _model(seed["gan"]),
         "direct head": _direct(direct.eval()),
-        **TRIVIAL,
+        **BASELINES,
     }
 
 
@@ -252,7 +252,7 @@ def zero_shot(data: Path, methods: Mapping[str, Method]) -> dict[str, Any]:
     path = data / "acdc-sample" / "training" / "patient090" / "patient090_4d.nii.gz"
     cine = load(find(path, ("tzyx",))[0].read())
     found: dict[str, Any] = {"frames": len(cine.frames), "cycle found": cine.cycle}
-    shown = {k: m for k, m in methods.items() if k not in TRIVIAL}
+    shown = {k: m for k, m in methods.items() if k not in BASELINES}
     for horizon in (1, 2, 3, 5):
         starts = range(len(cine.frames) - CONTEXT - horizon + 1)
         for name, method in shown.items():

@@ -1,7 +1,7 @@
-"""Cine series as training windows: read lazily, scaled, cut, and varied.
+"""Cine series as training windows: read lazily, scaled, cropped and augmented.
 
-A window is ``(t, z, y, x)``: some frames of context, then the frames to predict. Everything random
-is drawn first, from an explicit generator, into a small value, and then applied.
+A window is ``(t, z, y, x)``: context frames, then the frames to predict. Random parameters are
+drawn first, from an explicit generator, into a small value, which is then applied.
 """
 
 from __future__ import annotations
@@ -28,27 +28,33 @@ HARMONICS = 3
 
 @dataclass(frozen=True)
 class Cine:
-    """A series in memory: frames ``(t, z, y, x)`` scaled to about 0..1, and its cycle in frames."""
+    """Frames ``(t, z, y, x)`` in memory, scaled to about 0..1, and the cycle in frames."""
 
     frames: Tensor
     cycle: int
-    """Frames in one heart beat; 0 where the series does not cover one."""
+    """Frames in one cardiac cycle; 0 if the series does not cover one."""
     scaling: Scaling
 
 
 def load(volume: Volume) -> Cine:
-    """Scale a ``tzyx`` volume and look for its cycle."""
+    """Scale a ``tzyx`` volume and estimate its cycle."""
     scaling = Scaling.fit(volume.array)
     frames = torch.from_numpy(scaling.apply(volume.array))
     return Cine(frames, find_cycle(frames), scaling)
 
 
 def find_cycle(frames: Tensor, least: int = 8) -> int:
-    """Return after how many frames the series repeats, or 0.
+    """Return the number of frames after which the series repeats, or 0.
 
-    A lag counts as the cycle where frames that far apart differ less than neighbours do, over half
-    a cycle at least. The series may also stop just before it repeats: then its last frame leads on
-    to its first.
+    A lag is the cycle if frames that far apart differ less than neighbours do, over half a cycle at
+    least. The series may also end just before it repeats: then its last frame continues with its
+    first.
+
+    Examples
+    --------
+    >>> phase = 2 * torch.pi * torch.arange(30) / 12
+    >>> find_cycle(phase.sin().view(-1, 1, 1, 1).expand(-1, 1, 8, 8))
+    12
     """
     count = len(frames)
     if count < least:
@@ -59,7 +65,7 @@ def find_cycle(frames: Tensor, least: int = 8) -> int:
     lags = range(least, 2 * count // 3 + 1)
     apart = [float((small[lag:] - small[:-lag]).square().mean()) for lag in lags]
     if apart and min(apart) < float(steps.mean()):
-        # Two cycles apart is as near as one: the first lag that is about as good as any.
+        # Two cycles match as well as one: the first lag that is about as good as the best.
         return next(
             lag for lag, error in zip(lags, apart, strict=True) if error <= 1.1 * min(apart)
         )
@@ -70,25 +76,26 @@ def find_cycle(frames: Tensor, least: int = 8) -> int:
 def fit_patch(
     frames: Tensor, size: tuple[int, int], corner: tuple[int, int] | None = None
 ) -> Tensor:
-    """Crop ``(..., y, x)`` to ``size``, from ``corner`` or in the middle, or repeat its edges."""
+    """Crop ``(..., y, x)`` to ``size``, from ``corner`` or the centre, or pad it by replication."""
     for axis, length in zip((-2, -1), size, strict=True):
-        have = frames.shape[axis]
-        if have > length:
-            start = (have - length) // 2 if corner is None else corner[axis]
+        present = frames.shape[axis]
+        if present > length:
+            start = (present - length) // 2 if corner is None else corner[axis]
             frames = frames.narrow(axis, start, length)
-        elif have < length:
-            before = (length - have) // 2
-            index = torch.arange(-before, length - before).clamp(0, have - 1)
+        elif present < length:
+            before = (length - present) // 2
+            index = torch.arange(-before, length - before).clamp(0, present - 1)
             frames = frames.index_select(axis, index.to(frames.device))
     return frames
 
 
-# ---- variation: drawn, then applied -------------------------------------------------------------
+# ---- augmentation: sampled, then applied
+# -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Retiming:
-    """A new frame rate and a new motion curve over the cycle.
+class TemporalAugmentation:
+    """Temporal augmentation: another frame rate and another motion curve over the cycle.
 
     Phase ``u`` of the new cycle shows phase ``u + sum_k a_k sin(2 pi k u + p_k) / (2 pi k)`` of the
     old one, which is monotone while the ``|a_k|`` sum to less than one.
@@ -107,16 +114,20 @@ class Retiming:
         return warped * cycle
 
 
-def draw_retiming(g: torch.Generator, shortest: int, longest: int, strength: float) -> Retiming:
+def random_retiming(
+    g: torch.Generator, shortest: int, longest: int, strength: float
+) -> TemporalAugmentation:
     raw = [uniform(g, -1, 1) for _ in range(HARMONICS)]
     total = uniform(g, 0, strength) / max(sum(map(abs, raw)), 1e-6)
     phases = tuple(uniform(g, 0, 2 * math.pi) for _ in range(HARMONICS))
-    return Retiming(integer(g, shortest, longest), tuple(a * total for a in raw), phases)
+    return TemporalAugmentation(
+        integer(g, shortest, longest), tuple(a * total for a in raw), phases
+    )
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a window is turned, zoomed and toned; the same for all its frames and slices."""
+class SpatialAugmentation:
+    """Spatial and intensity augmentation, the same for all frames and slices of a window."""
 
     flip_x: bool
     flip_y: bool
@@ -131,13 +142,13 @@ class Look:
         frames = frames.flip(-2) if self.flip_y else frames
         frames = frames.transpose(-1, -2) if self.transpose else frames
         if self.affine is not None:
-            frames = _turn(frames, *self.affine)
+            frames = _transform(frames, *self.affine)
         if self.gamma != 1:
             frames = frames.clamp(min=0).pow(self.gamma)
         return frames * self.gain
 
 
-def draw_look(g: torch.Generator) -> Look:
+def random_spatial_augmentation(g: torch.Generator) -> SpatialAugmentation:
     flip_x, flip_y, transpose, toned, scaled = (uniform(g, 0, 1) < 0.5 for _ in range(5))
     turned = uniform(g, 0, 1) < 0.25
     shift = 0.15
@@ -148,7 +159,7 @@ def draw_look(g: torch.Generator) -> Look:
         uniform(g, -shift, shift),
     )
     gamma, gain = math.exp(uniform(g, -0.3, 0.3)), uniform(g, 0.7, 1.1)
-    return Look(
+    return SpatialAugmentation(
         flip_x, flip_y, transpose, affine if turned else None, gamma if toned else 1.0,
         gain if scaled else 1.0,
     )  # fmt: skip
@@ -159,11 +170,11 @@ def uniform(g: torch.Generator, low: float, high: float) -> float:
 
 
 def integer(g: torch.Generator, low: int, high: int) -> int:
-    """Draw from ``low..high``, both included."""
+    """Return a random integer of ``low..high``, both included."""
     return int(torch.randint(low, high + 1, (), generator=g))
 
 
-def _turn(frames: Tensor, angle: float, zoom: float, x: float, y: float) -> Tensor:
+def _transform(frames: Tensor, angle: float, zoom: float, x: float, y: float) -> Tensor:
     c, s = math.cos(angle) * zoom, math.sin(angle) * zoom
     theta = torch.tensor([[[c, -s, x], [s, c, y]]])
     grid = functional.affine_grid(theta, [1, 1, *frames.shape[-2:]], align_corners=False)
@@ -177,60 +188,60 @@ def _turn(frames: Tensor, angle: float, zoom: float, x: float, y: float) -> Tens
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """How windows are cut, and how much they are varied."""
+    """Size and augmentation of windows."""
 
     context: int
     future: int
     slices: int
     patch: int
-    retime: float = 0.4
-    """Share of windows with a new motion curve."""
+    retimed_share: float = 0.4
+    """Share of windows with temporal augmentation."""
     retime_strength: float = 0.5
     shortest_cycle: int = 12
     longest_cycle: int = 34
-    forget_cycle: float = 0.25
-    """Share of windows whose cycle length is hidden."""
-    jump: float = 0.5
-    """Share of windows whose prediction starts later than the next frame."""
+    cycle_dropout: float = 0.25
+    """Share of windows without the cycle length."""
+    delayed_share: float = 0.5
+    """Share of windows whose first predicted frame is later than the next one."""
     noise: float = 0.03
     """Greatest standard deviation of noise added to half of the contexts."""
-    varied: bool = True
-    """Whether windows are also turned, zoomed, toned and made noisy."""
+    augment: bool = True
+    """Whether windows get spatial and intensity augmentation and noise, too."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Where a window's frames lie in its source, and what the network is told."""
+    """Positions of a window's frames in its series, and the timing inputs of the network."""
 
     positions: Tensor
     lead: int
     cycle: int
-    """As told: 0 is unknown."""
+    """Cycle as an input of the network; 0 is unknown."""
 
 
-def draw_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timing:
-    """Draw where a window starts, its motion curve, and how far ahead it predicts."""
+def random_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timing:
+    """Sample the start of a window, its motion curve, and its delay."""
     if not cine.cycle:
-        return _draw_open_timing(cine, spec, g)
+        return _random_open_timing(cine, spec, g)
     cycle, retiming = cine.cycle, None
-    if uniform(g, 0, 1) < spec.retime:
-        retiming = draw_retiming(g, spec.shortest_cycle, spec.longest_cycle, spec.retime_strength)
+    if uniform(g, 0, 1) < spec.retimed_share:
+        retiming = random_retiming(g, spec.shortest_cycle, spec.longest_cycle, spec.retime_strength)
         cycle = retiming.cycle
     start = uniform(g, 0, cycle) if retiming else integer(g, 0, cycle - 1)
-    hidden = uniform(g, 0, 1) < spec.forget_cycle
+    is_dropped = uniform(g, 0, 1) < spec.cycle_dropout
     room = max(0, cycle - spec.context - spec.future)
-    lead = _draw_lead(min(room, 6) if hidden else room, spec, g)
+    lead = _random_lead(min(room, 6) if is_dropped else room, spec, g)
     positions = start + _offsets(spec, lead).double()
     if retiming:
         positions = retiming.apply(positions, cine.cycle)
-    return Timing(positions % cine.cycle, lead, 0 if hidden else cycle)
+    return Timing(positions % cine.cycle, lead, 0 if is_dropped else cycle)
 
 
-def _draw_open_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timing:
-    """For a series without a cycle: a window inside it, played at a slower or faster rate."""
+def _random_open_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timing:
+    """Sample a window inside a series without a cycle, at a slower or faster rate."""
     offsets = _offsets(spec, 0)
     longest = (len(cine.frames) - 1) / int(offsets[-1])
-    rate = min(longest, uniform(g, 0.5, 1.5) if uniform(g, 0, 1) < spec.retime else 1.0)
+    rate = min(longest, uniform(g, 0.5, 1.5) if uniform(g, 0, 1) < spec.retimed_share else 1.0)
     positions = offsets.double() * rate
     start = uniform(g, 0, len(cine.frames) - 1 - float(positions[-1]))
     start = start if rate not in (1.0,) else float(int(start))
@@ -238,14 +249,14 @@ def _draw_open_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timin
 
 
 def _fit_inside(offsets: Tensor, start: int, count: int) -> Tensor:
-    """Let a window end with its series of ``count`` frames, or play a short series slower."""
+    """Shift a window to end within ``count`` frames, or slow it down in a short series."""
     positions = offsets * min(1.0, (count - 1) / float(offsets[-1]))
     return (positions + min(start, count - 1 - float(positions[-1]))).clamp(0, count - 1)
 
 
-def _draw_lead(room: int, spec: WindowSpec, g: torch.Generator) -> int:
-    jumps = uniform(g, 0, 1) < spec.jump
-    return integer(g, 1, room) if jumps and room > 0 else 0
+def _random_lead(room: int, spec: WindowSpec, g: torch.Generator) -> int:
+    is_delayed = uniform(g, 0, 1) < spec.delayed_share
+    return integer(g, 1, room) if is_delayed and room > 0 else 0
 
 
 def _offsets(spec: WindowSpec, lead: int) -> Tensor:
@@ -254,7 +265,7 @@ def _offsets(spec: WindowSpec, lead: int) -> Tensor:
 
 
 def frames_at(cine: Cine, positions: Tensor, z: slice) -> Tensor:
-    """Frames at fractional positions, interpolated between neighbours (periodically in a cycle)."""
+    """Return frames at fractional positions, interpolated linearly (periodically in a cycle)."""
     before = positions.floor().long()
     weight = (positions - before).float().view(-1, 1, 1, 1)
     count = cine.cycle or len(cine.frames)
@@ -267,26 +278,26 @@ def frames_at(cine: Cine, positions: Tensor, z: slice) -> Tensor:
 
 
 class CineStore:
-    """Series read when first needed and kept while memory allows."""
+    """Series, read when first needed and cached within a limit."""
 
-    def __init__(self, references: Sequence[Reference], keep_bytes: int = 2 << 30) -> None:
+    def __init__(self, references: Sequence[Reference], cache_bytes: int = 2 << 30) -> None:
         self.references = tuple(references)
-        self._keep_bytes = keep_bytes
-        self._kept: OrderedDict[int, Cine] = OrderedDict()
+        self._cache_bytes = cache_bytes
+        self._cached: OrderedDict[int, Cine] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.references)
 
     def __getitem__(self, index: int) -> Cine:
-        if index not in self._kept:
-            self._kept[index] = load(self.references[index].read())
-            while len(self._kept) > 1 and self._bytes() > self._keep_bytes:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(index)
-        return self._kept[index]
+        if index not in self._cached:
+            self._cached[index] = load(self.references[index].read())
+            while len(self._cached) > 1 and self._bytes() > self._cache_bytes:
+                self._cached.popitem(last=False)
+        self._cached.move_to_end(index)
+        return self._cached[index]
 
     def _bytes(self) -> int:
-        return sum(cine.frames.nbytes for cine in self._kept.values())
+        return sum(cine.frames.nbytes for cine in self._cached.values())
 
 
 class CineWindows:
@@ -314,20 +325,20 @@ class CineWindows:
     def sample(self, index: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         spec, g = self.spec, generator
         cine = self.train[index % len(self.train)]
-        timing = draw_timing(cine, spec, g)
-        z = self._draw_slices(cine, g)
+        timing = random_timing(cine, spec, g)
+        z = self._random_slices(cine, g)
         frames = frames_at(cine, timing.positions, z)
         corner = tuple(integer(g, 0, max(0, n - spec.patch)) for n in frames.shape[-2:])
         frames = fit_patch(frames, (spec.patch, spec.patch), (corner[0], corner[1]))
-        if spec.varied:
-            frames = draw_look(g).apply(frames)
+        if spec.augment:
+            frames = random_spatial_augmentation(g).apply(frames)
             sigma = max(0.0, uniform(g, -spec.noise, spec.noise))
             noisy = rician(frames[: spec.context], sigma, g)
             frames = torch.cat([noisy, frames[spec.context :]])
         return _window(self._fit_slices(frames), timing)
 
     def held_out(self) -> Iterator[Mapping[str, Tensor]]:
-        """Yield one window in the middle of a few series, unvaried, as batches of one."""
+        """Yield one central window of a few series, without augmentation, as batches of one."""
         for index in range(self._held_out_series):
             yield {name: value[None] for name, value in self.held_out_window(index).items()}
 
@@ -353,15 +364,15 @@ class CineWindows:
 
     @cached_property
     def _first(self) -> VolumeInfo:
-        """Read once: every checkpoint asks for it."""
+        """The first training series, read once, since every checkpoint needs it."""
         return self.train.references[0].info()
 
-    def _draw_slices(self, cine: Cine, g: torch.Generator) -> slice:
+    def _random_slices(self, cine: Cine, g: torch.Generator) -> slice:
         start = integer(g, 0, max(0, cine.frames.shape[1] - self.spec.slices))
         return slice(start, start + self.spec.slices)
 
     def _fit_slices(self, frames: Tensor) -> Tensor:
-        """Repeat the outer slices of a series that has too few."""
+        """Replicate the outer slices of a series that has too few."""
         missing = self.spec.slices - frames.shape[1]
         if missing <= 0:
             return frames.contiguous()

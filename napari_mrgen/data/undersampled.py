@@ -116,7 +116,7 @@ class SimulatedScans:
         frames = cines.frames_at(cine, draw_positions(cine, spec, g), slice(z, z + 1))[:, 0]
         frames = fit_patch(frames, (spec.patch, spec.patch), draw_corner(frames, spec.patch, g))
         if spec.varied:
-            frames = cines.draw_look(g).apply(frames[:, None])[:, 0]
+            frames = cines.random_spatial_augmentation(g).apply(frames[:, None])[:, 0]
         spokes = max(1, spec.protocol.spokes + integer(g, -spec.spread, spec.spread))
         first = integer(g, 0, _BEGINNINGS - 1)
         protocol = replace(spec.protocol, spokes=spokes, first=first)
@@ -240,7 +240,7 @@ def draw_positions(cine: cines.Cine, spec: ScanSpec, g: torch.Generator) -> Tens
         return count * rate + uniform(g, 0, have - 1 - float(count[-1]) * rate)
     if uniform(g, 0, 1) >= spec.retime:
         return (count + integer(g, 0, cine.cycle - 1)) % cine.cycle
-    retiming = cines.draw_retiming(g, SHORTEST, LONGEST, STRENGTH)
+    retiming = cines.random_retiming(g, SHORTEST, LONGEST, STRENGTH)
     start = uniform(g, 0, retiming.cycle)
     return retiming.apply(count + start, cine.cycle) % cine.cycle
 

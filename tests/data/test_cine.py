@@ -7,16 +7,16 @@ import torch
 from napari_mrgen.data.cine import (
     Cine,
     CineWindows,
-    Look,
-    Retiming,
+    SpatialAugmentation,
+    TemporalAugmentation,
     WindowSpec,
-    draw_look,
-    draw_retiming,
-    draw_timing,
     find_cycle,
     fit_patch,
     frames_at,
     load,
+    random_retiming,
+    random_spatial_augmentation,
+    random_timing,
 )
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.io import nifti
@@ -89,29 +89,33 @@ def test_a_patch_has_its_size_and_keeps_the_middle(size):
 class TestVariation:
     def test_no_variation_is_the_identity(self):
         frames = beating()
-        assert Look(False, False, False, None, 1.0, 1.0).apply(frames) is not None
-        assert torch.equal(Look(False, False, False, None, 1.0, 1.0).apply(frames), frames)
+        assert SpatialAugmentation(False, False, False, None, 1.0, 1.0).apply(frames) is not None
+        assert torch.equal(
+            SpatialAugmentation(False, False, False, None, 1.0, 1.0).apply(frames), frames
+        )
 
     def test_a_turn_by_nothing_is_the_identity(self):
         frames = beating()
-        turned = Look(False, False, False, (0.0, 1.0, 0.0, 0.0), 1.0, 1.0).apply(frames)
+        turned = SpatialAugmentation(False, False, False, (0.0, 1.0, 0.0, 0.0), 1.0, 1.0).apply(
+            frames
+        )
         assert torch.allclose(turned, frames, atol=1e-5)
 
     def test_all_frames_look_the_same_way(self):
         still = beating()[:1].expand(6, -1, -1, -1)
-        varied = draw_look(seeded(3)).apply(still)
+        varied = random_spatial_augmentation(seeded(3)).apply(still)
         assert torch.allclose(varied, varied[:1].expand_as(varied), atol=1e-6)
 
     @pytest.mark.parametrize("seed", range(5))
     def test_new_motion_runs_forward_and_once_a_cycle(self, seed):
-        retiming = draw_retiming(seeded(seed), 12, 34, 0.9)
+        retiming = random_retiming(seeded(seed), 12, 34, 0.9)
         positions = torch.linspace(0, retiming.cycle, 200)
         mapped = retiming.apply(positions, 20)
         assert (mapped.diff() > 0).all()
         assert float(mapped[-1] - mapped[0]) == pytest.approx(20)
 
     def test_no_change_of_motion_is_a_change_of_rate(self):
-        mapped = Retiming(10, (0.0,), (0.0,)).apply(torch.arange(10), 20)
+        mapped = TemporalAugmentation(10, (0.0,), (0.0,)).apply(torch.arange(10), 20)
         assert mapped.tolist() == [2.0 * i for i in range(10)]
 
 
@@ -125,7 +129,7 @@ def test_frames_between_frames_are_interpolated_round_the_cycle():
 @pytest.mark.parametrize("seed", range(20))
 def test_a_window_of_an_open_series_stays_inside_it(seed):
     cine = Cine(beating(32)[:12], 0, Scaling(0, 1))
-    timing = draw_timing(cine, SPEC, seeded(seed))
+    timing = random_timing(cine, SPEC, seeded(seed))
     assert float(timing.positions.min()) >= 0
     assert float(timing.positions.max()) <= 11
     assert timing.cycle == 0
@@ -134,7 +138,7 @@ def test_a_window_of_an_open_series_stays_inside_it(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_wanted_frames_are_not_among_those_shown(seed):
     cine = Cine(beating(16), 16, Scaling(0, 1))
-    timing = draw_timing(cine, SPEC, seeded(seed))
+    timing = random_timing(cine, SPEC, seeded(seed))
     shown, wanted = timing.positions[:3], timing.positions[3:]
     assert (torch.cdist(shown[:, None], wanted[:, None]) > 0).all()
 
@@ -176,7 +180,7 @@ class TestWindows:
 
     def test_memory_is_bounded(self, references):
         windows = CineWindows(references, references, SPEC)
-        windows.train._keep_bytes = 1
+        windows.train._cache_bytes = 1
         for index in range(3):
             windows.sample(index, seeded())
-        assert len(windows.train._kept) == 1
+        assert len(windows.train._cached) == 1

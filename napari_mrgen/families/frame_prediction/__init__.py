@@ -30,11 +30,11 @@ _CINE_HELP = "Frames of the same slices over time, one file a patient."
 
 
 class FramePrediction(Family[FramePredictionConfig, FramePredictionGenerateConfig], Exports):
-    """Frame prediction: from the last frames of a cine, the next ones."""
+    """Predict the next frames of a cine from its last ones."""
 
     name = "frame_prediction"
     title = "Cine frame prediction"
-    summary = "Learn how hearts move, then continue a cine by any number of frames."
+    summary = "Learn cardiac motion, then predict any number of further frames of a cine."
     paper = (
         "After T. Linhardt, VolumetricVideo (2021), https://github.com/tlinhardt/VolumetricVideo"
     )
@@ -49,31 +49,31 @@ class FramePrediction(Family[FramePredictionConfig, FramePredictionGenerateConfi
     def networks(
         self, config: FramePredictionConfig, shape: tuple[int, ...]
     ) -> dict[str, nn.Module]:
-        from napari_mrgen.families.frame_prediction import networks
+        from napari_mrgen.families.frame_prediction.networks import predictor_networks
 
-        return networks.networks(config, shape)
+        return predictor_networks(config, shape)
 
     @override
     def plan(
         self, config: FramePredictionConfig, inputs: Inputs, precision: Precision = "32-true"
     ) -> Plan:
-        from napari_mrgen.families.frame_prediction import training
+        from napari_mrgen.families.frame_prediction.training import plan_predictor
 
-        return training.plan(config, inputs, precision)
+        return plan_predictor(config, inputs, precision)
 
     @override
     def preview_data(
         self, config: FramePredictionConfig, inputs: Inputs
     ) -> Iterator[DataPreview | Progress]:
-        from napari_mrgen.families.frame_prediction import training
+        from napari_mrgen.families.frame_prediction.training import preview_windows
 
-        yield training.preview_data(config, inputs)
+        yield preview_windows(config, inputs)
 
     @override
     def stages(self, config: FramePredictionConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
-        from napari_mrgen.families.frame_prediction import training
+        from napari_mrgen.families.frame_prediction.training import predictor_stages
 
-        return training.stages(config, inputs)
+        return predictor_stages(config, inputs)
 
     @override
     def generate(
@@ -85,23 +85,23 @@ class FramePrediction(Family[FramePredictionConfig, FramePredictionGenerateConfi
         generator: torch.Generator,
         data: Mapping[str, Any],
     ) -> Iterator[Volume]:
-        from napari_mrgen.families.frame_prediction import generation
+        from napari_mrgen.families.frame_prediction.sampling import predict_cine
 
-        return generation.generate(networks, trained, config, inputs, generator, data)
+        return predict_cine(networks, trained, config, inputs, generator, data)
 
     @override
     def score(
         self, networks: Networks, trained: FramePredictionConfig, inputs: Inputs
     ) -> Iterator[Score]:
-        from napari_mrgen.families.frame_prediction import scoring
+        from napari_mrgen.families.frame_prediction.scoring import score_predictions
 
-        return scoring.score(networks, trained, inputs)
+        return score_predictions(networks, trained, inputs)
 
     @override
     def exports(self, networks: Networks, trained: FramePredictionConfig) -> Iterator[Exportable]:
-        from napari_mrgen.families.frame_prediction import export
+        from napari_mrgen.families.frame_prediction.export import predictor_exports
 
-        return export.exports(networks, trained)
+        return predictor_exports(networks, trained)
 
 
 FAMILY = FramePrediction()

@@ -1,4 +1,4 @@
-"""Settings of frame prediction: for training, for generation, and the presets."""
+"""Settings of frame prediction: training, generation, and the presets."""
 
 from __future__ import annotations
 
@@ -14,57 +14,61 @@ class FramePredictionConfig(TrainConfig):
     """Train a feedback autoencoder on cines, then a GAN that starts from it."""
 
     batch_size: int = setting(8, ge=1, le=4096)
-    """Windows of a cine seen in one training step."""
-    network: Literal["flow", "simple_ugen"] = setting("flow")
-    """``flow`` warps the last real frame and adds a residual; ``simple_ugen`` is the network of
-    VolumetricVideo, which paints each volume anew."""
+    """Windows of a cine in one training step."""
+    network: Literal["flow", "published"] = setting("flow", old_values={"simple_ugen": "published"})
+    """Architecture: ``flow`` warps the last real frame and adds a residual; ``published`` is the
+    SimpleUGen of VolumetricVideo, which generates each volume directly."""
     autoencoder_steps: int = setting(3000, ge=0, le=10_000_000, unit="steps")
-    """Length of the first stage, which learns the motion; 0 leaves it out."""
+    """Training steps of the first stage, the autoencoder, which learns the motion; 0 leaves it
+    out."""
     gan_steps: int = setting(180, ge=0, le=10_000_000, unit="steps", title="GAN steps")
-    """Length of the second stage, which learns the texture; 0 leaves it out. Without the first
-    stage it trains the whole network."""
+    """Training steps of the second stage, the GAN, which learns the texture; 0 leaves it out.
+    Without the first stage it trains the whole network."""
     patch: int = setting(128, ge=32, le=1024, unit="pixels")
     """Width and height of the training windows, in steps of 32 (16 where no share trains at half
     resolution); at generation any size works."""
     slices: int = setting(2, ge=1, le=64)
-    """Neighbouring slices in a training window, for SimpleUGen a multiple of 4; at generation all
-    slices are used."""
+    """Neighbouring slices in a training window, a multiple of 4 for the published network; at
+    generation all slices are used."""
     width: int = setting(32, ge=4, le=512, level="advanced")
     """Channels at the finest level of the flow network; deeper levels have 2, 3 and 4 times as
-    many. SimpleUGen has as many as there are frames of context."""
+    many. The published network has as many as there are context frames."""
     context: int = setting(5, ge=2, le=32, unit="frames", level="advanced")
-    """Frames that the network is given."""
+    """Number of context frames."""
     frames_per_pass: int = setting(5, ge=1, le=32, unit="frames", level="advanced")
-    """Frames that one pass of the network predicts; it then sees them and goes on. SimpleUGen
-    predicts 1."""
+    """Frames that one pass of the network predicts, which the next pass gets as input. The
+    published network predicts 1."""
     passes: int = setting(2, ge=1, le=16, level="advanced")
-    """Passes that a roll-out in training grows to."""
+    """Number of passes to which the roll-out grows during training."""
     gradient_passes: int = setting(2, ge=1, le=16, level="advanced")
-    """Gradients flow back through so many of the last passes."""
+    """Number of passes, the last ones, through which gradients are back-propagated."""
     loss: Literal["log", "absolute"] = setting("log", level="advanced")
-    """What the autoencoder makes small: ``log``, the logarithm of each frame's squared error, is
-    most exact in the end; ``absolute``, the mean absolute error, learns large motion sooner."""
+    """Loss of the autoencoder: ``log``, the logarithm of each frame's mean squared error, is most
+    accurate in the end; ``absolute``, the mean absolute error, learns large motion sooner."""
     coarse_share: float = setting(0.65, ge=0, le=1, level="advanced")
-    """Share of the first stage that trains at half resolution: there a step takes a quarter of the
-    time, and the motion is the same."""
+    """Share of the first stage, its beginning, at half resolution, where a step takes a quarter of
+    the time."""
     learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
-    """Peak learning rate of the autoencoder; it rises at first and then falls to nothing."""
+    """Peak learning rate of the autoencoder (linear warm-up, cosine decay)."""
     gan_learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced", title="GAN rate")
     """Learning rate of the generator in the GAN stage."""
     discriminator_learning_rate: float = setting(4e-4, gt=0, le=1, level="advanced")
     """Learning rate of the discriminator."""
     adversarial_weight: float = setting(2e-3, ge=0, le=100, level="advanced")
-    """Weight of the discriminator's opinion beside the error of the image."""
+    """Weight of the adversarial loss, relative to the image error."""
     spectral_weight: float = setting(0.05, ge=0, le=100, level="advanced")
-    """Weight of the difference of the power spectra in the GAN stage."""
+    """Weight of the difference between the power spectra in the GAN stage."""
     noise: float = setting(0.03, ge=0, le=1, level="advanced")
-    """Noise in the network's input while it trains, as a share of the intensity range."""
-    new_motion: float = setting(0.4, ge=0, le=1, level="advanced", title="New motion curves")
-    """Share of windows that are played along a new motion curve, frame rate and cycle length."""
-    hide_cycle: float = setting(0.2, ge=0, le=1, level="advanced", title="Hidden cycle length")
-    """Share of windows where the network is not told the length of the heart's cycle."""
-    later_start: float = setting(0.3, ge=0, le=1, level="advanced", title="Later start")
-    """Share of windows where the prediction starts later than at the next frame."""
+    """Greatest standard deviation of the noise added to the input in training, as a share of the
+    intensity range."""
+    retimed_share: float = setting(0.4, ge=0, le=1, level="advanced", old="new_motion")
+    """Share of the windows that are resampled in time: another motion curve, frame rate and cycle
+    length (temporal augmentation)."""
+    cycle_dropout: float = setting(0.2, ge=0, le=1, level="advanced", old="hide_cycle")
+    """Share of the windows without the length of the cardiac cycle as input, so that prediction
+    works where it is unknown."""
+    delayed_share: float = setting(0.3, ge=0, le=1, level="advanced", old="later_start")
+    """Share of the windows whose first predicted frame is later than the next one."""
     ema_decay: float = setting(0.995, ge=0, lt=1, level="advanced", title="Weight averaging")
     """Decay of the moving average of the weights; the average is what is saved as the model."""
 
@@ -74,11 +78,11 @@ class FramePredictionConfig(TrainConfig):
         if self.patch % step:
             msg = f"the patch must be a multiple of {step}, got {self.patch}"
             raise ValueError(msg)
-        if self.network == "simple_ugen" and self.slices % 4:
-            msg = f"slices must be a multiple of 4 for simple_ugen, got {self.slices}"
+        if self.network == "published" and self.slices % 4:
+            msg = f"slices must be a multiple of 4 for the published network, got {self.slices}"
             raise ValueError(msg)
-        if self.network == "simple_ugen" and self.frames_per_pass != 1:
-            msg = f"frames_per_pass must be 1 for simple_ugen, got {self.frames_per_pass}"
+        if self.network == "published" and self.frames_per_pass != 1:
+            msg = f"frames_per_pass must be 1 for the published network, got {self.frames_per_pass}"
             raise ValueError(msg)
         return self
 
@@ -89,20 +93,21 @@ class FramePredictionConfig(TrainConfig):
 
 
 class FramePredictionGenerateConfig(SamplingConfig):
-    """Predict how a cine goes on."""
+    """Predict the next frames of a cine."""
 
     frames: int = setting(50, ge=1, le=100_000)
-    """How many frames to predict."""
+    """Number of frames to predict."""
     start_frame: int | None = setting(None, ge=0, title="Start after frame")
-    """The first predicted frame follows this one (counted from 0); empty is the last frame."""
+    """Frame (from 0) after which the prediction starts; empty is the last frame."""
     stage: Literal["best", "autoencoder", "gan"] = setting("best")
-    """``autoencoder`` is the most exact, ``gan`` the sharpest; ``best`` is the last one trained."""
+    """Stage whose network predicts: ``autoencoder`` is the most accurate, ``gan`` the sharpest;
+    ``best`` is the last one trained."""
     noise: bool = setting(False)
-    """Draw one of several possible futures, by the seed, instead of the most likely one."""
+    """Sample one of the possible predictions, by the seed, instead of the most likely one."""
     include_context: bool = setting(False)
-    """Put the frames that the prediction starts from before it."""
+    """Include the context frames before the predicted ones."""
     cycle: int | None = setting(None, ge=0, unit="frames", level="advanced", title="Cycle length")
-    """Frames in one heart beat; 0 is unknown, empty finds it from the series."""
+    """Frames in one cardiac cycle; 0 is unknown, empty estimates it from the series."""
 
 
 TINY = FramePredictionConfig(
@@ -132,7 +137,7 @@ BASE = FramePredictionConfig(
 )
 
 PUBLISHED = FramePredictionConfig(
-    network="simple_ugen",
+    network="published",
     batch_size=8,
     slices=8,
     patch=128,
@@ -146,9 +151,9 @@ PUBLISHED = FramePredictionConfig(
     discriminator_learning_rate=2e-4,
     noise=0.1,
     coarse_share=0.0,
-    new_motion=0.0,
-    hide_cycle=1.0,
-    later_start=0.0,
+    retimed_share=0.0,
+    cycle_dropout=1.0,
+    delayed_share=0.0,
     spectral_weight=0.0,
 )
 
@@ -160,16 +165,16 @@ PRESETS = {
         PUBLISHED,
         """The published system, to compare with.
 
-        VolumetricVideo (T. Linhardt, 2021) made again: SimpleUGen, 5 frames as channels of 8 x 128
+        VolumetricVideo (T. Linhardt, 2021): SimpleUGen, 5 frames as channels of 8 x 128
         x 128 volumes, noise layers of 0.1, Huber loss, feedback over 5 frames, then the GAN.
 
-        Mended: every predicted frame counts, the first too, and gradients flow through the
+        Corrected: every predicted frame counts, the first too, and gradients flow through the
         feedback; one PReLU slope a channel, so that any size works (padded); the 99.5th percentile
-        is 1 and no sigmoid squeezes the output, so bright blood can be reached; the discriminator
+        is 1 and the output has no sigmoid, so that brighter blood can be reached; the discriminator
         learns at about the rate of the generator; patients are split before windows are cut;
         series with fewer slices are padded, not skipped. The rate of 1e-4 and the 100 epochs
-        became 1e-3 and a length that a CPU can do. The GAN's image error stays beside the
-        discriminator's opinion; the original drops it.
+        became 1e-3 and a length that a CPU can do. The GAN keeps the image error beside the
+        adversarial loss; the original drops it.
         """,
     ),
 }

@@ -1,4 +1,4 @@
-"""The networks that predict frames, each by itself."""
+"""ONNX export of the networks that predict frames."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SIZES = ((2, 8, 48, 32), (1, 4, 16, 64), (3, 12, 32, 48))
 _FRAMES = (5, 3, 1)
 
 
-def exports(
+def predictor_exports(
     networks: Mapping[str, nn.Module], trained: FramePredictionConfig
 ) -> Iterator[Exportable]:
-    """Yield what predicts the next frames, and what gives them their texture."""
+    """Yield the predictor and its texture network."""
     generator = networks["generator"]
     z, y, x = cast("tuple[int, int, int]", generator.multiple)
     yield Exportable(
@@ -33,7 +33,7 @@ def exports(
         sizes=tuple(dict(zip("bzyx", sizes, strict=True)) for sizes in _SIZES),
         help=(
             f"The next frames; sides z, y, x must be multiples of {z}, {y}, {x}. lead: frames "
-            "since the context; cycle: frames in a heart beat, 0 where not known."
+            "since the context; cycle: frames in a cardiac cycle, 0 where unknown."
         ),
     )
     if "texture" in networks:
@@ -49,5 +49,5 @@ def exports(
                 {"t": count, **dict(zip("bzyx", sizes, strict=True))}
                 for count, sizes in zip(_FRAMES, _SIZES, strict=True)
             ),
-            help="Predicted frames, and the last real one, to frames with fine texture.",
+            help="From predicted frames and the last real one to frames with fine texture.",
         )

@@ -1,4 +1,4 @@
-"""From some frames to any number of further ones."""
+"""Prediction of any number of frames from context frames, and propagation of labels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.engine.device import device_of
 from napari_mrgen.engine.task import Networks
+from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
 from napari_mrgen.families.frame_prediction.networks import (
     FlowPredictor,
     last_frames,
@@ -21,7 +22,7 @@ from napari_mrgen.families.frame_prediction.networks import (
 from napari_mrgen.families.frame_prediction.warp import warp
 
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
-"""Axes that are flipped for each view of the mean."""
+"""Axes that are flipped for each view of the average (test-time augmentation)."""
 
 
 def predict(
@@ -33,7 +34,7 @@ def predict(
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Continue frames ``(t, z, y, x)`` in any units by ``count`` frames, in the same units.
 
-    All that the networks are told is in the arguments: the scaling too comes from ``frames``.
+    The scaling, too, is that of ``frames`` alone.
     """
     scaling = Scaling.fit(frames)
     device = device_of(networks["generator"])
@@ -52,16 +53,16 @@ def forecast(
 ) -> Tensor:
     """Predict ``count`` frames after ``context`` ``(b, t, z, y, x)``, scaled to about 0..1.
 
-    Where the network knows the heart's cycle, the prediction leads round to the context, and from
-    there repeats: so the motion neither fades nor drifts, however long it is. The prediction is the
-    mean over mirror images where the network has been trained on them.
+    If the cardiac cycle is known, the prediction continues up to the context of the next cycle and
+    then repeats, so that the motion neither fades nor drifts at any length. The prediction is the
+    mean over mirrored views where the network was trained with them.
     """
     network, texture = networks["generator"], networks.get("texture")
     is_periodic = getattr(network, "knows_cycle", False) and cycle > context.shape[1]
-    wanted = min(count, cycle - context.shape[1]) if is_periodic else count
+    length = min(count, cycle - context.shape[1]) if is_periodic else count
     padded = pad(context, network.multiple)  # type: ignore[arg-type]
     mirrors = MIRRORS if getattr(network, "knows_mirrors", False) else MIRRORS[:1]
-    views = [_roll(network, padded.flip(m), cycle, wanted, generator).flip(m) for m in mirrors]
+    views = [_roll(network, padded.flip(m), cycle, length, generator).flip(m) for m in mirrors]
     predicted = torch.stack(views).mean(0)
     if texture is not None:
         predicted = texture(predicted, padded[:, -1:], generator)
@@ -69,8 +70,8 @@ def forecast(
     predicted = predicted[..., :z, :y, :x]
     if not is_periodic:
         return predicted
-    orbit = torch.cat([predicted, context], 1)
-    return orbit[:, torch.arange(count, device=orbit.device) % cycle]
+    period = torch.cat([predicted, context], 1)
+    return period[:, torch.arange(count, device=period.device) % cycle]
 
 
 def _roll(
@@ -84,10 +85,10 @@ def _roll(
     return torch.cat(frames, 1)[:, :count]
 
 
-def carry_labels(
+def propagate_labels(
     network: FlowPredictor, context: Tensor, labels: Tensor, cycle: int, count: int
 ) -> Tensor:
-    """Move the labels ``(z, y, x)`` of the last frame along with the predicted motion.
+    """Propagate the labels ``(z, y, x)`` of the last frame by the predicted displacement.
 
     Returns ``(t, z, y, x)`` for the ``count`` frames after ``context`` ``(1, t, z, y, x)``.
     """
@@ -95,22 +96,28 @@ def carry_labels(
     values = torch.tensor(sorted(set(labels.flatten().tolist())), device=labels.device)
     masks = torch.stack([(labels == value).float() for value in values])[None]
     masks = pad(masks, network.multiple)[0].transpose(0, 1)  # (z, label, y, x)
-    moved: list[Tensor] = []
+    propagated: list[Tensor] = []
     recent = last_frames(padded, network.seen)
     for done in range(0, count, network.count):
-        told = (lead + done, lead + cycle)
-        for flow in network.displacement(padded, recent, *told).unbind(1):
+        timing = (lead + done, lead + cycle)
+        for flow in network.displacement(padded, recent, *timing).unbind(1):
             shares = warp(masks, flow[:, None].expand(-1, len(values), -1, -1, -1))
-            moved.append(values[shares.argmax(1)])
-        recent = torch.cat([recent, network(padded, recent, *told)], 1)[:, -network.seen :]
+            propagated.append(values[shares.argmax(1)])
+        recent = torch.cat([recent, network(padded, recent, *timing)], 1)[:, -network.seen :]
     z, y, x = labels.shape
-    return torch.stack(moved[:count])[:, :z, :y, :x]
+    return torch.stack(propagated[:count])[:, :z, :y, :x]
 
 
 def pad(frames: Tensor, multiple: Sequence[int]) -> Tensor:
-    """Repeat the last ``z``, ``y`` and ``x`` until sizes are multiples of what a network needs."""
+    """Pad ``z``, ``y`` and ``x`` by replication to multiples of ``multiple``."""
     z, y, x = ((-size) % step for size, step in zip(frames.shape[2:], multiple, strict=True))
     if not (z or y or x):
         return frames
     flat = functional.pad(frames.flatten(0, 1)[:, None], (0, x, 0, y, 0, z), mode="replicate")
     return flat[:, 0].reshape(*frames.shape[:2], *flat.shape[2:])
+
+
+def has_gan(networks: Networks, trained: FramePredictionConfig) -> bool:
+    """Whether the GAN stage was trained; of the published network only the settings say so."""
+    is_whole = trained.network == "published" and "gan" in trained.stages
+    return "texture" in networks or is_whole

@@ -1,6 +1,6 @@
-"""Networks that see some frames and predict the next ones, and how they are rolled out.
+"""Networks that predict the next frames from context frames, and their roll-out.
 
-Frames travel as ``(b, t, z, y, x)``. Intensities are scaled to about 0..1.
+Frames are ``(b, t, z, y, x)``. Intensities are scaled to about 0..1.
 """
 
 from __future__ import annotations
@@ -13,39 +13,42 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
-from napari_mrgen.families.frame_prediction.simple_ugen import SimpleDiscriminator, SimpleUGen
+from napari_mrgen.families.frame_prediction.published import SimpleDiscriminator, SimpleUGen
 from napari_mrgen.families.frame_prediction.warp import warp
 from napari_mrgen.nn.discriminators import PatchDiscriminator
 from napari_mrgen.nn.noise import randn_like
 from napari_mrgen.nn.unet import Decoder, Encoder
 
 BRIGHTNESS, CONTRAST, CHANGE = 0.3, 4.0, 10.0
-"""Mean intensity, and what brings intensities and their changes to about unit variance."""
+"""Mean intensity, and the scales that bring intensities and their changes to about unit
+variance."""
 FLOW_UNIT = 4.0
-"""Pixels that an output of 1 moves: hearts move some pixels a frame."""
+"""Displacement in pixels of an output of 1: hearts move some pixels a frame."""
 TIMING_FEATURES = 10
 
 
-def networks(config: FramePredictionConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
-    """Build what a model file can hold; ``shape`` is not needed, since any size works."""
+def predictor_networks(
+    config: FramePredictionConfig, shape: tuple[int, ...]
+) -> dict[str, nn.Module]:
+    """Build the networks of a model file; ``shape`` is not needed, since any size works."""
     del shape
-    if config.network == "simple_ugen":
+    if config.network == "published":
         return {"generator": SimpleUGen(config.context, config.noise)}
     return {"generator": FlowPredictor(config), "texture": Texture(config)}
 
 
-def discriminator(config: FramePredictionConfig) -> nn.Module:
-    if config.network == "simple_ugen":
+def predictor_discriminator(config: FramePredictionConfig) -> nn.Module:
+    if config.network == "published":
         return SimpleDiscriminator(config.context + 1)
     return FrameDiscriminator(config)
 
 
 class FlowPredictor(nn.Module):
-    """Predicts the next frames as the last real frame, displaced, plus a residual.
+    """Predict the next frames as the last real frame, warped by a displacement, plus a residual.
 
-    All slices of a volume beat together: features averaged over them, with the place in the heart's
-    cycle where it is known, steer the decoder. Displacing a real frame keeps its edges however far
-    ahead the prediction is.
+    All slices of a volume beat together: features averaged over them, with the phase of the cardiac
+    cycle where it is known, modulate the decoder. Warping a real frame keeps its edges at any
+    horizon.
     """
 
     multiple = (1, 16, 16)
@@ -58,12 +61,12 @@ class FlowPredictor(nn.Module):
         self.context, self.count = config.context, config.frames_per_pass
         self.seen = max(self.context, self.count)
         widths = [config.width * factor for factor in (1, 2, 3, 4)]
-        steering = 4 * config.width
+        width = 4 * config.width
         self.encoder = Encoder(4 * (self.context + self.seen), widths)
-        self.decoder = Decoder(widths, steering, 6 * self.count)
-        self.timing = _perceptron(TIMING_FEATURES, steering)
-        self.volume = _perceptron(widths[-1], steering)
-        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(steering, steering), nn.SiLU())
+        self.decoder = Decoder(widths, width, 6 * self.count)
+        self.timing = _perceptron(TIMING_FEATURES, width)
+        self.volume = _perceptron(widths[-1], width)
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
     def forward(
         self,
@@ -80,28 +83,30 @@ class FlowPredictor(nn.Module):
         context
             ``(b, context, z, y, x)``, real frames.
         recent
-            ``(b, seen, z, y, x)``, the frames just before the wanted ones, predicted or real.
+            ``(b, seen, z, y, x)``, the frames just before the predicted ones, real or predicted.
         lead
-            ``(b,)``, frames between the context and the wanted ones.
+            ``(b,)``, frames between the context and the predicted ones.
         cycle
-            ``(b,)``, frames in a heart beat, 0 where unknown.
+            ``(b,)``, frames in a cardiac cycle, 0 where unknown.
         generator
-            Not used: what is uncertain comes in with noise on the context.
+            Not used: samples of a prediction come from noise on the context.
         """
         del generator
-        found = self._find(context, recent, lead, cycle)
+        output = self._half_resolution(context, recent, lead, cycle)
         last = _fold(context[:, -1:]).expand(-1, self.count, -1, -1)
-        residual = functional.pixel_shuffle(found[:, 2 * self.count :], 2) / CHANGE
-        return _unfold(warp(last, self._flow(found)) + residual, context.shape[2])
+        residual = functional.pixel_shuffle(output[:, 2 * self.count :], 2) / CHANGE
+        return _unfold(warp(last, self._flow(output)) + residual, context.shape[2])
 
     def displacement(self, context: Tensor, recent: Tensor, lead: Tensor, cycle: Tensor) -> Tensor:
-        """Return how far away each pixel of the wanted frames lay in the last real frame.
+        """Return the displacement of each pixel of the predicted frames in the last real frame.
 
         In pixels, along x, then y: ``(b z, count, 2, y, x)``.
         """
-        return self._flow(self._find(context, recent, lead, cycle))
+        return self._flow(self._half_resolution(context, recent, lead, cycle))
 
-    def _find(self, context: Tensor, recent: Tensor, lead: Tensor, cycle: Tensor) -> Tensor:
+    def _half_resolution(
+        self, context: Tensor, recent: Tensor, lead: Tensor, cycle: Tensor
+    ) -> Tensor:
         """Return flow and residual at half resolution, ``(b z, 6 count, y / 2, x / 2)``."""
         slices = context.shape[2]
         frames, last = _fold(context), _fold(context[:, -1:])
@@ -110,22 +115,22 @@ class FlowPredictor(nn.Module):
         features = self.encoder(functional.pixel_unshuffle(seen, 2))
         deepest = features[-1].mean((2, 3))
         volume = deepest.view(-1, slices, deepest.shape[1]).mean(1)
-        steering = self.mix(self.timing(timing_features(lead, cycle)) + self.volume(volume))
-        # Not repeat_interleave, which exporters take for one of a fixed number of slices.
-        steering = steering[:, None].expand(-1, slices, -1).flatten(0, 1)
-        return self.decoder(features, steering).float()  # type: ignore[no-any-return]
+        modulation = self.mix(self.timing(timing_features(lead, cycle)) + self.volume(volume))
+        # Not repeat_interleave, which the ONNX exporter fixes to the number of slices.
+        modulation = modulation[:, None].expand(-1, slices, -1).flatten(0, 1)
+        return self.decoder(features, modulation).float()  # type: ignore[no-any-return]
 
-    def _flow(self, found: Tensor) -> Tensor:
-        coarse = found[:, : 2 * self.count]
+    def _flow(self, output: Tensor) -> Tensor:
+        coarse = output[:, : 2 * self.count]
         flow = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")
-        moved: Tensor = flow.unflatten(1, (self.count, 2))  # type: ignore[no-untyped-call]
-        return FLOW_UNIT * moved
+        displacement: Tensor = flow.unflatten(1, (self.count, 2))  # type: ignore[no-untyped-call]
+        return FLOW_UNIT * displacement
 
 
 class Texture(nn.Module):
-    """Adds to predicted frames the fine texture that a mean over possible futures has not.
+    """Add to predicted frames the fine texture that the mean over possible predictions lacks.
 
-    It sees the prediction, the last real frame and noise; what it adds starts at zero.
+    The input is the prediction, the last real frame and noise; the added texture starts at zero.
     """
 
     def __init__(self, config: FramePredictionConfig) -> None:
@@ -172,15 +177,15 @@ class FrameDiscriminator(nn.Module):
 
 
 def timing_features(lead: Tensor, cycle: Tensor) -> Tensor:
-    """Tell where in the heart's cycle the wanted frames lie, and how fast it goes: ``(b, 10)``."""
+    """Encode the phase of the predicted frames in the cardiac cycle, and its rate: ``(b, 10)``."""
     known = (cycle > 0).float()
     length = torch.where(cycle > 0, cycle, torch.ones_like(cycle))
     angle, rate = 2 * math.pi * lead / length, 10 * math.pi / length
-    told = [
+    features = [
         torch.sin(angle), torch.cos(angle), torch.sin(2 * angle), torch.cos(2 * angle),
         lead / length, 10 / length, torch.sin(rate), torch.cos(rate),
     ]  # fmt: skip
-    return torch.stack([lead / 10, known, *(known * feature for feature in told)], 1)
+    return torch.stack([lead / 10, known, *(known * feature for feature in features)], 1)
 
 
 def roll_out(
@@ -192,16 +197,16 @@ def roll_out(
 ) -> Generator[Tensor, Tensor | None, None]:
     """Yield pass after pass of predicted frames ``(b, t, z, y, x)``, without end.
 
-    Each pass sees the frames of the pass before. A caller that wants no gradient through that sends
-    the frames to be seen instead, for instance detached.
+    Each pass gets the frames of the pass before. A caller may send other frames in their place, for
+    instance detached ones, to stop the gradient.
     """
     seen = int(getattr(network, "seen", context.shape[1]))
     recent = last_frames(context, seen)
     while True:
         frames = network(context, recent, lead, cycle, generator)
-        fed_back = yield frames
+        feedback = yield frames
         lead = lead + frames.shape[1]
-        recent = torch.cat([recent, frames if fed_back is None else fed_back], 1)[:, -seen:]
+        recent = torch.cat([recent, frames if feedback is None else feedback], 1)[:, -seen:]
 
 
 def last_frames(frames: Tensor, count: int) -> Tensor:
@@ -215,7 +220,7 @@ def _perceptron(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _fold(frames: Tensor) -> Tensor:
-    """``(b, t, z, y, x)`` to slices with frames as channels: ``(b z, t, y, x)``."""
+    """Turn ``(b, t, z, y, x)`` into slices with frames as channels: ``(b z, t, y, x)``."""
     return frames.transpose(1, 2).flatten(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""How well a cine is predicted, by horizon, with the trivial methods beside the model."""
+"""Scores of predicted cines by horizon, beside baselines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.device import device_of
 from napari_mrgen.engine.task import Networks
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
-from napari_mrgen.families.frame_prediction.forecasting import carry_labels, predict
+from napari_mrgen.families.frame_prediction.forecasting import has_gan, predict, propagate_labels
 from napari_mrgen.families.frame_prediction.networks import FlowPredictor
 from napari_mrgen.metrics.images import mse, psnr, ssim
 from napari_mrgen.metrics.scoreboard import Score
@@ -24,15 +24,17 @@ NEAR = (1, 2, 3, 5, 10)
 FIRST = range(1, 6)
 FAR = range(41, 61)
 LEFT_VENTRICLE = 3
-"""Its value in label maps, as in ACDC."""
+"""Value of the left ventricle in label maps, as in ACDC."""
 SSIM_EVERY = 5
-"""Of the far horizons; it takes longer than the prediction."""
+"""SSIM is computed at every fifth far horizon, since it takes longer than the prediction."""
 Method = Callable[[Tensor, int, int], Tensor]
-"""From the context ``(t, z, y, x)``, the cycle and a count to that many frames."""
+"""A function of context ``(t, z, y, x)``, cycle and count that returns that many frames."""
 
 
-def score(networks: Networks, trained: FramePredictionConfig, inputs: Inputs) -> Iterator[Score]:
-    """Yield the figures of each held-out series: the model's stages, then the trivial methods."""
+def score_predictions(
+    networks: Networks, trained: FramePredictionConfig, inputs: Inputs
+) -> Iterator[Score]:
+    """Yield the metrics of each held-out series: the stages of the model, then the baselines."""
     methods = _methods(networks, trained)
     for reference in inputs.test("cine"):
         volume = reference.read()
@@ -43,34 +45,41 @@ def score(networks: Networks, trained: FramePredictionConfig, inputs: Inputs) ->
         network = networks["generator"]
         labels = reference.read_labels() if isinstance(network, FlowPredictor) else None
         if labels is not None and isinstance(network, FlowPredictor):
-            figures = ventricle(network, cine, labels, trained.context)
-            scores[0] = replace(scores[0], values={**scores[0].values, **figures})
+            errors = ventricle_errors(network, cine, labels, trained.context)
+            scores[0] = replace(scores[0], values={**scores[0].values, **errors})
         yield from scores
 
 
-def ventricle(network: FlowPredictor, cine: Cine, labels: Volume, context: int) -> dict[str, float]:
-    """Follow the left ventricle's label over one cycle, from the first frames on.
+def ventricle_errors(
+    network: FlowPredictor, cine: Cine, labels: Volume, context: int
+) -> dict[str, float]:
+    """Propagate the label of the left ventricle over one cycle, from the context frames on.
 
-    Returns the mean error of its volume in ml and the error of its ejection fraction in per cent
-    points; nothing where not all frames are labelled, or all of the cycle is among the first.
+    Returns the mean error of its volume in ml and the error of its ejection fraction in percentage
+    points; nothing if not all frames are labelled, or the context covers the whole cycle.
     """
-    known = labels.labelled_frames
-    if cine.cycle <= context or len(known) < cine.cycle:
+    labelled = labels.labelled_frames
+    if cine.cycle <= context or len(labelled) < cine.cycle:
         return {}
     maps = torch.from_numpy(labels.array.astype(np.int64))
     frames = cine.frames[:context][None].to(device_of(network))
     count = cine.cycle - context
     with torch.no_grad():
-        moved = carry_labels(
+        propagated = propagate_labels(
             network, frames, maps[context - 1].to(frames.device), cine.cycle, count
         )
     ml = float(np.prod(labels.spacing)) / 1000
     true = (maps[: cine.cycle] == LEFT_VENTRICLE).sum((1, 2, 3)) * ml
-    guess = torch.cat([true[:context], (moved.cpu() == LEFT_VENTRICLE).sum((1, 2, 3)) * ml])
+    predicted = torch.cat(
+        [true[:context], (propagated.cpu() == LEFT_VENTRICLE).sum((1, 2, 3)) * ml]
+    )
     if not true.any():
         return {}
-    error = (guess - true)[context:].abs().mean()
-    return {"LV volume error": float(error), "EF error": abs(_ejection(guess) - _ejection(true))}
+    error = (predicted - true)[context:].abs().mean()
+    return {
+        "LV volume error": float(error),
+        "EF error": abs(_ejection(predicted) - _ejection(true)),
+    }
 
 
 def _ejection(volumes: Tensor) -> float:
@@ -85,11 +94,11 @@ def score_cine(
     windows: int = 3,
     farthest: int = FAR[-1],
 ) -> Iterator[Score]:
-    """Average over windows that start at evenly spread frames, up to a farthest horizon.
+    """Average the metrics over windows that start at evenly spread frames, up to a horizon.
 
-    A periodic series is continued periodically; a method is told ``context`` frames and the cycle,
-    and frames of the cycle that it has been shown do not count. A series without a cycle that has
-    no frame after the context is left out.
+    A periodic series is continued periodically; a method gets ``context`` frames and the cycle, and
+    frames of the cycle that are in the context do not count. A series without a cycle and without a
+    frame after the context is left out.
     """
     if not cine.cycle and len(cine.frames) <= context:
         return
@@ -107,33 +116,33 @@ def score_cine(
 
 @dataclass
 class Tally:
-    """Figures by name, to be averaged over windows."""
+    """Metrics by name, to be averaged over windows."""
 
-    found: dict[str, list[float]] = field(default_factory=dict)
+    values: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, window: _Window, predicted: Tensor) -> None:
         for horizon in NEAR:
-            if window.is_asked(horizon):
+            if window.is_scored(horizon):
                 self._add(str(horizon), window, predicted, horizon)
-        if all(map(window.is_asked, FIRST)):
+        if all(map(window.is_scored, FIRST)):
             gains = [window.gain(predicted, horizon) for horizon in FIRST]
-            self.found.setdefault("gain 1-5", []).append(sum(gains) / len(gains))
-        for horizon in filter(window.is_asked, FAR):
+            self.values.setdefault("gain 1-5", []).append(sum(gains) / len(gains))
+        for horizon in filter(window.is_scored, FAR):
             self._add("41-60", window, predicted, horizon)
 
     def _add(self, label: str, window: _Window, predicted: Tensor, horizon: int) -> None:
-        truth, guess = window.truth(horizon), predicted[horizon - 1]
-        ratio = mse(guess, truth, dims=3) / mse(window.context[-1], truth, dims=3)
-        figures = {"PSNR": psnr(guess, truth, dims=3), "skill": 1 - ratio}
+        truth, frame = window.truth(horizon), predicted[horizon - 1]
+        ratio = mse(frame, truth, dims=3) / mse(window.context[-1], truth, dims=3)
+        metrics = {"PSNR": psnr(frame, truth, dims=3), "skill": 1 - ratio}
         if horizon not in FAR or horizon % SSIM_EVERY == 0:
-            figures["SSIM"] = ssim(guess, truth).mean()
+            metrics["SSIM"] = ssim(frame, truth).mean()
         if horizon in FAR:
-            figures["drift"] = guess.mean() / truth.mean() - 1
-        for name, value in figures.items():
-            self.found.setdefault(f"{name} {label}", []).append(float(value))
+            metrics["drift"] = frame.mean() / truth.mean() - 1
+        for name, value in metrics.items():
+            self.values.setdefault(f"{name} {label}", []).append(float(value))
 
     def means(self) -> dict[str, float]:
-        return {name: sum(values) / len(values) for name, values in self.found.items()}
+        return {name: sum(values) / len(values) for name, values in self.values.items()}
 
 
 class _Window:
@@ -152,15 +161,15 @@ class _Window:
         return self._frame(self._start + self._length + horizon - 1)
 
     def gain(self, predicted: Tensor, horizon: int) -> float:
-        """Return how much better than persistence a prediction is at a horizon, in dB."""
+        """Return the PSNR gain over persistence at a horizon, in dB."""
         truth = self.truth(horizon)
         errors = [
             psnr(frame, truth, dims=3) for frame in (predicted[horizon - 1], self.context[-1])
         ]
         return float(errors[0] - errors[1])
 
-    def is_asked(self, horizon: int) -> bool:
-        """Whether there is a frame at a horizon that is not among those shown."""
+    def is_scored(self, horizon: int) -> bool:
+        """Whether there is a frame at a horizon that is not among the context."""
         place = self._length + horizon - 1
         if self._cine.cycle:
             place %= self._cine.cycle
@@ -178,13 +187,7 @@ def _methods(networks: Networks, trained: FramePredictionConfig) -> dict[str, Me
     methods = {title: _model(networks)}
     if "texture" in networks and "autoencoder" in trained.stages:
         methods["autoencoder"] = _model({"generator": networks["generator"]})
-    return {**methods, **TRIVIAL}
-
-
-def has_gan(networks: Networks, trained: FramePredictionConfig) -> bool:
-    """Whether the GAN stage was trained; of SimpleUGen only the settings tell."""
-    is_whole = trained.network == "simple_ugen" and "gan" in trained.stages
-    return "texture" in networks or is_whole
+    return {**methods, **BASELINES}
 
 
 def _model(networks: Networks) -> Method:
@@ -207,7 +210,7 @@ def _extrapolation(context: Tensor, cycle: int, count: int) -> Tensor:
     return context[-1] + steps * (context[-1] - context[-2])
 
 
-TRIVIAL: dict[str, Method] = {
+BASELINES: dict[str, Method] = {
     "persistence": _persistence,
     "context mean": _context_mean,
     "linear extrapolation": _extrapolation,

@@ -1,4 +1,4 @@
-"""How the two stages learn."""
+"""Training of the two stages: feedback autoencoder and GAN."""
 
 from __future__ import annotations
 
@@ -26,67 +26,69 @@ from napari_mrgen.nn.schedules import one_cycle
 from napari_mrgen.volume import Volume
 
 MOVIES = (5, 50)
-"""Predicted frames in the movies that a stage leaves."""
+"""Numbers of predicted frames in the movies that a stage writes."""
 BAND = (0.1, 0.5)
-"""Spatial frequencies, in cycles a pixel, whose power the GAN stage matches."""
+"""Band of spatial frequencies, in cycles a pixel, in which the GAN stage compares power spectra."""
 PENALTY_EVERY = 16
+"""Steps between two gradient penalties (lazy regularisation)."""
 PENALTY = 1.0
+"""Weight of the R1 gradient penalty."""
 WARM_UP = 0.15
-"""Share of the GAN stage in which only the discriminator learns."""
-CERTAINTY = 0.9
-"""How real VolumetricVideo's discriminator is to find a real clip."""
+"""Share of the GAN stage, its beginning, in which only the discriminator is trained."""
+REAL_LABEL = 0.9
+"""Label of real clips in the published network (one-sided label smoothing)."""
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What a task trains on, and the held-out series that its movies show."""
+class PreviewSource:
+    """The windows that a task trains on, and the held-out series of its movies."""
 
     windows: CineWindows
     shown: Reference
 
 
 class FrameTask(Task):
-    """What both stages share: cutting windows, figures, previews and movies."""
+    """Windows, metrics, previews and movies that both stages share."""
 
     stage = ""
 
     def __init__(
         self,
         config: FramePredictionConfig,
-        scene: Scene,
+        source: PreviewSource,
         networks: dict[str, nn.Module],
         optimizers: dict[str, Optimizer],
         shipped: tuple[str, ...],
     ) -> None:
         super().__init__(networks, optimizers, shipped)
-        self.config, self.scene = config, scene
+        self.config, self.source = config, source
 
     def evaluate(self, networks: Networks, batch: Batch) -> Mapping[str, float]:
         context, truth = self._cut(batch)
         predicted = forecast(networks, context, int(batch["cycle"][0]), truth.shape[1])
         error = psnr(predicted, truth, dims=3).mean(0)
-        still = psnr(context[:, -1:], truth, dims=3).mean(0)
+        persistence = psnr(context[:, -1:], truth, dims=3).mean(0)
         return {
             "PSNR": float(error.mean()),
-            "gain over persistence": float((error - still).mean()),
+            "gain over persistence": float((error - persistence).mean()),
             "SSIM": float(ssim(predicted, truth).mean()),
         }
 
     def preview(self, networks: Networks, draws: Draws) -> tuple[Volume, ...]:
         """Show a held-out window: the truth on the left, the prediction on the right."""
         del draws
-        window = self.scene.windows.held_out_window(0)
+        window = self.source.windows.held_out_window(0)
         context, truth = self._cut({name: v[None].to(self.device) for name, v in window.items()})
         predicted = forecast(networks, context, int(window["cycle"]), truth.shape[1])
-        sides = [torch.cat([context, future], 1)[0] for future in (truth, predicted)]
-        source = self.scene.windows.test.references[0].read()
+        sides = [torch.cat([context, frames], 1)[0] for frames in (truth, predicted)]
+        source = self.source.windows.test.references[0].read()
         frames = as_array(torch.cat(sides, -1))
         name, times = f"{self.stage}: truth, prediction", frame_times(source, len(frames))
         return (source.with_array(frames, "tzyx", name=name, times=times),)
 
     def finish(self, networks: Networks, folder: Path) -> None:
-        """Leave movies of a held-out series: its last frames, then 5 and 50 predicted ones."""
-        volume = self.scene.shown.read()
+        """Write movies of a held-out series: its last frames, then 5 and 50 predicted ones."""
+        volume = self.source.shown.read()
         if volume.size("t") < self.config.context:
             return
         last = volume.array[-self.config.context :]
@@ -104,16 +106,18 @@ class FrameTask(Task):
 
 
 class AutoencoderTask(FrameTask):
-    """The feedback autoencoder: it learns while it sees its own predictions."""
+    """First stage: the autoencoder is trained on a roll-out of its own predictions."""
 
     stage = "autoencoder"
 
-    def __init__(self, config: FramePredictionConfig, generator: nn.Module, scene: Scene) -> None:
+    def __init__(
+        self, config: FramePredictionConfig, generator: nn.Module, source: PreviewSource
+    ) -> None:
         optimizer = torch.optim.AdamW(
             generator.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=1e-2
         )
         super().__init__(
-            config, scene, {"generator": generator}, {"generator": optimizer}, ("generator",)
+            config, source, {"generator": generator}, {"generator": optimizer}, ("generator",)
         )
 
     def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
@@ -121,19 +125,19 @@ class AutoencoderTask(FrameTask):
         done = step / config.autoencoder_steps
         self.set_learning_rate("generator", config.learning_rate * one_cycle(done))
         context, truth = self._cut(batch)
-        # What comes next matters most and costs least: every other step stays short.
+        # The nearest frames matter most and cost least: every other step has one pass only.
         passes = passes_at(done, config.passes) if step % 2 else 1
-        wanted = truth[:, : passes * config.frames_per_pass]
+        target = truth[:, : passes * config.frames_per_pass]
         if done < config.coarse_share:
-            context, wanted = halve(context), halve(wanted)
+            context, target = halve(context), halve(target)
         predicted = self._roll_out(batch, context, passes, draws("noise", device=self.device))
-        loss = self._loss(predicted - wanted)
+        loss = self._loss(predicted - target)
         self.update("generator", loss)
         return {"loss": loss.detach()}
 
     def _loss(self, error: Tensor) -> Tensor:
-        """Let a near frame, which errs little, count as much as a far one, which errs more."""
-        if self.config.network == "simple_ugen":
+        """Weight near frames, whose error is small, as much as far ones."""
+        if self.config.network == "published":
             return functional.huber_loss(error, torch.zeros_like(error))
         if self.config.loss == "log":
             return log_mse(error, dims=3)
@@ -156,12 +160,13 @@ class AutoencoderTask(FrameTask):
 
 
 class GanTask(FrameTask):
-    """The GAN: what is added to the autoencoder's frames must look like real frames.
+    """Second stage: the GAN, which adds texture to the autoencoder's frames.
 
-    The discriminator sees the last real frames and those that follow. For the flow network only the
-    texture learns, so the autoencoder's prediction stays what it is; without a first stage, and for
-    SimpleUGen, the whole generator learns. SimpleUGen is judged frame by frame as it goes on from
-    its own predictions, by cross-entropy; the flow network over one pass, by the hinge loss.
+    The discriminator gets the context frames and those that follow. Of the flow network only the
+    texture is trained, so the autoencoder's prediction does not change; without a first stage, and
+    for the published network, the whole generator is trained. The published network has a
+    cross-entropy loss frame by frame over its roll-out, the flow network a hinge loss over one
+    pass.
     """
 
     stage = "gan"
@@ -170,19 +175,21 @@ class GanTask(FrameTask):
         self,
         config: FramePredictionConfig,
         built: dict[str, nn.Module],
-        judge: nn.Module,
-        scene: Scene,
+        discriminator: nn.Module,
+        source: PreviewSource,
     ) -> None:
-        learning = [n for n in built if n != "generator" or _learns_whole(config)]
-        built["generator"].requires_grad_("generator" in learning)
-        weights = [p for name in learning for p in built[name].parameters()]
+        trained = [n for n in built if n != "generator" or _learns_whole(config)]
+        built["generator"].requires_grad_("generator" in trained)
+        weights = [p for name in trained for p in built[name].parameters()]
         optimizers: dict[str, Optimizer] = {
             "generator": torch.optim.AdamW(weights, config.gan_learning_rate, betas=(0.5, 0.99)),
             "discriminator": torch.optim.AdamW(
-                judge.parameters(), config.discriminator_learning_rate, betas=(0.5, 0.99)
+                discriminator.parameters(), config.discriminator_learning_rate, betas=(0.5, 0.99)
             ),
         }
-        super().__init__(config, scene, {**built, "discriminator": judge}, optimizers, tuple(built))
+        super().__init__(
+            config, source, {**built, "discriminator": discriminator}, optimizers, tuple(built)
+        )
 
     def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
         config = self.config
@@ -191,9 +198,9 @@ class GanTask(FrameTask):
         context, truth = self._cut(batch)
         fake = self._predict(batch, context, draws("noise", device=self.device))
         real = truth[:, : fake.shape[1]]
-        losses = self._teach_discriminator(context, real, fake.detach(), step)
+        losses = self._update_discriminator(context, real, fake.detach(), step)
         if done >= WARM_UP:
-            losses |= self._teach_generator(context, real, fake)
+            losses |= self._update_generator(context, real, fake)
         return losses
 
     def _predict(self, batch: Batch, context: Tensor, noise: torch.Generator) -> Tensor:
@@ -204,43 +211,42 @@ class GanTask(FrameTask):
         texture = self.networks.get("texture")
         return frames if texture is None else texture(frames, context[:, -1:], noise)
 
-    def _teach_discriminator(
+    def _update_discriminator(
         self, context: Tensor, real: Tensor, fake: Tensor, step: int
     ) -> dict[str, Tensor]:
-        judge = self.networks["discriminator"]
+        discriminator = self.networks["discriminator"]
         clip = self._clips(context, real).requires_grad_()
-        opinion, doubted = judge(clip), judge(self._clips(context, fake))
+        real_logits = discriminator(clip)
+        fake_logits = discriminator(self._clips(context, fake))
         if self._is_published:
-            loss = bce_loss(opinion, doubted, CERTAINTY)
+            loss = bce_loss(real_logits, fake_logits, REAL_LABEL)
         else:
-            loss = hinge_loss(opinion, doubted)
+            loss = hinge_loss(real_logits, fake_logits)
         penalty = torch.zeros_like(loss)
         if step % PENALTY_EVERY == 0:
-            penalty = PENALTY * PENALTY_EVERY * gradient_penalty(opinion, clip)
+            penalty = PENALTY * PENALTY_EVERY * gradient_penalty(real_logits, clip)
         self.update("discriminator", loss + penalty)
         return {"discriminator": loss.detach()}
 
-    def _teach_generator(self, context: Tensor, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def _update_generator(self, context: Tensor, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         config = self.config
-        judge = self.networks["discriminator"].requires_grad_(False)
+        discriminator = self.networks["discriminator"].requires_grad_(False)
         image = charbonnier(fake - real)
-        opinion = judge(self._clips(context, fake))
-        adversarial = (
-            functional.softplus(-opinion).mean() if self._is_published else -opinion.mean()
-        )
+        logits = discriminator(self._clips(context, fake))
+        adversarial = functional.softplus(-logits).mean() if self._is_published else -logits.mean()
         loss = image + config.adversarial_weight * adversarial
         if config.spectral_weight:
             loss = loss + config.spectral_weight * spectral_loss(fake, real, BAND)
         self.update("generator", loss)
-        judge.requires_grad_(True)
+        discriminator.requires_grad_(True)
         return {"image": image.detach(), "adversarial": adversarial.detach()}
 
     @property
     def _is_published(self) -> bool:
-        return self.config.network == "simple_ugen"
+        return self.config.network == "published"
 
     def _clips(self, context: Tensor, frames: Tensor) -> Tensor:
-        """Return what the discriminator judges: each pass with the frames just before it."""
+        """Return the clips of the discriminator: each pass with the frames just before it."""
         every, count = self.config.frames_per_pass, frames.shape[1]
         clip = torch.cat([context, frames], 1)
         length = context.shape[1] + every
@@ -259,7 +265,7 @@ def halve(frames: Tensor) -> Tensor:
 
 
 def passes_at(done: float, most: int) -> int:
-    """Passes of a roll-out: 1, 2, 4 and so on, in equal shares of the training."""
+    """Return the passes of a roll-out: 1, 2, 4 and so on, in equal shares of the training."""
     steps = [1]
     while steps[-1] < most:
         steps.append(min(2 * steps[-1], most))
@@ -267,4 +273,4 @@ def passes_at(done: float, most: int) -> int:
 
 
 def _learns_whole(config: FramePredictionConfig) -> bool:
-    return config.network == "simple_ugen" or not config.autoencoder_steps
+    return config.network == "published" or not config.autoencoder_steps

@@ -1,4 +1,4 @@
-"""The two stages of frame prediction, and what a training will need."""
+"""The training stages of frame prediction, their plan and their data preview."""
 
 from __future__ import annotations
 
@@ -16,34 +16,37 @@ from napari_mrgen.engine.family import DataPreview, Plan
 from napari_mrgen.engine.memory.measure import plan_training
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
-from napari_mrgen.families.frame_prediction.networks import discriminator, networks
+from napari_mrgen.families.frame_prediction.networks import (
+    predictor_discriminator,
+    predictor_networks,
+)
 from napari_mrgen.families.frame_prediction.tasks import (
     PENALTY_EVERY,
     AutoencoderTask,
     GanTask,
-    Scene,
+    PreviewSource,
     frame_times,
 )
 from napari_mrgen.volume import Volume
 
 _SHOWN = 8
 _FEW = 8
-"""So few frames hold no heart beat."""
+"""With fewer frames a series does not cover a cardiac cycle."""
 
 
-def stages(config: FramePredictionConfig, inputs: Inputs) -> Iterator[Stage]:
-    """Yield the autoencoder, then the GAN, which starts from what the first has learned."""
-    built = networks(config, ())
-    scene = Scene(windows(config, inputs), inputs.test("cine")[0])
+def predictor_stages(config: FramePredictionConfig, inputs: Inputs) -> Iterator[Stage]:
+    """Yield the autoencoder, then the GAN, which starts from its weights."""
+    built = predictor_networks(config, ())
+    source = PreviewSource(windows(config, inputs), inputs.test("cine")[0])
     if config.autoencoder_steps:
-        task = AutoencoderTask(config, built["generator"], scene)
+        task = AutoencoderTask(config, built["generator"], source)
         yield Stage(
-            "autoencoder", "Feedback autoencoder", config.autoencoder_steps, scene.windows, task
+            "autoencoder", "Feedback autoencoder", config.autoencoder_steps, source.windows, task
         )
     if config.gan_steps:
         yield Stage(
-            "gan", "GAN", config.gan_steps, scene.windows,
-            GanTask(config, built, discriminator(config), scene),
+            "gan", "GAN", config.gan_steps, source.windows,
+            GanTask(config, built, predictor_discriminator(config), source),
         )  # fmt: skip
 
 
@@ -53,19 +56,22 @@ def windows(config: FramePredictionConfig, inputs: Inputs) -> CineWindows:
         future=config.passes * config.frames_per_pass,
         slices=config.slices,
         patch=config.patch,
-        retime=config.new_motion,
-        forget_cycle=config.hide_cycle,
-        jump=config.later_start,
+        retimed_share=config.retimed_share,
+        cycle_dropout=config.cycle_dropout,
+        delayed_share=config.delayed_share,
         noise=config.noise,
-        varied=config.network != "simple_ugen",
+        augment=config.network != "published",
     )
     return CineWindows(inputs.train("cine"), inputs.test("cine"), spec)
 
 
-def plan(config: FramePredictionConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
-    """Run one step of each stage without values; the larger of the two decides."""
+def plan_predictor(
+    config: FramePredictionConfig, inputs: Inputs, precision: Precision = "32-true"
+) -> Plan:
+    """Plan from a step of each stage, measured without values; the larger memory counts."""
     trials = [
-        (partial(_trial, config, inputs, stage), _dearest(config, stage)) for stage in config.stages
+        (partial(_trial, config, inputs, stage), _costliest_step(config, stage))
+        for stage in config.stages
     ]
     frames = config.context + config.passes * config.frames_per_pass
     shape = (frames, config.slices, config.patch, config.patch)
@@ -75,8 +81,8 @@ def plan(config: FramePredictionConfig, inputs: Inputs, precision: Precision = "
 
 def _trial(config: FramePredictionConfig, inputs: Inputs, stage: str) -> tuple[Task, Batch]:
     """Return the task of a stage with new networks, and a batch of the size that it will get."""
-    built, size = networks(config, ()), config.batch_size
-    scene = Scene(windows(config, inputs), inputs.test("cine")[0])
+    built, size = predictor_networks(config, ()), config.batch_size
+    source = PreviewSource(windows(config, inputs), inputs.test("cine")[0])
     frames = config.context + config.passes * config.frames_per_pass
     batch = {
         "frames": torch.zeros(size, frames, config.slices, config.patch, config.patch),
@@ -84,19 +90,19 @@ def _trial(config: FramePredictionConfig, inputs: Inputs, stage: str) -> tuple[T
         "cycle": torch.zeros(size),
     }
     if stage == "autoencoder":
-        return AutoencoderTask(config, built["generator"], scene), batch
-    return GanTask(config, built, discriminator(config), scene), batch
+        return AutoencoderTask(config, built["generator"], source), batch
+    return GanTask(config, built, predictor_discriminator(config), source), batch
 
 
-def _dearest(config: FramePredictionConfig, stage: str) -> int:
-    """Return a late step, at full size: of the roll-outs a long one, of the GAN with penalty."""
+def _costliest_step(config: FramePredictionConfig, stage: str) -> int:
+    """Return a step at full resolution with the longest roll-out, of the GAN with its penalty."""
     if stage == "autoencoder":
         return (config.autoencoder_steps - 1) | 1
     return (config.gan_steps - 1) // PENALTY_EVERY * PENALTY_EVERY
 
 
-def preview_data(config: FramePredictionConfig, inputs: Inputs) -> DataPreview:
-    """Show some training windows as the network sees them, one above the other."""
+def preview_windows(config: FramePredictionConfig, inputs: Inputs) -> DataPreview:
+    """Show some training windows as the network gets them."""
     dataset = windows(config, inputs)
     draws = Draws((config.seed, "look"))
     count = min(_SHOWN, len(dataset))
@@ -119,7 +125,7 @@ def _oddities(config: FramePredictionConfig, inputs: Inputs) -> tuple[str, ...]:
     references = (*inputs.train("cine"), *inputs.test("cine"))
     frames = {reference: reference.info().shape[0] for reference in references}
     short = [f"{r.path.name}: only {n} frames." for r, n in frames.items() if n < _FEW]
-    needed = f"which takes a whole heart beat or more than {config.context} frames"
+    needed = f"which takes a whole cardiac cycle or more than {config.context} frames"
     untested = [
         f"{reference.path.name}: too short to test on, {needed}."
         for reference in inputs.test("cine")

@@ -1,4 +1,4 @@
-"""Warping images by a displacement field."""
+"""Warping of images by a displacement field."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 def warp(images: Tensor, flow: Tensor) -> Tensor:
-    """Show at each pixel what lies a displacement away in the image; edges are repeated.
+    """Sample an image at each pixel plus its displacement; edges are repeated.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def warp(images: Tensor, flow: Tensor) -> Tensor:
     """
     n, c, height, width = images.shape
     pixel = torch.tensor([2 / width, 2 / height], device=flow.device)
-    # In float32: bfloat16 cannot tell neighbouring pixels of a wide image apart.
+    # In float32: bfloat16 does not resolve neighbouring pixels of a wide image.
     grid = _centres(height, width, flow.device) + flow.float().permute(0, 1, 3, 4, 2) * pixel
     warped = functional.grid_sample(
         images.float().reshape(n * c, 1, height, width),
@@ -31,7 +31,7 @@ def warp(images: Tensor, flow: Tensor) -> Tensor:
 
 
 def _centres(height: int, width: int, device: torch.device) -> Tensor:
-    """Coordinates (x, y) of pixel centres, from -1 to 1 between the outer edges: ``(y, x, 2)``."""
+    """Return pixel centres (x, y), from -1 to 1 between the outer edges: ``(y, x, 2)``."""
     y = (torch.arange(height, device=device) + 0.5) / height * 2 - 1
     x = (torch.arange(width, device=device) + 0.5) / width * 2 - 1
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)

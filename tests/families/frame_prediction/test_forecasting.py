@@ -3,11 +3,16 @@ import pytest
 import torch
 
 from napari_mrgen.families.frame_prediction.config import PRESETS
-from napari_mrgen.families.frame_prediction.forecasting import carry_labels, forecast, pad, predict
-from napari_mrgen.families.frame_prediction.networks import networks
+from napari_mrgen.families.frame_prediction.forecasting import (
+    forecast,
+    pad,
+    predict,
+    propagate_labels,
+)
+from napari_mrgen.families.frame_prediction.networks import predictor_networks
 
-BUILT = networks(PRESETS["tiny"].config, ())
-PUBLISHED = networks(PRESETS["published"].config, ())
+BUILT = predictor_networks(PRESETS["tiny"].config, ())
+PUBLISHED = predictor_networks(PRESETS["published"].config, ())
 
 
 def context(*shape: int) -> torch.Tensor:
@@ -59,7 +64,7 @@ def test_labels_are_carried_by_passes_longer_than_the_context():
     config = PRESETS["tiny"].config.with_values({"context": 2, "frames_per_pass": 5})
     labels = torch.arange(20 * 20).view(1, 20, 20) % 3
     with torch.no_grad():
-        moved = carry_labels(
-            networks(config, ())["generator"], context(1, 2, 1, 20, 20), labels, 12, 7
+        moved = propagate_labels(
+            predictor_networks(config, ())["generator"], context(1, 2, 1, 20, 20), labels, 12, 7
         )
     assert torch.equal(moved, labels.expand(7, -1, -1, -1))

@@ -3,8 +3,8 @@ import torch
 
 from napari_mrgen.families.frame_prediction.config import PRESETS, FramePredictionConfig
 from napari_mrgen.families.frame_prediction.networks import (
-    discriminator,
-    networks,
+    predictor_discriminator,
+    predictor_networks,
     roll_out,
     timing_features,
 )
@@ -20,25 +20,27 @@ def frames(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_networks_build_without_memory(preset):
     with torch.device("meta"):
-        built = networks(PRESETS[preset].config, ())
+        built = predictor_networks(PRESETS[preset].config, ())
     assert all(p.is_meta for network in built.values() for p in network.parameters())
 
 
 def test_an_untrained_flow_network_repeats_the_last_frame():
     context = frames(1, 5, 2, 32, 48)
-    predicted = next(roll_out(networks(TINY, ())["generator"], context, NO_CYCLE, NO_CYCLE))
+    predicted = next(
+        roll_out(predictor_networks(TINY, ())["generator"], context, NO_CYCLE, NO_CYCLE)
+    )
     assert predicted.shape == (1, 5, 2, 32, 48)
     assert torch.allclose(predicted, context[:, -1:].expand_as(predicted), atol=1e-5)
 
 
 def test_an_untrained_texture_adds_nothing():
-    texture = networks(TINY, ())["texture"]
+    texture = predictor_networks(TINY, ())["texture"]
     predicted, last = frames(1, 5, 2, 32, 32), frames(1, 1, 2, 32, 32, seed=1)
     assert torch.equal(texture(predicted, last, torch.Generator()), predicted)
 
 
 def test_slices_and_windows_keep_their_order():
-    generator = networks(TINY, ())["generator"]
+    generator = predictor_networks(TINY, ())["generator"]
     context = frames(2, 5, 3, 32, 32)
     predicted = next(roll_out(generator, context, torch.zeros(2), torch.zeros(2)))
     assert torch.allclose(predicted[:, 0], context[:, -1], atol=1e-5)
@@ -47,13 +49,13 @@ def test_slices_and_windows_keep_their_order():
 @pytest.mark.parametrize(("context", "count"), [(5, 5), (5, 2), (3, 5), (2, 8)])
 def test_any_number_of_frames_goes_in_and_out(context, count):
     config = TINY.with_values({"context": context, "frames_per_pass": count})
-    generator = networks(config, ())["generator"]
+    generator = predictor_networks(config, ())["generator"]
     rolling = roll_out(generator, frames(1, context, 1, 32, 32), NO_CYCLE, NO_CYCLE)
     assert [next(rolling).shape[1] for _ in range(3)] == [count] * 3
 
 
 def test_what_is_sent_is_seen_instead():
-    generator = networks(PRESETS["published"].config, ())["generator"]
+    generator = predictor_networks(PRESETS["published"].config, ())["generator"]
     context = frames(1, 5, 4, 32, 32)
     own, other = (roll_out(generator, context, NO_CYCLE, NO_CYCLE) for _ in range(2))
     first = next(own)
@@ -62,15 +64,15 @@ def test_what_is_sent_is_seen_instead():
 
 
 def test_simple_ugen_has_the_published_layers():
-    generator = networks(PRESETS["published"].config, ())["generator"]
+    generator = predictor_networks(PRESETS["published"].config, ())["generator"]
     slopes = 2 * (5 + 10 + 15 + 20)
     assert sum(p.numel() for p in generator.parameters()) == 68_411 + slopes
-    judge = discriminator(PRESETS["published"].config)
-    assert sum(p.numel() for p in judge.parameters()) == 36_073
+    network = predictor_discriminator(PRESETS["published"].config)
+    assert sum(p.numel() for p in network.parameters()) == 36_073
 
 
 def test_noise_layers_draw_from_the_generator_alone():
-    generator = networks(PRESETS["published"].config, ())["generator"]
+    generator = predictor_networks(PRESETS["published"].config, ())["generator"]
     context = frames(1, 5, 4, 32, 32)
 
     def draw(seed: int | None) -> torch.Tensor:
@@ -90,5 +92,5 @@ def test_timing_repeats_with_the_cycle_and_is_silent_without_one():
 
 
 def test_presets_differ_from_the_defaults_as_they_say():
-    assert PRESETS["published"].config.network == "simple_ugen"
+    assert PRESETS["published"].config.network == "published"
     assert all(isinstance(preset.config, FramePredictionConfig) for preset in PRESETS.values())

@@ -8,8 +8,13 @@ from napari_mrgen.data.cine import Cine
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.families.frame_prediction.config import PRESETS
-from napari_mrgen.families.frame_prediction.networks import networks
-from napari_mrgen.families.frame_prediction.scoring import TRIVIAL, score, score_cine, ventricle
+from napari_mrgen.families.frame_prediction.networks import predictor_networks
+from napari_mrgen.families.frame_prediction.scoring import (
+    BASELINES,
+    score_cine,
+    score_predictions,
+    ventricle_errors,
+)
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
 from napari_mrgen.volume import Volume
@@ -31,16 +36,18 @@ def test_who_knows_the_future_is_best_and_persistence_has_no_skill():
         start = next(i for i in range(COUNT) if torch.equal(series.frames[i], context[0]))
         return series.frames[[(start + 5 + i) % COUNT for i in range(count)]] + 1e-3
 
-    scores = {s.method: s.values for s in score_cine("a", series, {"oracle": oracle, **TRIVIAL}, 5)}
+    scores = {
+        s.method: s.values for s in score_cine("a", series, {"oracle": oracle, **BASELINES}, 5)
+    }
     assert scores["persistence"]["skill 1"] == pytest.approx(0)
     assert scores["oracle"]["PSNR 41-60"] == pytest.approx(60, abs=0.1)
     assert scores["oracle"]["SSIM 5"] == pytest.approx(1, abs=1e-3)
     assert scores["oracle"]["drift 41-60"] < 0.01
-    assert set(scores) == {"oracle", *TRIVIAL, "temporal mean"}
+    assert set(scores) == {"oracle", *BASELINES, "temporal mean"}
 
 
 def test_without_a_cycle_only_what_was_measured_is_judged():
-    scores = {s.method: s.values for s in score_cine("a", cine(0), TRIVIAL, 5)}
+    scores = {s.method: s.values for s in score_cine("a", cine(0), BASELINES, 5)}
     assert "PSNR 10" in scores["persistence"]
     assert "PSNR 41-60" not in scores["persistence"]
 
@@ -48,14 +55,14 @@ def test_without_a_cycle_only_what_was_measured_is_judged():
 def test_a_long_series_without_a_cycle_is_judged_far_ahead():
     frames = torch.rand(50, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     long = Cine(frames, 0, Scaling(0, 1))
-    scores = {s.method: s.values for s in score_cine("a", long, TRIVIAL, 5)}
+    scores = {s.method: s.values for s in score_cine("a", long, BASELINES, 5)}
     assert math.isfinite(scores["persistence"]["PSNR 41-60"])
 
 
 @pytest.mark.parametrize("count", [1, 4, 5])
 def test_a_series_with_nothing_to_predict_is_left_out(count):
     short = Cine(cine(0).frames[:count], 0, Scaling(0, 1))
-    assert list(score_cine("a", short, TRIVIAL, 5)) == []
+    assert list(score_cine("a", short, BASELINES, 5)) == []
 
 
 def test_the_others_are_scored_beside_a_series_that_is_too_short(tmp_path):
@@ -66,7 +73,9 @@ def test_the_others_are_scored_beside_a_series_that_is_too_short(tmp_path):
         references.append(Reference(tmp_path / f"{name}.nii", name))
     split = Split(train=("c",), test=("a", "b"))
     inputs = Inputs({"cine": tuple(references)}, split)
-    scores = score(networks(PRESETS["tiny"].config, ()), PRESETS["tiny"].config, inputs)
+    scores = score_predictions(
+        predictor_networks(PRESETS["tiny"].config, ()), PRESETS["tiny"].config, inputs
+    )
     assert {s.subject for s in scores} == {"a"}
 
 
@@ -108,11 +117,11 @@ def test_a_network_that_moves_nothing_keeps_the_ventricle():
         maps, "tzyx", np.diag([10.0, 10.0, 10.0, 1.0]), "labels",
         labelled_frames=tuple(range(COUNT)),
     )  # fmt: skip
-    network = networks(PRESETS["tiny"].config, ())["generator"]
-    figures = ventricle(network, series, labels, 5)
+    network = predictor_networks(PRESETS["tiny"].config, ())["generator"]
+    figures = ventricle_errors(network, series, labels, 5)
     assert figures == {"LV volume error": 0, "EF error": 0}
-    assert ventricle(network, series, labels, COUNT) == {}
+    assert ventricle_errors(network, series, labels, COUNT) == {}
     maps[8:, :, 5:10] = 0
-    figures = ventricle(network, series, labels, 5)
+    figures = ventricle_errors(network, series, labels, 5)
     assert figures["LV volume error"] == pytest.approx(100 * 8 / 11)
     assert figures["EF error"] == pytest.approx(50)

@@ -2,7 +2,7 @@ import numpy as np
 
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.families.frame_prediction.config import PRESETS
-from napari_mrgen.families.frame_prediction.training import preview_data
+from napari_mrgen.families.frame_prediction.training import preview_windows
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
 from napari_mrgen.volume import Volume
@@ -17,10 +17,10 @@ def test_oddities_of_scans_and_of_series_are_named(tmp_path):
         nifti.write(Volume(frames, "tzyx", AFFINE), tmp_path / f"{name}.nii")
     references = tuple(Reference(tmp_path / f"{name}.nii", name) for name in series)
     split = Split(train=("a", "b"), test=("c", "d"))
-    found = preview_data(PRESETS["tiny"].config, Inputs({"cine": references}, split)).warnings
+    found = preview_windows(PRESETS["tiny"].config, Inputs({"cine": references}, split)).warnings
     assert found == (
         "b.nii: the same images as a.nii.",
         "c.nii: only 7 frames.",
         "d.nii: only 5 frames.",
-        "d.nii: too short to test on, which takes a whole heart beat or more than 5 frames.",
+        "d.nii: too short to test on, which takes a whole cardiac cycle or more than 5 frames.",
     )

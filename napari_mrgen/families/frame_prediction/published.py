@@ -15,9 +15,9 @@ STRIDES = ((1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))
 
 
 class SimpleUGen(nn.Module):
-    """A 3-D U-Net of four levels with the past frames as channels and noise beside every skip.
+    """3-D U-Net of four levels with the past frames as channels and noise beside every skip.
 
-    The output is not squeezed by a sigmoid: 1 is a percentile, and brighter blood exists.
+    The output has no sigmoid: 1 is a percentile, and brighter blood exists.
     """
 
     multiple = (4, 16, 16)
@@ -56,17 +56,17 @@ class SimpleUGen(nn.Module):
             maps.append(x)
         x = x[:, :0]
         for up, skip in zip(self.up, reversed(maps), strict=True):
-            x = up(torch.cat([skip, x, self._draw(skip, generator)], 1))
+            x = up(torch.cat([skip, x, self._noise(skip, generator)], 1))
         return self.head(x).float()  # type: ignore[no-any-return]
 
-    def _draw(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None:
             return torch.zeros_like(like)
         return self.noise * randn_like(like, generator)
 
 
 class SimpleDiscriminator(nn.Module):
-    """Judges a clip of past frames and one more, all as channels."""
+    """Discriminator of a clip of past frames and one more, all as channels."""
 
     def __init__(self, frames: int = 6) -> None:
         super().__init__()
@@ -76,17 +76,17 @@ class SimpleDiscriminator(nn.Module):
             nn.Conv3d(before, after, 3, stride=stride, padding=1)
             for before, after, stride in zip((frames, *widths), widths, strides, strict=False)
         )
-        self.judge = nn.Linear(widths[-1], 1)
+        self.logit = nn.Linear(widths[-1], 1)
 
     def forward(self, frames: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return one logit for each ``(t, z, y, x)``; with a generator, 30 % drop out."""
+        """Return one logit for each ``(t, z, y, x)``; with a generator, with dropout of 0.3."""
         x = frames
         for number, layer in enumerate(self.layers):
             x = functional.leaky_relu(layer(x), 0.3)
             if number < len(self.layers) - 1:
                 x = dropout(x, 0.3, generator)
         # The mean where the original flattens, so that any size works.
-        return self.judge(x.mean((2, 3, 4)))  # type: ignore[no-any-return]
+        return self.logit(x.mean((2, 3, 4)))  # type: ignore[no-any-return]
 
 
 class _Down(nn.Sequential):

@@ -1,4 +1,4 @@
-"""Continue a cine: from its last frames, or from any frame on, by any number of frames."""
+"""Generation: the next frames of a cine, from its last or from any other frame on."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from napari_mrgen.families.frame_prediction.config import (
     FramePredictionConfig,
     FramePredictionGenerateConfig,
 )
-from napari_mrgen.families.frame_prediction.forecasting import predict
-from napari_mrgen.families.frame_prediction.scoring import has_gan, score
+from napari_mrgen.families.frame_prediction.forecasting import has_gan, predict
 from napari_mrgen.mri.noise import rician
 from napari_mrgen.volume import Array, Volume
 
-__all__ = ["generate", "score"]
 
-
-def generate(
+def predict_cine(
     networks: Networks,
     trained: FramePredictionConfig,
     config: FramePredictionGenerateConfig,
@@ -32,35 +29,37 @@ def generate(
     generator: torch.Generator,
     data: Mapping[str, Any],
 ) -> Iterator[Volume]:
-    """Yield the predicted cine; or samples one by one, on axis ``n``, and then their spread."""
-    del data  # All that is needed is in the cine.
+    """Yield the predicted cine; or samples one by one, on axis ``n``, and then their deviation."""
+    del data  # The cine holds all that is needed.
     volume = inputs["cine"]
     chosen = _choose(networks, trained, config.stage)
     start = volume.size("t") - 1 if config.start_frame is None else config.start_frame
     cycle = _cycle(volume) if config.cycle is None else config.cycle
     frames = context_frames(volume, start, trained.context, cycle)
-    noisy = config.noise or config.samples > 1
+    is_sampled = config.noise or config.samples > 1
     before = frames if config.include_context else frames[:0]
-    place: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "name": f"{volume.name or 'cine'} predicted",
         "times": _times(volume, start, len(before), config.frames),
     }
     spread = _Spread()
     for index in range(config.samples):
-        context = _disturb(frames, trained.noise, generator) if noisy else frames
-        drawn = predict(chosen, context, cycle, config.frames, generator if noisy else None)
-        shown = np.concatenate([before.astype(np.float32), drawn])
-        array = as_type(shown, volume.array.dtype)
+        context = _add_noise(frames, trained.noise, generator) if is_sampled else frames
+        predicted = predict(
+            chosen, context, cycle, config.frames, generator if is_sampled else None
+        )
+        values = np.concatenate([before.astype(np.float32), predicted])
+        array = as_type(values, volume.array.dtype)
         if config.samples == 1:
-            yield volume.with_array(array, **place)
+            yield volume.with_array(array, **facts)
             return
-        spread.add(shown)
-        yield volume.with_array(array[None], "ntzyx", **place, samples={"index": [index]})
-    yield volume.with_array(spread.deviation, **{**place, "name": f"{place['name']}, spread"})
+        spread.add(values)
+        yield volume.with_array(array[None], "ntzyx", **facts, samples={"index": [index]})
+    yield volume.with_array(spread.deviation, **{**facts, "name": f"{facts['name']}, spread"})
 
 
 class _Spread:
-    """The standard deviation of arrays that come one by one (Welford, Technometrics, 1962)."""
+    """Running standard deviation of arrays (Welford, Technometrics, 1962)."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -79,7 +78,7 @@ class _Spread:
 
 
 def _choose(networks: Networks, trained: FramePredictionConfig, stage: str) -> Networks:
-    """Return the networks of a stage; of the flow network the GAN stage is only the texture."""
+    """Return the networks of a stage; in the flow network the GAN stage trains the texture only."""
     if stage == "gan" and not has_gan(networks, trained):
         msg = "This model has no GAN stage; choose stage 'best' or 'autoencoder', or train it."
         raise MrgenError(msg)
@@ -98,7 +97,7 @@ def _choose(networks: Networks, trained: FramePredictionConfig, stage: str) -> N
 
 
 def context_frames(volume: Volume, start: int, context: int, cycle: int) -> np.ndarray[Any, Any]:
-    """Return the frames up to ``start``; in a whole cycle the last come before the first."""
+    """Return the frames up to ``start``; in a whole cycle the last ones precede the first."""
     count = volume.size("t")
     if start >= count:
         msg = f"Cannot start after frame {start}: this cine has frames 0 to {count - 1}."
@@ -117,7 +116,7 @@ def _cycle(volume: Volume) -> int:
     return find_cycle(torch.from_numpy(Scaling.fit(volume.array).apply(volume.array)))
 
 
-def _disturb(
+def _add_noise(
     frames: np.ndarray[Any, Any], noise: float, generator: torch.Generator
 ) -> np.ndarray[Any, Any]:
     scaling = Scaling.fit(frames)

@@ -8,12 +8,12 @@ from napari_mrgen.families.frame_prediction.config import (
     PRESETS,
     FramePredictionGenerateConfig,
 )
-from napari_mrgen.families.frame_prediction.generation import context_frames, generate
-from napari_mrgen.families.frame_prediction.networks import networks
+from napari_mrgen.families.frame_prediction.networks import predictor_networks
+from napari_mrgen.families.frame_prediction.sampling import context_frames, predict_cine
 from napari_mrgen.volume import Volume
 
 TINY = PRESETS["tiny"].config
-BUILT = networks(TINY, ())
+BUILT = predictor_networks(TINY, ())
 AFFINE = np.diag([9.0, 1.5, 1.25, 1.0])[:, [2, 1, 0, 3]]
 
 
@@ -27,7 +27,7 @@ def cine() -> Volume:
 def run(cine: Volume, **settings) -> list[Volume]:
     config = FramePredictionGenerateConfig(**settings)
     g = torch.Generator().manual_seed(config.seed)
-    return list(generate(BUILT, TINY, config, {"cine": cine}, g, {}))
+    return list(predict_cine(BUILT, TINY, config, {"cine": cine}, g, {}))
 
 
 def test_prediction_lies_where_its_source_lies_and_goes_on_in_time(cine):
@@ -109,8 +109,8 @@ def test_a_cycle_longer_than_the_series_does_not_lead_round(cine):
 def ask(cine: Volume, stage: str, **changes) -> list[Volume]:
     trained = PRESETS["published"].config.with_values(changes)
     config = FramePredictionGenerateConfig(stage=stage, frames=2)
-    built = networks(trained, ())
-    return list(generate(built, trained, config, {"cine": cine}, torch.Generator(), {}))
+    built = predictor_networks(trained, ())
+    return list(predict_cine(built, trained, config, {"cine": cine}, torch.Generator(), {}))
 
 
 def test_a_stage_of_one_network_is_what_it_was_trained_to_last(cine):
@@ -123,7 +123,7 @@ def test_a_stage_of_one_network_is_what_it_was_trained_to_last(cine):
         ask(cine, "gan", gan_steps=0)
 
 
-@pytest.mark.parametrize("network", ["flow", "simple_ugen"])
+@pytest.mark.parametrize("network", ["flow", "published"])
 def test_a_stage_that_was_left_out_is_refused(cine, network):
     values = {"network": network, "autoencoder_steps": 0}
     assert ask(cine, "gan", **values)
