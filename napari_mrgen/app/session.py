@@ -20,6 +20,7 @@ from napari_mrgen.engine.run.events import Event
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.metrics.scoreboard import Scoreboard
 from napari_mrgen.volume import Volume
+from napari_mrgen.wording import format_duration
 
 Sources = Mapping[str, tuple[Path | Volume, ...]]
 """What to work on, by role: files and folders, or volumes that stood in the viewer."""
@@ -149,7 +150,11 @@ class RunState:
     @property
     def headline(self) -> str:
         """What is going on, in one line."""
-        left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
+        left = (
+            ""
+            if self.seconds_left is None
+            else f", about {format_duration(self.seconds_left)} left"
+        )
         left += " in this part" if left and len(self.stages) > 1 else ""
         return {
             Phase.IDLE: "Nothing is running.",
@@ -370,14 +375,3 @@ class Session:
     def _set(self, state: RunState, event: Event | None) -> None:
         self.state = state
         self._listen(state, event)
-
-
-def duration(seconds: float) -> str:
-    """Say a duration as a person would: "about 3 min"."""
-    if seconds < 10:
-        return "a few seconds"
-    if seconds < 90:
-        return f"about {round(seconds, -1):.0f} s"
-    if seconds < 5400:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mrgen.cli.options import add_json, print_json
+from napari_mrgen.wording import format_size
 
 
 def add_info(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +125,6 @@ def list_devices(options: argparse.Namespace) -> int:
         print_json([asdict(device) for device in available])
         return 0
     for device in available:
-        free, total = (size / 2**30 for size in (device.free_bytes, device.total_bytes))
-        print(f"{device.name:8} {free:6.1f} of {total:.1f} GiB free   {device.title}")
+        free, total = format_size(device.free_bytes), format_size(device.total_bytes)
+        print(f"{device.name:8} {free:>8} of {total} free   {device.title}")
     return 0

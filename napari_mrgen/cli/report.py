@@ -22,6 +22,7 @@ from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.journal import write_event
 from napari_mrgen.metrics.scoreboard import Row, Scoreboard
+from napari_mrgen.wording import format_duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress as ProgressBars
@@ -149,7 +150,7 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901 - one flat case for ea
             share = "" if event.fraction is None else f" ({event.fraction:.0%})"
             return [f"{event.message}{share}"]
         case events.Stepped():
-            left = _duration(event.seconds_left)
+            left = format_duration(event.seconds_left)
             return [
                 f"{event.stage} {event.step}/{event.steps}  {_metrics(event.losses)}  {left} left"
             ]
@@ -194,14 +195,6 @@ def _progress() -> ProgressBars:
 
 def _metrics(values: Mapping[str, float], most: int = 6) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in list(values.items())[:most])
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -19,6 +19,7 @@ from napari_mrgen.cli.options import (
     read_text,
 )
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.wording import format_size
 
 if TYPE_CHECKING:
     from napari_mrgen.data.inputs import Inputs
@@ -161,8 +162,8 @@ def _print_plan(plan: Plan, device: Device) -> None:
     print(f"Parameters     {plan.parameters:,}")
     print(f"FLOPs a step   {plan.flops_per_step:.2e}")
     print(f"Precision      {plan.precision}")
-    free = f"{_gibibytes(device.free_bytes)} free on {device.title}"
-    print(f"Memory         {_gibibytes(plan.memory_bytes)}, {free}")
+    free = f"{format_size(device.free_bytes)} free on {device.title}"
+    print(f"Memory         {format_size(plan.memory_bytes)}, {free}")
     for note in plan.notes:
         print(f"Note: {note}")
     if plan.memory_bytes > device.free_bytes:
@@ -174,7 +175,7 @@ def _advice_lines(plan: Plan) -> list[str]:
     if not plan.advice:
         return ["It does not fit, and no setting makes it fit: choose a smaller preset or network."]
     rows = [
-        (f"  {advice.title}", _gibibytes(advice.memory_bytes), _options(plan, advice))
+        (f"  {advice.title}", format_size(advice.memory_bytes), _options(plan, advice))
         for advice in plan.advice
     ]
     widths = [max(len(row[k]) for row in rows) for k in range(2)]
@@ -189,7 +190,3 @@ def _options(plan: Plan, advice: Advice) -> str:
     if advice.precision != plan.precision:
         settings.append(f"--precision {advice.precision}")
     return " ".join(settings)
-
-
-def _gibibytes(count: float) -> str:
-    return f"{count / 2**30:.2f} GiB"

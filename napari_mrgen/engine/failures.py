@@ -12,6 +12,7 @@ from napari_mrgen.engine.device import describe
 from napari_mrgen.engine.family import TrainConfig
 from napari_mrgen.engine.run.events import Failed
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.wording import format_size
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -71,9 +72,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _memory_sentence(error: BaseException, device: torch.device | None) -> str:
     wanted = _WANTED.search(str(error))
     unit = 1 if wanted is None else _UNITS.get(wanted[2], 1)
-    needed = f": {_size(float(wanted[1]) * unit)} more was needed" if wanted else ""
+    needed = f": {format_size(float(wanted[1]) * unit)} more was needed" if wanted else ""
     there = describe(device or torch.device("cpu"))
-    free, total = _size(there.free_bytes), _size(there.total_bytes)
+    free, total = format_size(there.free_bytes), format_size(there.total_bytes)
     return f"The memory of {there.title} is full{needed}, {free} of {total} is free now."
 
 
@@ -91,11 +92,3 @@ def _disk_error(error: BaseException | None) -> OSError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import psutil
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.wording import format_size
 
 _DRAFTS = ".*.part.*"
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -166,7 +167,7 @@ def _check_room(path: Path, wanted: int, gzipped: bool) -> None:
     free = psutil.virtual_memory().available
     if wanted > free:
         msg = (
-            f"{path.name} needs {wanted / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are "
+            f"{path.name} needs {format_size(wanted)} of memory, {format_size(free)} are "
             "free; close other programs or cut the file into parts."
         )
         raise MrgenError(msg)

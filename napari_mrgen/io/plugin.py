@@ -22,6 +22,7 @@ from napari_mrgen.io.layers import LayerData, from_layer, to_layer
 from napari_mrgen.io.naming import is_label_name, stem, suffix_of
 from napari_mrgen.samples import beating_heart, brain
 from napari_mrgen.volume import UNKNOWN, Volume, VolumeInfo
+from napari_mrgen.wording import format_size
 
 Paths = str | Sequence[str]
 Reader = Callable[[Paths], list[LayerData]]
@@ -160,8 +161,8 @@ def _check_memory(folder: Path, references: Sequence[Reference]) -> None:
     free = psutil.virtual_memory().available
     if wanted > free / 2:
         msg = (
-            f"{folder} holds {len(references)} images, {wanted / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} GiB of memory are free; open some, or train from the folder."
+            f"{folder} holds {len(references)} images, {format_size(wanted)}, and "
+            f"{format_size(free)} of memory are free; open some, or train from the folder."
         )
         raise MrgenError(msg)
 

@@ -21,6 +21,7 @@ from napari_mrgen.service.address import Address, is_address
 from napari_mrgen.service.asking import ask, stream
 from napari_mrgen.service.wire import Facts, pack, to_json
 from napari_mrgen.volume import Volume
+from napari_mrgen.wording import format_size
 
 
 def generator_for(model: Path | None, device: str = "auto") -> VolumeGenerator:
@@ -122,8 +123,8 @@ class ServiceGenerator:
         size = sum(path.stat().st_size for path in files.values())
         if size > most:
             msg = (
-                f"The input has {size / 2**20:,.0f} MiB, the service at {self.address.url} takes "
-                f"up to {most / 2**20:,.0f}: crop it, or start the service with --max-upload."
+                f"The input has {format_size(size)}, the service at {self.address.url} takes "
+                f"up to {format_size(most)}: crop it, or start the service with --max-upload."
             )
             raise MrgenError(msg)
 

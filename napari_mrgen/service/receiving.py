@@ -23,6 +23,7 @@ from napari_mrgen.io import nifti
 from napari_mrgen.service.turns import Refusal
 from napari_mrgen.service.wire import Facts, safe_name, unpack
 from napari_mrgen.volume import Source, Volume
+from napari_mrgen.wording import format_size
 
 SETTINGS, FACTS = "settings", "facts"
 """Fields of the form that hold JSON; each other one is a file, named by its role."""
@@ -145,7 +146,7 @@ class _Counted:
         self._receive, self._left = receive, limits.upload_bytes
         self._refusal = Refusal(
             413,
-            f"The upload is larger than {limits.upload_bytes / 2**20:,.0f} MiB, the most that this "
+            f"The upload is larger than {format_size(limits.upload_bytes)}, the most that this "
             "service takes; compress it (.nii.gz), or crop it.",
         )
         promised = headers.get("content-length", "")

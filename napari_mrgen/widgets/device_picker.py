@@ -14,7 +14,7 @@ from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.helper import Helper
 from napari_mrgen.widgets.parts import Note
-from napari_mrgen.widgets.wording import size
+from napari_mrgen.wording import format_size
 
 NO_GPU = "No GPU was found: the model runs on the processor."
 NO_GPU_TO_TRAIN = (
@@ -107,7 +107,7 @@ class DevicePicker(QWidget):
     def _on_listed(self, devices: list[dict[str, Any]]) -> None:
         self._devices = devices
         for place, device in enumerate(devices, 1):
-            free = size(device["free_bytes"])
+            free = format_size(device["free_bytes"])
             self._box.insertItem(place, f"{device['title']}, {free} free", device["name"])
         self._show_choice()
         self.listed.emit()
@@ -153,7 +153,8 @@ class DevicePicker(QWidget):
         if not self._needed or free is None:
             self._memory.say("")
             return
-        text = f"This training needs about {size(self._needed)} of memory; {size(free)} are free."
+        needed = format_size(self._needed)
+        text = f"This training needs about {needed} of memory; {format_size(free)} are free."
         if self._needed > free:
             text += " That is too little"
             text += "." if self._has_advice else ": choose a smaller preset or batch size."

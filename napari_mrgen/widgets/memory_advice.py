@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
 from napari_mrgen.engine.family import Advice, Plan
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.parts import Note, button
-from napari_mrgen.widgets.wording import size
+from napari_mrgen.wording import format_size
 
 PRECISIONS = {
     "auto": "Automatic",
@@ -58,7 +58,7 @@ class MemoryAdvice(QWidget):
         advice = plan.advice if plan else ()
         self._note.say("With one of these it fits:" if advice else "")
         for number, one in enumerate(advice):
-            text = f"{one.title[:1].upper()}{one.title[1:]}: {size(one.memory_bytes)}"
+            text = f"{one.title[:1].upper()}{one.title[1:]}: {format_size(one.memory_bytes)}"
             take = partial(self.advice_taken.emit, one)
             self._buttons.addWidget(button(text, take, _tip(one), name=f"advice_{number}"))
 

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_mrgen.engine.family import Plan, Survey
 from napari_mrgen.metrics.scoreboard import Row, Scoreboard
-from napari_mrgen.widgets.wording import many, size
+from napari_mrgen.wording import format_count, format_size
 
 
 class ScoreTable(QTableWidget):
@@ -119,9 +119,9 @@ def describe(plan: Plan) -> str:
     shape = " × ".join(map(str, plan.shape))
     lines = (
         f"Each sample that the model sees has the shape {shape}.",
-        f"It has {many(plan.parameters)} weights.",
-        f"One training step takes {many(plan.flops_per_step)} operations (FLOPs) "
-        f"and training about {size(plan.memory_bytes)} of memory.",
+        f"It has {format_count(plan.parameters)} weights.",
+        f"One training step takes {format_count(plan.flops_per_step)} operations (FLOPs) "
+        f"and training about {format_size(plan.memory_bytes)} of memory.",
         *plan.notes,
     )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Wording: numbers as a person would say them, and the text of a report."""
+"""The text of a report of a problem."""
 
 from __future__ import annotations
 
@@ -19,22 +19,6 @@ PACKAGES = (
     "PyQt6",
     "PySide6",
 )
-
-
-def size(count: float) -> str:
-    """Say a number of bytes: "1.2 GB"."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count:.0f} bytes"
-
-
-def many(count: float) -> str:
-    """Say a large number: "2.1 million"."""
-    for word, factor in (("million million", 1e12), ("billion", 1e9), ("million", 1e6)):
-        if count >= factor:
-            return f"{count / factor:.3g} {word}"
-    return f"{count:,.0f}"
 
 
 def diagnostics(state: RunState, config: Config | None, devices: str) -> str:

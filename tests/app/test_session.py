@@ -16,7 +16,6 @@ from napari_mrgen.app.session import (
     RunState,
     Session,
     after,
-    duration,
 )
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.run import events
@@ -81,7 +80,7 @@ def test_a_run_from_start_to_finish(bench: Bench) -> None:
     assert bench.state.phase is Phase.TRAINING
     assert bench.state.fraction == pytest.approx(0.25)
     assert bench.state.headline == (
-        "Part 1 of 2: First part, step 50 of 100, about 40 s left in this part"
+        "Part 1 of 2: First part, step 50 of 100, about 42 s left in this part"
     )
     bench.say(events.Finished("model.safetensors"))
     bench.end(None)
@@ -198,14 +197,6 @@ def test_every_phase_has_words_and_leads_on(phase: Phase) -> None:
     ways_on = (state.can_train, state.can_pause, state.can_resume, state.can_stop)
     assert any(ways_on) or phase is Phase.STOPPING
     assert state.next_step or phase in (Phase.STOPPING, Phase.PAUSING)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(3, "a few seconds"), (42, "about 40 s"), (600, "about 10 min"), (9000, "about 2.5 h")],
-)
-def test_durations_in_words(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_no_qt_and_no_napari() -> None:

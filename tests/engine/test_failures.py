@@ -23,7 +23,7 @@ CPU = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000
     [
         (MrgenError("Choose another folder."), "Choose another folder.", ""),
         (torch.OutOfMemoryError(CUDA), "2.5 GiB more was needed", "Set batch_size to 4 (it is 8)"),
-        (RuntimeError(CPU), "3725.3 GiB more was needed", "batch_size to 4"),
+        (RuntimeError(CPU), "3.64 TiB more was needed", "batch_size to 4"),
         (RuntimeError("could not create a primitive"), "memory of CPU is full", "batch_size to 4"),
         (MemoryError(), "memory of CPU is full, ", "batch_size to 4"),
         (OSError(errno.ENOSPC, "No space left", "a.pt"), "disk is full", "last checkpoint"),
@@ -56,4 +56,4 @@ def test_the_smallest_batch_cannot_be_halved() -> None:
 def test_real_exhaustion_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60)
-    assert "GiB more was needed" in explain(caught.value).message
+    assert "iB more was needed" in explain(caught.value).message

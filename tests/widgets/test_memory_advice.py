@@ -45,7 +45,7 @@ def press(setup: SetupView, qtbot: QtBot, number: int) -> None:
 
 def test_each_advice_says_what_it_needs(setup: SetupView) -> None:
     texts = [setup.findChild(QPushButton, f"advice_{n}").text() for n in range(2)]
-    assert texts == ["Bfloat16: 3 GB", "A batch of 1: 2 GB"]
+    assert texts == ["Bfloat16: 2.79 GiB", "A batch of 1: 1.86 GiB"]
     assert "That is too little." in setup.device.text()
 
 

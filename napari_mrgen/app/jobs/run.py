@@ -31,6 +31,7 @@ from napari_mrgen.engine.run.folder import Run, is_taken, write_json
 from napari_mrgen.engine.run.pictures import read_curves
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import drafted, remove_drafts
+from napari_mrgen.wording import format_duration
 
 if TYPE_CHECKING:
     from napari_mrgen.app.result_folder import ScanResult
@@ -409,7 +410,9 @@ class JobSummary:
                 continue
             cells = (outcome.metrics.get(name) for name in names)
             shown = ("–" if value is None else f"{value:.4g}" for value in cells)
-            rows.append((job.name, job.task, outcome.state, _duration(outcome.seconds), *shown))
+            rows.append(
+                (job.name, job.task, outcome.state, format_duration(outcome.seconds), *shown)
+            )
         return rows
 
     def write(self, path: Path) -> None:
@@ -428,9 +431,3 @@ def summary_file(jobs: Sequence[Job]) -> Path | None:
     """Return where the table goes: beside the folders of the jobs, if they are in one folder."""
     parents = {job.out.parent for job in jobs}
     return parents.pop() / SUMMARY if len(parents) == 1 else None
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

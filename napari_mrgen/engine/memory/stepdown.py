@@ -13,6 +13,7 @@ from napari_mrgen.engine.family import Advice, Plan, TrainConfig
 from napari_mrgen.engine.memory.advice import advise
 from napari_mrgen.engine.run import folder
 from napari_mrgen.engine.run.state import saved_states
+from napari_mrgen.wording import format_size
 
 _TRUSTED = 0.9
 """What needs more than this share of what has just been too much is not tried."""
@@ -43,8 +44,8 @@ def find_smaller(context: TrainingContext) -> Advice | None:
 def announce(context: TrainingContext, advice: Advice) -> str:
     """Say what a run does when its memory has run out."""
     goes_on = "goes on from its last checkpoint" if _has_begun(context) else "begins again"
-    needed = round(advice.memory_bytes / 2**20)
-    return f"Memory ran out: the run {goes_on} with {advice.title}, about {needed:,} MiB."
+    needed = format_size(advice.memory_bytes)
+    return f"Memory ran out: the run {goes_on} with {advice.title}, about {needed}."
 
 
 def step_down(context: TrainingContext, advice: Advice) -> TrainingContext:
