@@ -56,4 +56,4 @@ def test_the_smallest_batch_cannot_be_halved() -> None:
 def test_real_exhaustion_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60)
-    assert "iB more was needed" in explain(caught.value).message
+    assert "TiB more was needed" in explain(caught.value).message
