@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +29,8 @@ from napari_mrgen.volume import UNKNOWN, Array, Participant, Volume, VolumeInfo
 Scans = tuple["Reference", ...]
 
 _MOST_FILES = 1_000_000
-_HEADERS = (".hdr", ".hdr.gz")
+_HEADERS, _IMAGES = (".hdr", ".hdr.gz"), (".img", ".img.gz")
+_KINDS = {"zyx": "a volume (axes zyx)", "tzyx": "a series of volumes in time (axes tzyx)"}
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,31 @@ class Reference:
 
 
 def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
-    """List the images under a file or folder, sorted by subject; label maps hang on their image.
+    """List the images under a file or folder, sorted by subject, each with its label maps.
 
-    ``axes`` keeps only images with these axes (``("tzyx",)`` finds cines), from their headers.
     The ED and ES frames of an ACDC patient are left out where the cine that they are copied from
     is listed, and of a session of OASIS-1 only one volume is (`oasis.best_of_sessions`). PNG files
     are slices: of a case together, else each an image of its own. A file of k-space is found by its
     own path, not in a folder.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder that is searched with all folders in it.
+    axes
+        Only images with one of these axes are listed: ``("tzyx",)`` finds cines.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from napari_mrgen.io import nifti
+    >>> from napari_mrgen.samples import beating_heart
+    >>> cine, labels = beating_heart(frames=2, slices=1, size=16)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nifti.write(cine, Path(folder, "sub-01_cine.nii.gz"))
+    ...     nifti.write(labels, Path(folder, "sub-01_cine_seg.nii.gz"))
+    ...     [(scan.subject, len(scan.labels)) for scan in find(Path(folder))]
+    [('sub-01', 1)]
     """
     path = Path(path)
     if not path.exists():
@@ -121,18 +140,21 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
     if form is not None and not (form.suffixes or is_slice):
         return (Reference(path, form.subject_of(path)),)
     files = _files_in(path if path.is_dir() else path.parent, recursive=path.is_dir())
+    scans = _one_of_each_pair(listed(files))
     takes_slices = not axes or "zyx" in axes
     slices = _slices(path, [f for f in files if oasis_png.is_png(f)]) if takes_slices else []
-    volumes = [] if is_slice else _volumes(path, _scans(files), axes)
-    if slices and volumes:
-        if axes or slices[0].slices:
-            raise MrgenError(_mixed(path, slices[0].path, volumes[0].path))
-        slices = []  # pictures beside the scans
-    references = slices or volumes
+    volumes = [] if is_slice else _volumes(path, scans, axes)
+    if slices and volumes and (axes or slices[0].slices):
+        msg = (
+            f"{path} holds both PNG slices ({slices[0].path.name}) and volumes "
+            f"({volumes[0].path.name}); choose a folder with one kind."
+        )
+        raise MrgenError(msg)
+    references = volumes or slices  # Pictures beside scans are not scans.
     if not references:
-        raise MrgenError(_nothing_found(path, axes, _scans(files)))
-    found = sorted(references, key=lambda reference: (reference.subject, reference.path))
-    return tuple(_with_participants(found))
+        raise MrgenError(_nothing_found(path, axes, scans))
+    references.sort(key=lambda reference: (reference.subject, reference.path))
+    return tuple(_with_participants(references))
 
 
 def find_series(path: Path) -> tuple[Reference, ...]:
@@ -157,6 +179,29 @@ def reference_to(path: Path) -> Reference:
     return next(_with_participants([Reference(path, form.subject_of(path))]))
 
 
+def scans_in(folder: Path) -> list[Path]:
+    """List the MRI files in a folder and all folders in it, by name; of a pair the header."""
+    return _one_of_each_pair(listed(_files_in(folder)))
+
+
+def _files_in(folder: Path, *, recursive: bool = True) -> list[Path]:
+    files: list[Path] = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+        if len(files) > _MOST_FILES:
+            msg = f"{folder} holds more than {_MOST_FILES:,} files; choose a folder further down."
+            raise MrgenError(msg)
+    return files
+
+
+def _one_of_each_pair(scans: Sequence[Path]) -> list[Path]:
+    """Return the files sorted, without images whose header is among them."""
+    headers = {scan.with_name(stem(scan)) for scan in scans if suffix_of(scan) in _HEADERS}
+    images = {s for s in scans if suffix_of(s) in _IMAGES and s.with_name(stem(s)) in headers}
+    return sorted(scan for scan in scans if scan not in images)
+
+
 def _slices(path: Path, pngs: list[Path]) -> list[Reference]:
     """Return the cases among PNG files, or where there are none each file by itself."""
     cases = oasis_png.cases_in(pngs)
@@ -164,7 +209,8 @@ def _slices(path: Path, pngs: list[Path]) -> list[Reference]:
         cases = tuple(case for case in cases if path in case.slices)
     if cases:
         return _cases(cases)
-    images = [file for file in pngs if not _holds_labels(file)] or pngs
+    labels = {f for f in pngs if is_label_name(f.with_suffix("")) or is_label_folder(f.parent)}
+    images = [file for file in pngs if file not in labels] or pngs
     subjects = oasis_png.subjects_of(images)
     chosen = images if path.is_dir() else [file for file in pngs if file == path]
     return [Reference(file, subjects.get(file, file.stem)) for file in chosen]
@@ -181,79 +227,29 @@ def _cases(cases: Iterable[oasis_png.Case]) -> list[Reference]:
     maps = {(case.set, case.number): case.slices for case in labels} if images else {}
     oasis_png.check_complete(images or labels)
     return [
-        Reference(
-            path=case.slices[0],
-            subject=case.subject,
-            labels=maps.get((case.set, case.number), ()),
-            slices=case.slices,
-        )
-        for case in images or labels
+        Reference(one.slices[0], one.subject, maps.get((one.set, one.number), ()), one.slices)
+        for one in images or labels
     ]
 
 
-def _holds_labels(file: Path) -> bool:
-    return is_label_name(file.with_suffix("")) or is_label_folder(file.parent)
-
-
-def _volumes(path: Path, beside: list[Path], axes: tuple[str, ...]) -> list[Reference]:
-    labels = [scan for scan in beside if is_label_name(scan)]
-    images = [scan for scan in beside if not is_label_name(scan)] or labels
+def _volumes(path: Path, scans: list[Path], axes: tuple[str, ...]) -> list[Reference]:
+    labels = [scan for scan in scans if is_label_name(scan)]
+    images = [scan for scan in scans if not is_label_name(scan)] or labels
     images = oasis.best_of_sessions(images) if path.is_dir() else [path]
-    fitting = [image for image in images if not axes or _axes_of(image) in axes]
-    cines = {image.parent for image in fitting if acdc.is_cine(image)}
-    whole = (i for i in fitting if not (i.parent in cines and acdc.is_frame(i)))
+    images = [image for image in images if not axes or _header_of(image)[0] in axes]
+    cines = {image.parent for image in images if acdc.is_cine(image)}
     maps: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for label in labels:
         for key in _images_of(label):
             maps[key].append(label)
-    return [Reference(i, format_of(i).subject_of(i), _labels_of(i, maps)) for i in whole]
-
-
-def _with_participants(references: Iterable[Reference]) -> Iterator[Reference]:
-    """Add what tables and text files beside the scans know of the subjects."""
-    tables: dict[Path, Table] = {}
-    for reference in references:
-        folder = reference.path.parent
-        if folder not in tables:
-            tables[folder] = table_above(folder)
-        row = participant_of(reference.subject, tables[folder])
-        session = oasis.read_participant(reference.path)
-        yield replace(reference, participant=row.updated(session))
-
-
-def scans_in(folder: Path, *, recursive: bool = True) -> list[Path]:
-    """List the MRI files in a folder, by name; of a pair only the header."""
-    return _scans(_files_in(folder, recursive=recursive))
-
-
-def _files_in(folder: Path, *, recursive: bool = True) -> list[Path]:
-    files: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-        if len(files) > _MOST_FILES:
-            msg = f"{folder} holds more than {_MOST_FILES:,} files; choose a folder further down."
-            raise MrgenError(msg)
-    return files
-
-
-def _scans(files: Iterable[Path]) -> list[Path]:
-    scans = listed(files)
-    headers = {scan.with_name(stem(scan)) for scan in scans if suffix_of(scan) in _HEADERS}
-    pairs = (".img", ".img.gz")
-    return sorted(
-        scan
-        for scan in scans
-        if suffix_of(scan) not in pairs or scan.with_name(stem(scan)) not in headers
-    )
-
-
-def _axes_of(path: Path) -> str:
-    """Return the axes; '' for a file that cannot be read, which is then not listed."""
-    try:
-        return image_info(path).axes
-    except MrgenError:
-        return ""
+    references = []
+    for image in images:
+        if image.parent in cines and acdc.is_frame(image):
+            continue
+        key = oasis.atlas_key(image) or (image.parent, stem(image))
+        own = tuple(label for label in maps.get(key, ()) if label != image)
+        references.append(Reference(image, format_of(image).subject_of(image), own))
+    return references
 
 
 def _images_of(label: Path) -> Iterator[tuple[Path, str]]:
@@ -270,9 +266,16 @@ def _images_of(label: Path) -> Iterator[tuple[Path, str]]:
         yield label.parent, f"{subject_of(label)}_4d"
 
 
-def _labels_of(image: Path, maps: Mapping[tuple[Path, str], list[Path]]) -> tuple[Path, ...]:
-    key = oasis.atlas_key(image) or (image.parent, stem(image))
-    return tuple(label for label in maps.get(key, ()) if label != image)
+def _with_participants(references: Iterable[Reference]) -> Iterator[Reference]:
+    """Add what tables and text files beside the scans know of the subjects."""
+    tables: dict[Path, Table] = {}
+    for reference in references:
+        folder = reference.path.parent
+        if folder not in tables:
+            tables[folder] = table_above(folder)
+        row = participant_of(reference.subject, tables[folder])
+        session = oasis.read_participant(reference.path)
+        yield replace(reference, participant=row.updated(session))
 
 
 def _on_axes(
@@ -297,35 +300,22 @@ def _on_axes(
     return array, tuple(frames)
 
 
-def _fault_of(path: Path) -> str:
-    """Say why a file cannot be read; '' where it can."""
+def _header_of(path: Path) -> tuple[str, str]:
+    """Return the axes of an image; '' and what is wrong with it where it cannot be read."""
     try:
-        image_info(path)
+        return image_info(path).axes, ""
     except MrgenError as error:
-        return str(error)
-    return ""
+        return "", str(error)
 
 
 def _nothing_found(path: Path, axes: tuple[str, ...], scans: list[Path]) -> str:
     """Say that nothing was found, and of scans that are there why they are not taken."""
-    faults = [fault for scan in scans if (fault := _fault_of(scan))]
+    faults = [fault for scan in scans if (fault := _header_of(scan)[1])]
     if faults and len(faults) == len(scans):
         return f"There is no image to take in {path}: {faults[0]}"
-    if path.is_file() and axes and (found := _axes_of(path)):
-        return f"{path} holds {in_words(found)}; expected {' or '.join(map(in_words, axes))}."
-    wanted = f"with axes {' or '.join(axes)}" if axes else "(NIfTI, Analyze, MGH or PNG)"
+    if path.is_file() and axes and (own := _header_of(path)[0]):
+        expected = " or ".join(_KINDS.get(one, one) for one in axes)
+        return f"{path} holds {_KINDS.get(own, f'the axes {own}')}; expected {expected}."
+    kind = f"with axes {' or '.join(axes)}" if axes else "(NIfTI, Analyze, MGH or PNG)"
     rest = f"; {len(scans)} with other axes" if axes and scans else ""
-    return f"There is no image {wanted} in {path}{rest}."
-
-
-def in_words(axes: str) -> str:
-    """Say what an image with such axes is."""
-    kinds = {"zyx": "a volume", "tzyx": "a series of volumes in time"}
-    return f"{kinds[axes]} (axes {axes})" if axes in kinds else f"the axes {axes}"
-
-
-def _mixed(path: Path, slice_: Path, volume: Path) -> str:
-    return (
-        f"{path} holds both PNG slices ({slice_.name}) and volumes ({volume.name}); "
-        "choose a folder with one kind."
-    )
+    return f"There is no image {kind} in {path}{rest}."
