@@ -27,7 +27,7 @@ def gather(
     family.check_inputs(references)
     subjects = {scan.subject for scans in references.values() for scan in scans}
     if not subjects:
-        roles = ", ".join(asked.role for asked in family.train_inputs)
+        roles = ", ".join(spec.role for spec in family.train_inputs)
         raise MrgenError(f"There is nothing to train on; give one of the inputs {roles}.")
     if split_file is None:
         own = own_split(scan for scans in references.values() for scan in scans)
@@ -42,22 +42,22 @@ def gather(
     return Inputs(references, split)
 
 
-def find_all(wanted: Sequence[Input], paths: Paths) -> References:
+def find_all(specs: Sequence[Input], paths: Paths) -> References:
     """Find the scans of each role; every role that is wanted, and no other.
 
     A finder may find scans of other roles too, such as the T1w and T2w scans of a folder of pairs.
     """
-    check_roles(wanted, paths)
-    found: dict[str, list[Reference]] = defaultdict(list)
-    for one in wanted:
-        given = paths.get(one.role, ())
-        if len(given) > 1 and not one.many:
-            msg = f"The input {one.role!r} takes one path, got {len(given)}."
+    check_roles(specs, paths)
+    references: dict[str, list[Reference]] = defaultdict(list)
+    for spec in specs:
+        own_paths = paths.get(spec.role, ())
+        if len(own_paths) > 1 and not spec.many:
+            msg = f"The input {spec.role!r} takes one path, got {len(own_paths)}."
             raise MrgenError(msg)
-        for path in map(Path, given):
-            for role, scans in one.finder(path, one.role, one.axes).items():
-                found[role] += scans
-    return {role: tuple({s.path: s for s in scans}.values()) for role, scans in found.items()}
+        for path in map(Path, own_paths):
+            for role, scans in spec.finder(path, spec.role, spec.axes).items():
+                references[role] += scans
+    return {role: tuple({s.path: s for s in scans}.values()) for role, scans in references.items()}
 
 
 def _drawn_split(family: Family, references: References, config: TrainConfig) -> Split:
@@ -69,11 +69,11 @@ def _drawn_split(family: Family, references: References, config: TrainConfig) ->
     images = [references[role] for role in roles if references.get(role)]
     sets = [{scan.subject for scan in scans} for scans in images]
     complete = set.intersection(*sets) if sets else set()
-    drawn = [
+    splits = [
         split_subjects(some, config.held_out, config.seed)
         for some in ([complete] if complete else sets)
     ]
-    test = {subject for split in drawn for subject in split.test}
+    test = {subject for split in splits for subject in split.test}
     train = set().union(*sets) - test
     return Split(train=tuple(sorted(train)), test=tuple(sorted(test)))
 
@@ -94,15 +94,15 @@ def own_split(scans: Iterable[Reference]) -> Split | None:
     return Split(train=tuple(sorted(train)), test=tuple(sorted(test)))
 
 
-def check_roles(wanted: Sequence[Input], given: Mapping[str, object]) -> None:
+def check_roles(specs: Sequence[Input], sources: Mapping[str, object]) -> None:
     """Refuse a role that is not known, and the lack of one that is needed."""
-    roles = [asked.role for asked in wanted]
-    for role in given:
+    roles = [spec.role for spec in specs]
+    for role in sources:
         if role not in roles:
             raise unknown("input", role, roles)
-    for asked in wanted:
-        if not asked.optional and not given.get(asked.role):
-            msg = f"The input {asked.role!r} is missing ({asked.title})."
+    for spec in specs:
+        if not spec.optional and not sources.get(spec.role):
+            msg = f"The input {spec.role!r} is missing ({spec.title})."
             raise MrgenError(msg)
 
 

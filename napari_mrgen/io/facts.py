@@ -58,7 +58,7 @@ class Facts(BaseModel):
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """Read JSON from elsewhere; raise `MrgenError` where it makes no sense."""
+        """Read JSON from elsewhere; raise `MrgenError` where that is invalid."""
         try:
             return cls.model_validate_json(text)
         except (ValidationError, TypeError, ValueError) as error:

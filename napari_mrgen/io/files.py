@@ -23,7 +23,7 @@ _DRAFTS = ".*.part.*"
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 _MOST_COMPRESSED = 1032
-"""Deflate makes at most so many bytes of one: what a compressed file can hold at the very most."""
+"""Largest ratio of deflate, which limits what a compressed file can hold."""
 _PIECE = 1 << 17
 _LITTLE = 4096
 _LEVEL = 3
@@ -155,19 +155,19 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
         raise MrgenError(msg) from error
 
 
-def _check_room(path: Path, wanted: int, gzipped: bool) -> None:
+def _check_room(path: Path, needed: int, gzipped: bool) -> None:
     size = path.stat().st_size
     most = size * _MOST_COMPRESSED if gzipped else size
-    if wanted > most:
+    if needed > most:
         msg = (
-            f"{path.name} is cut short or not what it says: its header promises {wanted:,} bytes, "
+            f"{path.name} is cut short or not what it says: its header promises {needed:,} bytes, "
             f"a file of {size:,} bytes cannot hold more than {most:,}; copy or download it again."
         )
         raise MrgenError(msg)
     free = psutil.virtual_memory().available
-    if wanted > free:
+    if needed > free:
         msg = (
-            f"{path.name} needs {format_size(wanted)} of memory, {format_size(free)} are "
+            f"{path.name} needs {format_size(needed)} of memory, {format_size(free)} are "
             "free; close other programs or cut the file into parts."
         )
         raise MrgenError(msg)
@@ -178,9 +178,9 @@ def _fill(span: npt.NDArray[np.uint8], pieces: Iterable[bytes], skipped: int) ->
     target = span.data
     place = -skipped
     for piece in pieces:
-        kept = memoryview(piece)[max(0, -place) :]
+        rest = memoryview(piece)[max(0, -place) :]
         start = max(0, place)
-        target[start : start + len(kept)] = kept
+        target[start : start + len(rest)] = rest
         place += len(piece)
     return max(0, place)
 

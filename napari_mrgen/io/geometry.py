@@ -22,7 +22,7 @@ DISPLAY: Affine = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 
 """From scanner RAS to the ordinary display frame."""
 
 THICK = 2.5
-"""Slices that are so many times as thick as their pixels are never cut across."""
+"""Slices that are thicker than their pixels by this factor are never cut across."""
 
 
 @dataclass(frozen=True)

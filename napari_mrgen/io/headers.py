@@ -27,7 +27,7 @@ HEADER_CLASSES: dict[str, Any] = {"nifti1": nib.Nifti1Header, "nifti2": nib.Nift
 HEADER_SIZES = {"nifti1": 348, "nifti2": 540}
 LABEL_INTENT = 1002
 SAMPLES = b"samples"
-"""Intent name of a file whose last axis counts samples drawn by a model."""
+"""Intent name of a file whose last axis counts samples of a model."""
 PROGRAM = "napari-mrgen"
 """How the description begins of each header that this program made."""
 
@@ -104,7 +104,7 @@ def read_header(path: Path) -> Header:
         header = HEADER_CLASSES[form](head[: HEADER_SIZES[form]], endianness, check=False)
         return _read_nifti(path, form, header)
     except (HeaderDataError, ValueError, KeyError, ArithmeticError) as error:
-        raise MrgenError(f"{path.name} has a header that makes no sense: {error}.") from error
+        raise MrgenError(f"{path.name} has an invalid header: {error}.") from error
 
 
 def is_nifti(path: Path) -> bool:
@@ -166,9 +166,9 @@ def _read_analyze(path: Path, head: bytes, endianness: str) -> Header:
     header = Spm2AnalyzeHeader(head[:348], endianness, check=False)
     shape = _shape(path, header, int(header["dim"][0]))
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
-    known = oasis.affine_of(path, shape, tuple(header["pixdim"][1:4]), head[_ORIENT])
+    oasis_affine = oasis.affine_of(path, shape, tuple(header["pixdim"][1:4]), head[_ORIENT])
     note = "Analyze 7.5 holds no orientation: left and right are a guess (LAS, as in nibabel)."
-    if known is not None:
+    if oasis_affine is not None:
         note = "Analyze 7.5 holds no orientation: it is that of all OASIS files of this name."
     return Header(
         form="analyze",
@@ -177,7 +177,7 @@ def _read_analyze(path: Path, head: bytes, endianness: str) -> Header:
         offset=_offset(path, header),
         shape=shape,
         dtype=_dtype(path, header),
-        affine=_checked(path, header.get_best_affine() if known is None else known),
+        affine=_checked(path, header.get_best_affine() if oasis_affine is None else oasis_affine),
         scaling=_scaling(header),
         notes=(note,),
     )
@@ -216,7 +216,7 @@ def _dtype(path: Path, header: AnyHeader) -> np.dtype[Any]:
 def _shape(path: Path, header: AnyHeader, dimensions: int) -> tuple[int, ...]:
     shape = tuple(int(n) for n in header.get_data_shape())
     if not 1 <= dimensions <= 7:
-        msg = f"{path.name} has a header that makes no sense: {dimensions} dimensions."
+        msg = f"{path.name} has an invalid header: {dimensions} dimensions."
         raise MrgenError(msg)
     if min(shape) < 1:
         msg = f"{path.name} holds no voxels: its header gives the shape {shape}."
@@ -227,7 +227,7 @@ def _shape(path: Path, header: AnyHeader, dimensions: int) -> tuple[int, ...]:
 def _offset(path: Path, header: AnyHeader) -> int:
     offset = float(header["vox_offset"])
     if not 0 <= offset <= _MOST_EXTENSIONS:
-        msg = f"{path.name} has a header that makes no sense: its image starts at byte {offset:g}."
+        msg = f"{path.name} has an invalid header: its image starts at byte {offset:g}."
         raise MrgenError(msg)
     return int(offset)
 
@@ -287,7 +287,7 @@ def _doubts(header: AnyHeader, affine: Affine) -> list[str]:
         try:
             qform = header.get_qform()
         except (HeaderDataError, ValueError):
-            return ["The qform makes no sense; the sform is used."]
+            return ["The qform is invalid; the sform is used."]
         if not np.allclose(qform, affine, rtol=1e-3, atol=1e-2):
             return ["The qform and the sform differ; the sform is used."]
     return []

@@ -67,6 +67,16 @@ def to_layer(volume: Volume) -> LayerData:
 
     A cine whose times are not known counts frames, not seconds; a volume whose voxel size is not
     known counts voxels, not millimetres.
+
+    Examples
+    --------
+    >>> from napari_mrgen.samples import beating_heart
+    >>> cine, _ = beating_heart(frames=4, slices=2, size=32)
+    >>> array, keywords, kind = to_layer(cine)
+    >>> array.shape, keywords["axis_labels"], keywords["units"], kind
+    ((4, 2, 32, 32), ('t', 'z', 'y', 'x'), ('s', 'mm', 'mm', 'mm'), 'image')
+    >>> from_layer((array, keywords, kind)).times == cine.times
+    True
     """
     array = volume.array
     scale, translate = _shown(volume)
@@ -283,8 +293,8 @@ def _physical(keywords: Mapping[str, Any], ndim: int) -> Affine:
 
 
 def _tail(values: Sequence[float] | None, ndim: int, default: float) -> list[float]:
-    given = [] if values is None else [float(value) for value in values]
-    return [default] * (ndim - len(given)) + given
+    own = [] if values is None else [float(value) for value in values]
+    return [default] * (ndim - len(own)) + own
 
 
 def _shear(values: Any, ndim: int) -> Affine:

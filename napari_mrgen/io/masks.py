@@ -20,7 +20,7 @@ Points = npt.NDArray[np.float64]
 _CORNERS = 72
 """Corners of the polygon that stands for an ellipse."""
 _FLAT = 0.5
-"""Voxels by which a shape may leave the slice that it is drawn in."""
+"""Largest extent in voxels of a shape across its slice."""
 
 
 def mask_of_shapes(layer: LayerData, image: Volume) -> Volume:

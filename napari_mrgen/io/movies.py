@@ -21,17 +21,17 @@ from napari_mrgen.volume import Array, Volume
 
 SUFFIXES = (".gif", ".mp4", ".png")
 FRAMES_PER_SECOND = 20.0
-"""Of volumes whose frame times are not known."""
+"""Frame rate of volumes whose frame times are not known."""
 
 Bytes = npt.NDArray[np.uint8]
 
 _SMALLEST = 320
-"""Movies are enlarged by whole numbers until their shorter side has so many pixels."""
+"""Pixels of the shorter side; movies are enlarged by whole numbers until they have as many."""
 _GAP = 1
 _LABEL_COLOURS = ((231, 76, 60), (46, 204, 113), (52, 152, 219))
 _LABEL_SHARE = 0.4
 _GIF_FASTEST = 2
-"""Hundredths of a second; viewers slow shorter frames down to ten."""
+"""Shortest frame in hundredths of a second; viewers slow shorter ones down to ten."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,15 @@ def write_movie(
     `FRAMES_PER_SECOND`; a volume without frames is run through slice by slice. Slices and samples
     stand side by side. One intensity window serves all frames, and pixels are made square.
     ``labels`` are drawn over the image.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from napari_mrgen.samples import beating_heart
+    >>> cine, labels = beating_heart(frames=3, slices=1, size=32)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in write_movie(cine, Path(folder, "heart.gif"), labels)]
+    ['heart.gif']
     """
     path = Path(path)
     suffix = path.suffix.lower()

@@ -52,6 +52,11 @@ def subject_of(path: Path) -> str:
     """Return the subject by the naming of BIDS, ACDC, OASIS or OAI, of the file or its folders.
 
     Otherwise the name without its contrast: ``IXI012_T1`` and ``IXI012_T2`` are one subject.
+
+    Examples
+    --------
+    >>> [subject_of(Path(name)) for name in ("sub-02_ses-1_T1w.nii.gz", "IXI012_T2.nii")]
+    ['sub-02', 'IXI012']
     """
     return named_subject(path) or CONTRAST_SUFFIX.sub("", stem(path))
 
@@ -59,7 +64,7 @@ def subject_of(path: Path) -> str:
 def named_subject(path: Path) -> str | None:
     """Return the subject that a file or one of its folders names; None where none does."""
     parts = (stem(path), *reversed(path.parent.parts))
-    return next((found[1] for part in parts if (found := _SUBJECT.match(part))), None)
+    return next((match[1] for part in parts if (match := _SUBJECT.match(part))), None)
 
 
 def plain_subject(path: Path) -> str:
@@ -78,4 +83,4 @@ def set_of(path: Path) -> str:
     An HDF5 file counts as the folder of the series in it.
     """
     folders = (SET_NAME.search(_HDF5.sub("", folder.name)) for folder in path.absolute().parents)
-    return next((found[1].lower() for found in folders if found), "")
+    return next((match[1].lower() for match in folders if match), "")

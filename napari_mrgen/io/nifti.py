@@ -77,6 +77,16 @@ def read(path: Path) -> Volume:
     Axes are permuted and flipped, towards (Inferior, Posterior, Left), and never resampled; an
     oblique image stays oblique. See `napari_mrgen.io.geometry.choose_order`. An image that this
     program wrote has the axes, times and facts that it was written with.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> cine = Volume(np.zeros((2, 1, 4, 4)), "tzyx", np.eye(4), times=(1.046, 1.1), subject="07")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(cine, Path(folder, "cine.nii.gz"))
+    ...     again = read(Path(folder, "cine.nii.gz"))
+    >>> again.axes, again.times, again.subject
+    ('tzyx', (1.046, 1.1), '07')
     """
     path = Path(path)
     header = read_header(path)

@@ -27,11 +27,11 @@ from napari_mrgen.wording import format_size
 Paths = str | Sequence[str]
 Reader = Callable[[Paths], list[LayerData]]
 
-_LOOKED_AT = 5000
-"""Files of a folder that are looked at, to tell whether it holds MRI."""
+_MOST_CHECKED = 5000
+"""Largest number of files of a folder that are checked, to see whether it holds MRI."""
 _BYTES_A_VOXEL = 4
 _MOST_VOXELS = 1 << 26
-"""Of a set of cases so many are opened at once: 32 of the PNG derivative of OASIS, in seconds."""
+"""Largest set of cases that is opened at once: 32 of the PNG derivative of OASIS, in seconds."""
 
 
 def get_reader(path: Paths) -> Reader | None:
@@ -98,7 +98,7 @@ def _is_ours(path: Path) -> bool:
         return _opens(path, FORMATS)
     files = (Path(parent, name) for parent, _, names in os.walk(path) for name in names)
     in_folders = [one for one in FORMATS if one.suffixes or one.read_slices]
-    return any(_opens(file, in_folders) for file in islice(files, _LOOKED_AT))
+    return any(_opens(file, in_folders) for file in islice(files, _MOST_CHECKED))
 
 
 def _opens(file: Path, formats: Iterable[Format]) -> bool:
@@ -157,11 +157,11 @@ def _with_labels(reference: Reference) -> Iterator[Volume]:
 
 
 def _check_memory(folder: Path, references: Sequence[Reference]) -> None:
-    wanted = sum(prod(one.info().shape) * _BYTES_A_VOXEL for one in references)
+    needed = sum(prod(one.info().shape) * _BYTES_A_VOXEL for one in references)
     free = psutil.virtual_memory().available
-    if wanted > free / 2:
+    if needed > free / 2:
         msg = (
-            f"{folder} holds {len(references)} images, {format_size(wanted)}, and "
+            f"{folder} holds {len(references)} images, {format_size(needed)}, and "
             f"{format_size(free)} of memory are free; open some, or train from the folder."
         )
         raise MrgenError(msg)

@@ -46,7 +46,7 @@ class Patient:
     lobes: tuple[float, ...]
 
     @classmethod
-    def drawn(cls, generator: np.random.Generator) -> Patient:
+    def sample(cls, generator: np.random.Generator) -> Patient:
         uniform = generator.uniform
         return cls(
             ejection_fraction=uniform(0.50, 0.68),
@@ -87,7 +87,7 @@ def beating_heart(
     ``noise`` is the standard deviation of the noise, of the brightest blood.
     """
     generator = np.random.default_rng(seed)
-    patient = Patient.drawn(generator)
+    patient = Patient.sample(generator)
     phase = np.arange(frames, dtype=np.float32)[:, None, None, None] / frames
     depth = ((np.arange(slices, dtype=np.float32) + 0.5) / slices)[:, None, None]
     spacing = _FIELD_OF_VIEW / size

@@ -28,8 +28,8 @@ def is_cine(path: Path) -> bool:
 
 def frame_of(path: Path) -> int | None:
     """Return the frame that a file was taken from, counted from 0."""
-    found = _FRAME.match(stem(path))
-    return int(found[2]) - 1 if found else None
+    match = _FRAME.match(stem(path))
+    return int(match[2]) - 1 if match else None
 
 
 def read_info(path: Path) -> dict[str, Any]:

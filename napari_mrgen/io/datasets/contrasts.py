@@ -50,14 +50,19 @@ def contrast_of(path: Path, root: Path | None = None) -> Contrast:
 
     The first word that names one counts, in BIDS the last: ``sub-1_acq-T1_T2w`` is T2w. Where the
     name is silent, the nearest folder below ``root`` that names one alone speaks.
+
+    Examples
+    --------
+    >>> [contrast_of(Path(name)) for name in ("p1_T1W.nii", "sub-1_acq-T1_T2w.nii", "p1_FLAIR.nii")]
+    ['t1', 't2', '']
     """
     words = _words(_DERIVED.sub("", stem(path)))
     if _OTHER_CONTRAST.intersection(words):
         return ""
     if path.name.startswith("sub-"):
         words.reverse()
-    if found := _contrasts(words):
-        return found[0]
+    if named := _contrasts(words):
+        return named[0]
     within = path.relative_to(root).parent.parts if root else ()
     folders = (_contrasts(_words(part)) for part in reversed(within))
     return next((contrasts[0] for contrasts in folders if len(contrasts) == 1), "")
@@ -86,7 +91,7 @@ def scan_of(path: Path) -> ScanName:
     name = _plain(stem(path))
     subject = named_subject(path) or CONTRAST_SUFFIX.sub("", name) or _folder_subject(path)
     places = (stem(path), *(folder.name for folder in path.parents[:3]))
-    session = next((found[1].lower() for p in places if (found := _SESSION.search(p))), "")
+    session = next((match[1].lower() for p in places if (match := _SESSION.search(p))), "")
     return ScanName(subject, session, name or subject, set_of(path))
 
 
@@ -94,12 +99,12 @@ def _plain(name: str) -> str:
     """Take contrast, mask and what BIDS adds to derivatives out of a name."""
     words = re.split(r"([_\-. ]+)", _DERIVED.sub("", name))
     dropped = _T1 | _T2 | _SAME_HEAD
-    kept = [
+    rest = [
         words[i - 1] * bool(i) + words[i]
         for i in range(0, len(words), 2)
         if words[i].lower() not in dropped
     ]
-    return "".join(kept).strip("_-. ")
+    return "".join(rest).strip("_-. ")
 
 
 def _folder_subject(path: Path) -> str:
@@ -169,12 +174,12 @@ def find_masks(path: Path, role: str = "mask", axes: tuple[str, ...] = ("zyx",))
 
 def _domain_folders(folder: Path) -> list[Path]:
     """Return the folders ``trainA`` and the like, if there is one for each contrast."""
-    found = [
+    folders = [
         child for child in sorted(folder.iterdir())
         if child.is_dir() and child.name[-1:].lower() in _DOMAINS
         and child.name[:-1].lower() in ("train", "test", "val", "validate", "validation")
     ]  # fmt: skip
-    return found if len({child.name[-1].lower() for child in found}) == 2 else []
+    return folders if len({child.name[-1].lower() for child in folders}) == 2 else []
 
 
 def _of_domains(folders: Sequence[Path]) -> dict[str, list[Reference]]:

@@ -60,8 +60,8 @@ _KINDS = (
 
 def session_of(path: Path) -> str | None:
     """Return the session that a file is of, such as ``OAS1_0001_MR1``."""
-    found = _SESSION.match(stem(path))
-    return found[1] if found and _rank(path) < len(_KINDS) else None
+    match = _SESSION.match(stem(path))
+    return match[1] if match and _rank(path) < len(_KINDS) else None
 
 
 def affine_of(
@@ -93,13 +93,13 @@ def best_of_sessions(images: Iterable[Path]) -> list[Path]:
 
     T88_111 without the skull is preferred, then with it, SUBJ_111, and the first raw scan.
     """
-    kept: dict[object, Path] = {}
+    best: dict[object, Path] = {}
     for path in images:
         session = session_of(path)
         key = path if session is None else (session, _session_folder(path, session))
-        if key not in kept or (_rank(path), path) < (_rank(kept[key]), kept[key]):
-            kept[key] = path
-    return list(kept.values())
+        if key not in best or (_rank(path), path) < (_rank(best[key]), best[key]):
+            best[key] = path
+    return list(best.values())
 
 
 def atlas_key(path: Path) -> tuple[Path, str] | None:

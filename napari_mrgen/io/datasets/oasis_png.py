@@ -65,25 +65,25 @@ def is_case(path: Path) -> bool:
 
 def cases_in(paths: Iterable[Path]) -> tuple[Case, ...]:
     """Group the slices of cases; those are left out that no case is named in."""
-    found: dict[tuple[Path, Kind, str], dict[int, Path]] = defaultdict(dict)
+    groups: dict[tuple[Path, Kind, str], dict[int, Path]] = defaultdict(dict)
     for path in paths:
         if match := _CASE.match(path.name):
             kind: Kind = "image" if match[1].lower() == "case" else "labels"
-            found[path.parent, kind, match[2]][int(match[3])] = path
+            groups[path.parent, kind, match[2]][int(match[3])] = path
     return tuple(
         Case(*key, tuple(slices[number] for number in sorted(slices)))
-        for key, slices in sorted(found.items())
+        for key, slices in sorted(groups.items())
     )
 
 
 def check_complete(cases: Sequence[Case]) -> None:
     """Refuse a case that lacks a slice which other cases in its folder have, or one in between."""
-    wanted: dict[tuple[Path, Kind], set[int]] = defaultdict(set)
+    expected: dict[tuple[Path, Kind], set[int]] = defaultdict(set)
     numbers = [{_slice_number(path) for path in case.slices} for case in cases]
     for case, there in zip(cases, numbers, strict=True):
-        wanted[case.folder, case.kind] |= set(range(min(there), max(there) + 1))
+        expected[case.folder, case.kind] |= set(range(min(there), max(there) + 1))
     for case, there in zip(cases, numbers, strict=True):
-        if missing := sorted(wanted[case.folder, case.kind] - there):
+        if missing := sorted(expected[case.folder, case.kind] - there):
             shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
             msg = (
                 f"{case.subject} in {case.folder.name} lacks slice {shown}; "
@@ -102,7 +102,7 @@ def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
     """Return whose slice each file is, by its name without the last number: ``A_012`` is of A.
 
     Where that leaves one name for all, or for more files than a scan has slices, the number was
-    no slice's: each file stands for itself.
+    not that of a slice: each file stands for itself.
     """
     named = {path: named_subject(path) for path in paths}
     bare = {path: _LAST_NUMBER.sub("", _stem(path)) for path in paths}
@@ -174,7 +174,7 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _damaged(path: Path) -> MrgenError:
-    return MrgenError(f"{path.name} is damaged or no PNG file; copy or download it again.")
+    return MrgenError(f"{path.name} is damaged or not a PNG file; copy or download it again.")
 
 
 def _pixels(path: Path) -> Array:

@@ -41,7 +41,7 @@ def table_above(folder: Path) -> Table:
 def participant_of(subject: str, table: Table) -> Participant:
     """Return what a table knows of a subject; it may name it in short: IXI012 is IXI012-HH-1211."""
     name = subject.removeprefix("sub-")
-    ends = [len(name), *(found.start() for found in re.finditer(r"[^a-zA-Z0-9]", name))]
+    ends = [len(name), *(gap.start() for gap in re.finditer(r"[^a-zA-Z0-9]", name))]
     for end in sorted(ends, reverse=True):
         if name[:end] in table:
             return table[name[:end]]
@@ -50,14 +50,14 @@ def participant_of(subject: str, table: Table) -> Participant:
 
 def parse_participant(row: Mapping[str, str]) -> Participant:
     """Return what is known of a subject, given text by whatever the columns are called."""
-    known: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for column, text in row.items():
         key = _plain(column)
         if key in _NUMBERS and (number := _number(text)) is not None:
-            known[_NUMBERS[key]] = number
+            values[_NUMBERS[key]] = number
         if key in _SEX_COLUMNS and text.strip().lower() in _SEXES:
-            known["sex"] = _SEXES[text.strip().lower()]
-    return Participant(**known)
+            values["sex"] = _SEXES[text.strip().lower()]
+    return Participant(**values)
 
 
 @functools.cache
@@ -67,7 +67,7 @@ def _parsed(path: Path, _modified: int) -> Table:
         lines = path.read_text("utf-8-sig").splitlines()
         rows = list(csv.DictReader(lines, delimiter=_delimiter(path, lines)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MrgenError(f"{path} is no table of participants ({error}).") from error
+        raise MrgenError(f"{path} is not a table of participants ({error}).") from error
     columns = {_plain(column): column for column in (rows[0] if rows else {}) if column}
     if not columns:
         return {}

@@ -67,8 +67,8 @@ def series_name(path: Path) -> str:
 
 def _dataset(file: Any) -> Any:
     """Return the images, four axes; None without any."""
-    found = next((file[key] for key in KEYS if key in file), None)
-    return found if found is not None and found.ndim == 4 else None
+    dataset = next((file[key] for key in KEYS if key in file), None)
+    return dataset if dataset is not None and dataset.ndim == 4 else None
 
 
 def _count(path: Path, stored: Any) -> int:

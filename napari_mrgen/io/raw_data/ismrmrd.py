@@ -44,7 +44,7 @@ class Space(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """Of the first encoding.
+    """What the first encoding of a header says.
 
     Attributes
     ----------
@@ -162,9 +162,9 @@ def _on_grid(path: Path, header: Header, records: Array) -> Samples:
     return _middle(np.fft.fftshift(shifted, 1), header.middle.matrix[0])
 
 
-def _middle(samples: Samples, kept: int) -> Samples:
-    first = samples.shape[1] // 2 - kept // 2
-    return np.ascontiguousarray(samples[:, first : first + kept])
+def _middle(samples: Samples, count: int) -> Samples:
+    first = samples.shape[1] // 2 - count // 2
+    return np.ascontiguousarray(samples[:, first : first + count])
 
 
 def _on_spokes(path: Path, header: Header, records: Array) -> tuple[Samples, Array]:
@@ -261,7 +261,7 @@ def read_ismrmrd_header(path: Path, text: bytes | str) -> Header:
             trajectory=_text(encoding, "trajectory", "cartesian").lower(),
         )
     except (ElementTree.ParseError, ValueError) as error:
-        raise MrgenError(f"{path.name} has a header of ISMRMRD that is no use: {error}.") from error
+        raise MrgenError(f"{path.name} has an unusable ISMRMRD header: {error}.") from error
 
 
 def _space(encoding: ElementTree.Element, name: str) -> Space:
@@ -280,7 +280,7 @@ def _centre(encoding: ElementTree.Element, step: str, size: int) -> int:
 
 def _text(encoding: ElementTree.Element, name: str, default: str | None = None) -> str:
     """Return the text of an element below, by its names without their namespaces."""
-    found = encoding.findtext("/".join(f"{{*}}{part}" for part in name.split("/")), default)
-    if not found:
+    text = encoding.findtext("/".join(f"{{*}}{part}" for part in name.split("/")), default)
+    if not text:
         raise ValueError(f"it has no {name}")
-    return found.strip()
+    return text.strip()

@@ -20,7 +20,7 @@ SUFFIXES = (".h5", ".hdf5", ".mrd", ".npy", ".cfl")
 
 _AXES = {2: "yx", 3: "cyx", 4: "tcyx", 5: "tzcyx"}
 _TOLERANCE = 1e-4
-"""Of the gridding, which is for looking at."""
+"""Accuracy of the gridding, whose image is a first view."""
 _NOTE = (
     "NumPy files hold neither voxel size nor orientation: lengths are in voxels, "
     "left and right are not known."
@@ -49,7 +49,7 @@ def read_kspace(path: Path) -> KSpace:
     if ismrmrd.is_ismrmrd(path):
         return ismrmrd.read_ismrmrd(path)
     msg = (
-        f"{path.name} holds no k-space that is known; expected ISMRMRD or fastMRI (HDF5), "
+        f"{path.name} holds no k-space in a known format; expected ISMRMRD or fastMRI (HDF5), "
         "BART (.cfl with .hdr) or a complex .npy."
     )
     raise MrgenError(msg)
@@ -92,8 +92,8 @@ def _coil_images(kspace: KSpace, frame: int, place: int) -> Samples:
     shifted = np.fft.ifftshift(samples, axes)
     images = np.fft.fftshift(np.fft.ifft2(shifted, norm="ortho"), axes)
     rows, columns = (
-        slice(size // 2 - kept // 2, size // 2 - kept // 2 + kept)
-        for size, kept in zip(images.shape[1:], kspace.shape, strict=True)
+        slice(size // 2 - count // 2, size // 2 - count // 2 + count)
+        for size, count in zip(images.shape[1:], kspace.shape, strict=True)
     )
     return np.asarray(images[:, rows, columns])
 
@@ -122,7 +122,7 @@ def _read_array(path: Path) -> KSpace:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise MrgenError(f"{path.name} is damaged or no array of NumPy: {error}.") from error
+        raise MrgenError(f"{path.name} is damaged or not a NumPy array: {error}.") from error
     if array.dtype.kind != "c" or array.ndim not in _AXES:
         msg = (
             f"{path.name} holds {array.dtype} {array.shape}; k-space is complex, with axes "

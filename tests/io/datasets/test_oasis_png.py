@@ -211,7 +211,7 @@ class TestPlainFolders:
         cut = tmp_path / "cut.png"
         for length in (*range(60), len(whole) // 2, len(whole) - 40):
             cut.write_bytes(whole[:length])
-            with pytest.raises(MrgenError, match=r"cut\.png is damaged or no PNG") as refused:
+            with pytest.raises(MrgenError, match=r"cut\.png is damaged or not a PNG") as refused:
                 oasis_png.read_slices([cut])
             assert "\n" not in str(refused.value)
 

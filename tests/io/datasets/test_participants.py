@@ -76,7 +76,7 @@ def test_a_table_without_rows_knows_nothing(text: str, tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "participants.tsv").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(MrgenError, match="no table of participants"):
+    with pytest.raises(MrgenError, match="not a table of participants"):
         table_above(tmp_path)
 
 

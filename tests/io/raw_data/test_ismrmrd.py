@@ -154,7 +154,7 @@ def test_what_is_wrong_is_said_in_words(tmp_path: Path, scan: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(MrgenError, match=message):
             kspace.read_kspace(write(tmp_path / "bad.h5", readouts))
-    for xml, message in (("<a/>", "no encoding"), ("nothing", "no use")):
+    for xml, message in (("<a/>", "no encoding"), ("nothing", "unusable")):
         with h5py.File(scan, "r+") as file:
             file["dataset/xml"][0] = xml
         with pytest.raises(MrgenError, match=message):
