@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from napari_mrgen.data.heads import cache
+from napari_mrgen.data.heads.patches import VolumePatches
 from napari_mrgen.data.heads.preprocessing import (
     PreprocessedData,
     PreprocessedSession,
@@ -23,6 +25,7 @@ from napari_mrgen.data.heads.sessions import Session, group_sessions
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io import nifti
 from napari_mrgen.io.datasets.contrasts import find_pairs
 from napari_mrgen.io.find import Reference
 from napari_mrgen.volume import Volume
@@ -351,3 +354,77 @@ def test_native_scans_go_through_without_a_hand_on_them(mrgen_data: Path, tmp_pa
     planted = replace(pairs[1], scans={**pairs[1].scans, "t2": pairs[2].scans["t2"]})
     with pytest.raises(MrgenError, match="two heads"):
         list(preprocess_sessions([planted], REGISTER, tmp_path))
+
+
+# ---- one contrast, and three --------------------------------------------------------------------
+
+
+def preprocessed(
+    folder: Path, contrasts: tuple[str, ...], spec: PreprocessingSpec = REFUSE
+) -> PreprocessedData:
+    """Preprocess ``sub-N_CONTRAST.nii`` of the first, second, ... subject."""
+    found = {
+        contrast: tuple(
+            Reference(path, path.name.split("_")[0])
+            for path in sorted(folder.glob(f"*_{contrast}.nii"))
+        )
+        for contrast in contrasts
+    }
+    inputs = Inputs(found, Split(("sub-1", "sub-3"), ("sub-2",)))
+    *_, last = preprocess_inputs(inputs, contrasts, spec, folder / "cache")
+    assert isinstance(last, PreprocessedData)
+    return last
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """Three subjects in T1w, T2w and FLAIR, voxel on voxel."""
+    for seed in (1, 2, 3):
+        t1, t2 = head(seed)
+        flair = t2.with_array(np.where(t2.array > 650, 200, t2.array))
+        for volume, contrast in ((t1, "t1"), (t2, "t2"), (flair, "flair")):
+            write(volume, tmp_path / f"sub-{seed}_{contrast}.nii")
+    return tmp_path
+
+
+def test_volumes_of_one_contrast_are_a_training_set(three: Path) -> None:
+    first = preprocessed(three, ("t1",))
+    assert [one.subject for one in first.train] == ["sub-1", "sub-3"]
+    assert [one.subject for one in first.test] == ["sub-2"]
+    assert [list(one.scalings) for one in first.train] == [["t1"], ["t1"]]
+    assert not first.notes
+    assert preprocessed(three, ("t1",)) == first, "a second time they come from the cache"
+    data = VolumePatches(first, ("t1",), 16, 8)
+    assert len(data) == 2
+    assert data.paired_share == 1
+    sample = data.sample(1, torch.Generator().manual_seed(0))
+    assert {name: tuple(value.shape) for name, value in sample.items()} == {
+        "t1": (1, 16, 16, 16), "mask": (1, 16, 16, 16), "paired": (),
+    }  # fmt: skip
+    assert data.describe()["scaling"].keys() == {"t1"}
+    (held_out,) = data.held_out()
+    assert held_out["t1"].shape == (4, 1, 16, 16, 16)
+
+
+def test_three_contrasts_lie_on_the_grid_of_the_first(three: Path) -> None:
+    contrasts = ("t1", "t2", "flair")
+    data = VolumePatches(preprocessed(three, contrasts), contrasts, 0, 4, flip=False)
+    assert (len(data), data.paired_share) == (2, 1)
+    sample = data.sample(0, torch.Generator())
+    assert len({sample[name].shape for name in (*contrasts, "mask")}) == 1
+    assert not torch.equal(sample["t2"], sample["flair"])
+    (three / "sub-3_flair.nii").unlink()
+    data = VolumePatches(preprocessed(three, contrasts), contrasts, 16, 4)
+    assert (len(data), data.paired_share) == (2, 0.5)
+    assert data.sample(1, torch.Generator().manual_seed(0))["paired"] == 0
+
+
+def test_of_three_contrasts_the_one_that_has_moved_is_registered(three: Path) -> None:
+    path = three / "sub-2_flair.nii"
+    write(moved(nifti.read(path), AWAY), path)
+    with pytest.raises(MrgenError, match=r"^1 of 3 pairs cannot be used. sub-2: These do not lie"):
+        preprocessed(three, ("t1", "t2", "flair"))
+    (note,) = preprocessed(three, ("t1", "t2", "flair"), REGISTER).notes
+    assert note.startswith("sub-2: the FLAIR was registered to the T1w, moved by")
+    separate = preprocessed(three, ("t1", "t2", "flair"), SEPARATE)
+    assert [list(one.scalings) for one in separate.test] == [["t1"], ["t2"], ["flair"]]

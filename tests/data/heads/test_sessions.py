@@ -113,6 +113,22 @@ def test_a_mask_that_hangs_on_the_scan_is_its_mask() -> None:
     assert pair.mask.path.name == "a_T1w_mask.nii"
 
 
+def test_any_contrasts_are_grouped() -> None:
+    names = ("a_run-1", "a_run-2", "b")
+    found = {c: scans(*(f"{name}_{c}" for name in names)) for c in ("t1", "t2")}
+    three = group_sessions({**found, "flair": scans("b_x_flair")[:1]})
+    assert [(one.name, list(one.scans)) for one in three][:2] == [
+        ("a_run-1", ["t1", "t2"]), ("a_run-2", ["t1", "t2"]),
+    ]  # fmt: skip
+    (only, *rest) = group_sessions({"t1": found["t1"]})
+    assert [list(one.scans) for one in (only, *rest)] == 3 * [["t1"]]
+    assert not any(one.is_paired for one in (only, *rest))
+    own = [replace(scan, subject="b") for scan in scans("flair/other")]
+    *_, whole = group_sessions({**found, "flair": own})
+    assert list(whole.scans) == ["t1", "t2", "flair"]
+    assert whole.note, "the names do not match"
+
+
 def test_inputs_are_paired() -> None:
     roles = {"t1": tuple(scans("a_T1")), "t2": tuple(scans("a_T2"))}
     (pair,) = sessions_of(Inputs(roles, Split(("a",), ())), ("t1", "t2"))
