@@ -1,7 +1,7 @@
 """Where the brain is in a head: a mask, a box around it, and the volume cut to that box.
 
-The mask is a simple one. It is good enough to crop by, to draw patches from and to keep the air out
-of a figure; it is no segmentation, and a mask that was made with care is better given.
+The mask is a simple one. It is good enough to crop by, to place patches and to leave the air out of
+a metric; it is not a segmentation, and a carefully made mask is better.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from napari_mrgen.volume import Volume
 Mask = npt.NDArray[np.bool_]
 
 _BRAIN_L = 2.0
-"""No brain is larger, in litres, with the fluid around it."""
-_STRIPPED_L, _ZEROS, _CUT, _TOGETHER = 2.3, 0.25, 0.05, 0.8
-"""Of a brain without its skull at least so much is zero, at most so much of the border is not, and
-so much hangs together: where air and bone are zero the skin lies apart."""
+"""Volume in litres that no brain with the fluid around it exceeds."""
+_STRIPPED_L, _ZERO_SHARE, _BORDER_SHARE, _CONNECTED_SHARE = 2.3, 0.25, 0.05, 0.8
+"""Largest volume of a brain without its skull; least share of zeros; largest share of the border
+that is not zero; least share in one connected part: where only air and bone are zero, the skin is
+not connected to the brain."""
 _GRID_MM = 2.0
 _RADII_MM = (2, 3, 4, 5, 6, 8, 10)
 _CLOSING_MM = 6.0
 
 
 def finite(volume: Volume) -> npt.NDArray[Any]:
-    """Return the values of one ``zyx`` image; what is not finite is 0.
+    """Return the values of one ``zyx`` image, with 0 for those that are not finite.
 
-    Refuses several frames, and an image that is the same everywhere.
+    Several frames, and an image that is the same everywhere, are refused.
     """
     if volume.axes != "zyx":
         msg = f"{volume.name} has axes {volume.axes}; expected one volume (zyx)."
@@ -49,26 +50,33 @@ def finite(volume: Volume) -> npt.NDArray[Any]:
 
 
 def is_stripped(volume: Volume) -> bool:
-    """Whether the skull was taken off: the rest is zero, is not cut off, and a brain's size."""
+    """Whether the skull was removed: the rest is zero, is not cut off, and has a brain's size."""
     filled = finite(volume) != 0
-    if filled.mean() > 1 - _ZEROS:
+    if filled.mean() > 1 - _ZERO_SHARE:
         return False
     faces = [np.take(filled, side, axis) for axis in range(3) for side in (0, -1)]
-    cut = np.concatenate([face.ravel() for face in faces]).mean()
-    if cut > _CUT:
+    border = np.concatenate([face.ravel() for face in faces]).mean()
+    if border > _BORDER_SHARE:
         return False
-    together = int(_largest(filled).sum())
-    litres = together * float(np.prod(volume.spacing)) / 1e6
-    return bool(together > _TOGETHER * filled.sum() and litres < _STRIPPED_L)
+    connected = int(_largest(filled).sum())
+    litres = connected * float(np.prod(volume.spacing)) / 1e6
+    return bool(connected > _CONNECTED_SHARE * filled.sum() and litres < _STRIPPED_L)
 
 
 def brain_mask(volume: Volume) -> Mask:
     """Mark the brain in a T1w or T2w volume ``zyx``.
 
-    Of a skull-stripped volume it is what is not zero, with its holes. Of a head it is what is
-    brighter than Otsu's threshold, eroded until the largest part that hangs together has the size
-    of a brain, and grown again; found on 2 mm voxels. On the MNI152 averages its Dice overlap with
-    their own brain mask is 0.93 (T1w) and 0.94 (T2w); some skin may stay on, some cortex go.
+    In a skull-stripped volume these are the voxels that are not zero, with holes filled. In a head
+    it is what is brighter than Otsu's threshold, eroded until the largest connected part has the
+    size of a brain, and dilated again, on 2 mm voxels. On the MNI152 averages its Dice overlap with
+    their own brain mask is 0.93 (T1w) and 0.94 (T2w); some skin may be left, some cortex missing.
+
+    Examples
+    --------
+    >>> ball = np.hypot(*np.mgrid[-20:21, -20:21]) < 15
+    >>> stripped = Volume(300 * np.stack([ball] * 41), "zyx", np.eye(4))
+    >>> bool((brain_mask(stripped) == stripped.array.astype(bool)).all())
+    True
     """
     array = finite(volume)
     if is_stripped(volume):
@@ -102,16 +110,16 @@ def _brain_of_head(head: npt.NDArray[np.float32]) -> Mask:
 
 
 def _closed(mask: Mask) -> Mask:
-    """Fill the sulci and the ventricles."""
-    room = np.pad(mask, steps := int(_CLOSING_MM / _GRID_MM) + 1)
-    near = ndimage.distance_transform_edt(~room) * _GRID_MM <= _CLOSING_MM
-    kept = ndimage.distance_transform_edt(near) * _GRID_MM > _CLOSING_MM
+    """Fill the sulci and the ventricles by a morphological closing."""
+    padded = np.pad(mask, steps := int(_CLOSING_MM / _GRID_MM) + 1)
+    dilated = ndimage.distance_transform_edt(~padded) * _GRID_MM <= _CLOSING_MM
+    closed = ndimage.distance_transform_edt(dilated) * _GRID_MM > _CLOSING_MM
     inner = (slice(steps, -steps),) * 3
-    return np.asarray(ndimage.binary_fill_holes((kept | room)[inner]))
+    return np.asarray(ndimage.binary_fill_holes((closed | padded)[inner]))
 
 
 def otsu(values: npt.NDArray[Any]) -> float:
-    """Return the threshold that parts the values ``zyx`` into two classes best (Otsu 1979)."""
+    """Return the threshold that best separates the values ``zyx`` into two classes (Otsu 1979)."""
     import SimpleITK
 
     method = SimpleITK.OtsuThresholdImageFilter()
@@ -121,7 +129,7 @@ def otsu(values: npt.NDArray[Any]) -> float:
 
 
 def _largest(mask: Mask) -> Mask:
-    """Keep the largest part that hangs together."""
+    """Keep the largest connected part."""
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask
@@ -129,7 +137,7 @@ def _largest(mask: Mask) -> Mask:
 
 
 def _zoom(array: npt.NDArray[np.float32], factors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Resample by linear interpolation; what shrinks is smoothed first."""
+    """Resample by linear interpolation, smoothed first along axes that shrink."""
     smooth = ndimage.gaussian_filter(array, np.clip((1 / factors - 1) / 2, 0, None))
     zoomed = ndimage.zoom(smooth, factors, order=1, mode="nearest", grid_mode=True)
     return np.asarray(zoomed, np.float32)
@@ -171,7 +179,15 @@ def union_box(masks: Iterable[Mask], margin: tuple[int, int, int] = (0, 0, 0)) -
 
 
 def crop(volume: Volume, box: Box) -> Volume:
-    """Cut a volume to a box; the affine follows, so that every voxel stays where it is."""
+    """Cut a volume to a box; the affine follows, so that every voxel stays where it is.
+
+    Examples
+    --------
+    >>> volume = Volume(np.zeros((9, 9, 9)), "zyx", np.diag([2.0, 1, 1, 1]))
+    >>> part = crop(volume, Box((3, 0, 0), (8, 9, 9)))
+    >>> part.array.shape, part.affine[:3, 3].tolist()
+    ((5, 9, 9), [6.0, 0.0, 0.0])
+    """
     affine = volume.affine.copy()
     affine[:3, 3] += volume.affine[:3, :3] @ np.array(box.start)
     return replace(volume, array=volume.array[(..., *box.slices)], affine=affine, source=None)
@@ -181,9 +197,10 @@ def crop(volume: Volume, box: Box) -> Volume:
 
 
 def n4(volume: Volume, mask: Mask, shrink_mm: float = 4.0) -> Volume:
-    """Take the shading by the coils out of a volume (N4; Tustison 2010, 10.1109/TMI.2010.2046908).
+    """Correct the shading by the coils (N4; Tustison 2010, 10.1109/TMI.2010.2046908).
 
-    The field is fitted inside ``mask`` on voxels of about ``shrink_mm``; it divides all values.
+    The bias field is fitted inside ``mask`` on voxels of about ``shrink_mm``; all values are divided
+    by it.
     """
     import SimpleITK
 
