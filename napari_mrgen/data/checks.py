@@ -19,7 +19,7 @@ _ODD = 0.5
 
 def show_slices(data: SliceData, draws: Callable[[int], torch.Generator]) -> Volume:
     """Return some training slices as the networks get them: ``nzyx``, one a sample."""
-    count = min(_PREVIEWED, len(data))
+    count = min(_SHOWN, len(data))
     indices = np.linspace(0, len(data) - 1, count).round().astype(int).tolist()
     images = torch.cat([data.sample(index, draws(index))["image"] for index in indices])
     return sampled_volume(images, data.describe(), "training slices")
@@ -43,7 +43,7 @@ def find_oddities(references: Iterable[Reference]) -> tuple[str, ...]:
         seen[key] = name
     usual = np.median([size for _, size in sizes], axis=0)
     for name, size in sizes:
-        if np.any(np.abs(size / usual - 1) > _UNUSUAL):
+        if np.any(np.abs(size / usual - 1) > _ODD):
             text = " x ".join(f"{length:.2f}" for length in size)
             warnings.append(f"{name}: odd voxel size, {text} mm (z, y, x).")
     return tuple(warnings)

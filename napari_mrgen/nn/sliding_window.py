@@ -1,4 +1,4 @@
-"""Volumes that do not fit in memory as a whole are mapped tile by tile, without seams."""
+"""Volumes that do not fit in memory are processed tile by tile, without seams."""
 
 from __future__ import annotations
 
@@ -23,32 +23,38 @@ def tiled(
     margin: int = 0,
     align: int = 1,
 ) -> Tensor:
-    """Map a volume by overlapping tiles that fade into one another.
+    """Apply a function to a volume by overlapping tiles that fade into one another.
 
     Two neighbours share at least ``overlap`` of their length. Over what they share, the weight of
-    one falls from 1 to 0 as the other's rises, with a slope that begins and ends at 0: where the
-    two disagree, by what each sees at its border, there is a slow change and no edge.
+    one falls smoothly from 1 to 0 as the other's rises: where the two differ near their borders,
+    there is a slow change and no edge.
 
     Parameters
     ----------
     function
-        From ``(1, 1, z, y, x)`` to ``(1, c, z, y, x)``. It gets sides of ``tile``, or the
-        volume's where that is shorter: what needs other sides pads them at their end.
+        From ``(1, 1, z, y, x)`` to ``(1, c, z, y, x)``. Its input has sides of ``tile``, or the
+        volume's where they are shorter; a function that needs other sides pads them at their end.
     volume
         ``(1, 1, z, y, x)``.
     tile
         Length of a tile in voxels, one or one for each axis; 0 is the volume's.
     margin
-        Voxels at a tile's border to another that count for nothing. With as many as ``function``
-        looks at around a voxel, tiles give what the whole volume would.
+        Voxels at a tile's border to another that are left out. With the receptive field's radius
+        of ``function``, tiles give what the whole volume would.
     align
-        Tiles start at multiples of it: a network that halves the resolution sees the same grid in
-        each as in the whole. The last one is as much longer as it must be to reach the end.
+        Tiles start at multiples of it, so that a network that halves the resolution has the same
+        grid in each as in the whole. The last tile is longer where it must be to reach the end.
 
     Returns
     -------
     Tensor
         ``(1, c, z, y, x)``, float32, on the device of ``volume``.
+
+    Examples
+    --------
+    >>> volume = torch.rand(1, 1, 20, 9, 9)
+    >>> torch.allclose(tiled(torch.square, volume, tile=8, overlap=0.5), volume.square())
+    True
     """
     shape = volume.shape[2:]
     sides = (tile,) * 3 if isinstance(tile, int) else tile
@@ -75,8 +81,8 @@ def _spans(size: int, length: int, overlap: float, margin: int, align: int) -> l
     stride = (length - shared) // align * align
     if stride < 1 or 2 * margin > shared:
         msg = (
-            f"expected tiles that go on by at least {align} voxels and share at least {2 * margin},"
-            f" got tiles of {length} that share {shared}"
+            f"expected tiles that advance by at least {align} voxels and share at least "
+            f"{2 * margin}, got tiles of {length} that share {shared}"
         )
         raise ValueError(msg)
     count = 1 + ceil((size - length) / stride)
@@ -90,12 +96,12 @@ def _spans(size: int, length: int, overlap: float, margin: int, align: int) -> l
         rising = _rise(both.stop - both.start, margin)
         weights[k, both] *= 1 - rising
         weights[k + 1, both] *= rising
-    weights /= weights.sum(0)  # Short strides let a tile reach the next but one.
+    weights /= weights.sum(0)  # With short strides a tile reaches the next but one.
     return [(place, weights[k, place]) for k, place in enumerate(places)]
 
 
 def _rise(length: int, margin: int) -> Tensor:
-    """From 0 to 1, level at both ends and in both margins."""
+    """Return weights that rise from 0 to 1, level at both ends and in both margins."""
     fade = max(length - 2 * margin, 1e-6)  # A step, where the margins take all.
     share = (torch.arange(length) - margin + 0.5) / fade
     return torch.sin(share.clamp(0, 1) * (pi / 2)).square()

@@ -1,6 +1,6 @@
-"""Parts of networks that see volumes ``(b, c, z, y, x)``, and how they save memory.
+"""Parts of networks for volumes ``(b, c, z, y, x)``, and how they save memory.
 
-Nothing here looks at the volume as a whole, so tiles of it come out as the whole does.
+Nothing here depends on the volume as a whole, so tiles of it give what the whole does.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 PLANES = 3
-"""Fewest that a convolution should see: of bfloat16 gradients over two, oneDNN makes nonsense."""
+"""Least side of a convolution's input: oneDNN's bfloat16 gradients of two planes are wrong."""
 KNOTS = 8
 _STEEP = 8.0
-"""Slopes of an intensity map are learned in this unit: they must change faster than weights."""
+"""Unit of the learned slopes of an intensity map: they must change faster than weights."""
 
 
 class VolumeBlock(nn.Module):
-    """Two convolutions beside an identity, without a norm; at first it passes its input on.
+    """Two convolutions beside an identity, without a norm; untrained it returns its input.
 
     References
     ----------
@@ -40,7 +40,7 @@ class VolumeBlock(nn.Module):
 
 
 class VolumeUNet(nn.Module):
-    """A residual U-Net: features ``(b, widths[0], z, y, x)`` to features of the same shape.
+    """A residual U-Net from features ``(b, widths[0], z, y, x)`` to features of the same shape.
 
     Sides must be multiples of 2 to the number of its levels but one.
 
@@ -78,9 +78,9 @@ class VolumeUNet(nn.Module):
 
 
 class IntensityMap(nn.Module):
-    """A function of a voxel's intensity alone, made of `KNOTS` straight pieces; at first ``y = x``.
+    """A piecewise linear function of a voxel's intensity, with `KNOTS` pieces; untrained ``y = x``.
 
-    Its pieces begin at even distances from 0 to 1.
+    Its knots are evenly spaced from 0 to 1.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,13 @@ class IntensityMap(nn.Module):
 
 
 def space_to_depth(x: Tensor, factor: int = 2) -> Tensor:
-    """Lay blocks of voxels into channels: ``(b, c, z, y, x)`` to ``(b, c f^3, z/f, y/f, x/f)``."""
+    """Move blocks of voxels into channels: ``(b, c, z, y, x)`` to ``(b, c f^3, z/f, y/f, x/f)``.
+
+    Examples
+    --------
+    >>> space_to_depth(torch.zeros(1, 2, 8, 6, 4)).shape
+    torch.Size([1, 16, 4, 3, 2])
+    """
     b, c, *sides = x.shape
     z, y, w = (side // factor for side in sides)
     blocks = x.reshape(b, c, z, factor, y, factor, w, factor)
@@ -114,10 +120,10 @@ def depth_to_space(x: Tensor, factor: int = 2) -> Tensor:
 
 def padded_to(x: Tensor, multiple: int, least: int = 0) -> Tensor:
     """Repeat the last planes until every side is a multiple, and not less than ``least``."""
-    wanted = [max(side, least) for side in reversed(x.shape[2:])]
+    sides = [max(side, least) for side in reversed(x.shape[2:])]
     missing = [
-        side + -side % multiple - now
-        for side, now in zip(wanted, reversed(x.shape[2:]), strict=True)
+        side + -side % multiple - old
+        for side, old in zip(sides, reversed(x.shape[2:]), strict=True)
     ]
     if not any(missing):
         return x
@@ -131,9 +137,9 @@ def cropped_as(x: Tensor, like: Tensor) -> Tensor:
 
 
 def recomputed(part: Callable[[Tensor], Tensor], x: Tensor, *, on: bool) -> Tensor:
-    """Call a part of a network; where ``on``, gradients compute it again and keep its input only.
+    """Call a part of a network; where ``on``, the backward pass computes it again from its input.
 
-    The part must not draw: random states are not kept either.
+    The part must not be random: random states are not saved.
 
     References
     ----------

@@ -75,7 +75,7 @@ def digest(comparisons: Iterable[Comparison]) -> list[Page]:
     """Keep of each volume what is shown of it."""
     pages: dict[str, Page] = {}
     for one in comparisons:
-        volumes = {"source": one.source, "synthetic": one.made, "real": one.real}
+        volumes = {"source": one.source, "synthetic": one.synthetic, "real": one.real}
         inside = one.mask.bool()
         counts = {
             name: torch.histc(volume[inside].clamp(0, 1), _BINS, 0, 1)
@@ -85,7 +85,7 @@ def digest(comparisons: Iterable[Comparison]) -> list[Page]:
             page = pages[one.title]
             page.counts = {name: page.counts[name] + counts[name] for name in counts}
             continue
-        volumes["difference"] = one.made - one.real
+        volumes["difference"] = one.synthetic - one.real
         middle = inside.nonzero().float().mean(0).round().long().tolist()
         planes = [
             {name: volume.select(axis, index).numpy() for name, volume in volumes.items()}

@@ -316,8 +316,8 @@ def head_scaling(volume: Volume) -> Scaling:
 
     Examples
     --------
-    >>> ball = np.hypot(*np.mgrid[-20:21, -20:21]) < 15
-    >>> head = Volume(300.0 * np.stack([ball] * 41), "zyx", np.eye(4))
+    >>> ball = np.linalg.norm(np.mgrid[-20:21, -20:21, -20:21], axis=0) < 15
+    >>> head = Volume(300 * ball, "zyx", np.eye(4))
     >>> head_scaling(head)
     Scaling(offset=0.0, scale=300.0)
     """

@@ -91,7 +91,7 @@ def compare_translations(
                 subject=session.name,
                 title=direction.target_title,
                 source=torch.from_numpy(source),
-                made=torch.from_numpy(translated),
+                synthetic=torch.from_numpy(translated),
                 real=torch.from_numpy(_values(session, direction.target)),
                 mask=torch.from_numpy(_mask(session)),
                 spacing=session.volume("mask").spacing,

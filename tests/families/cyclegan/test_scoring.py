@@ -124,8 +124,8 @@ def test_comparisons_are_of_both_directions(heads):
     found = list(compare_translations(LAZY, TINY, heads))
     assert [(one.title, one.subject) for one in found] == [("T2w", "c"), ("T1w", "c")]
     for one in found:
-        assert one.made.shape == one.real.shape == one.mask.shape
-        assert torch.equal(one.made, one.source)
+        assert one.synthetic.shape == one.real.shape == one.mask.shape
+        assert torch.equal(one.synthetic, one.source)
         assert one.spacing == pytest.approx((SPACING,) * 3)
 
 
