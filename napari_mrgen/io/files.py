@@ -121,20 +121,18 @@ def saving(path: Path) -> Iterator[Path]:
         raise MrgenError(_why_not_saved(path, error)) from error
 
 
-def write_plain(path: Path, pieces: Iterable[memoryview]) -> None:
-    with path.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
-
-
-def write_gzip(path: Path, pieces: Iterable[memoryview]) -> None:
-    """Write compressed; the same bytes always give the same file."""
+def write_pieces(path: Path, pieces: Iterable[memoryview], *, compress: bool) -> None:
+    """Write bytes, compressed where that is asked for; the same bytes always give the same file."""
     deflater = zlib.compressobj(_LEVEL, wbits=_GZIP_WINDOW)
     with path.open("wb") as file:
         for piece in pieces:
+            if not compress:
+                file.write(piece)
+                continue
             for start in range(0, len(piece), _PIECE):
                 file.write(deflater.compress(piece[start : start + _PIECE]))
-        file.write(deflater.flush())
+        if compress:
+            file.write(deflater.flush())
 
 
 def _is_gzip(file: BufferedReader) -> bool:

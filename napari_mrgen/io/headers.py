@@ -141,6 +141,7 @@ def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
     offset = _offset(path, header)
     first = max(offset, HEADER_SIZES[form] + 4)
     affine, notes = _nifti_affine(header)
+    interval, start = _clock(header)
     raw = read_head(path, HEADER_SIZES[form] if is_pair else first)
     return Header(
         form=form,
@@ -151,8 +152,8 @@ def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
         dtype=_dtype(path, header),
         scaling=_scaling(header),
         affine=_checked(path, affine),
-        interval=_interval(header),
-        start=_start(header),
+        interval=interval,
+        start=start,
         samples=header["intent_name"].item() == SAMPLES,
         labels=int(header["intent_code"]) == LABEL_INTENT,
         codes=(int(header["qform_code"]), int(header["sform_code"])),
@@ -245,17 +246,12 @@ def _is_spacing_known(header: AnyHeader) -> bool:
     return not is_ours or bool(int(header["xyzt_units"]) & 0x07)
 
 
-def _interval(header: AnyHeader) -> float | None:
-    """Return the time between frames, where both it and its unit are given."""
-    unit = _SECONDS.get(int(header["xyzt_units"]) & 0x38)
-    step = float(header["pixdim"][4])
-    return step * unit if unit and math.isfinite(step) and step > 0 else None
-
-
-def _start(header: AnyHeader) -> float:
-    """Return when the first frame is, in s; 0 where that or its unit is not given."""
-    offset = float(header["toffset"]) * _SECONDS.get(int(header["xyzt_units"]) & 0x38, 0.0)
-    return offset if math.isfinite(offset) else 0.0
+def _clock(header: AnyHeader) -> tuple[float | None, float]:
+    """Return the time between frames, None where it or its unit is not given, and the first."""
+    unit = _SECONDS.get(int(header["xyzt_units"]) & 0x38, 0.0)
+    step, start = float(header["pixdim"][4]) * unit, float(header["toffset"]) * unit
+    interval = step if math.isfinite(step) and step > 0 else None
+    return interval, start if math.isfinite(start) else 0.0
 
 
 def _nifti_affine(header: AnyHeader) -> tuple[Affine, tuple[str, ...]]:

@@ -34,32 +34,25 @@ _OBLIQUE = "The scan is oblique: it is shown upright, its centre in place; its a
 
 _SECONDS = {"second": 1.0, "s": 1.0, "millisecond": 1e-3, "ms": 1e-3, "minute": 60.0}
 _MILLIMETRES = {
-    "millimeter": 1.0,
-    "mm": 1.0,
-    "meter": 1e3,
-    "m": 1e3,
-    "centimeter": 10.0,
-    "cm": 10.0,
-    "micrometer": 1e-3,
-    "um": 1e-3,
-    "micron": 1e-3,
-}
-
-
-@dataclass(frozen=True)
-class Clock:
-    """When frames are, in s."""
-
-    step: float
-    start: float
+    "millimeter": 1.0, "mm": 1.0, "meter": 1e3, "m": 1e3, "centimeter": 10.0, "cm": 10.0,
+    "micrometer": 1e-3, "um": 1e-3, "micron": 1e-3,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class World:
-    """Where a layer is: (4, 4) from ``(z, y, x)`` indices to world mm, and when, if it says so."""
+    """Where and when a layer is.
+
+    Attributes
+    ----------
+    space
+        (4, 4) from ``(z, y, x)`` indices to world mm.
+    clock
+        Interval of the frames and time of the first in s; None where there is no unit of time.
+    """
 
     space: Affine
-    clock: Clock | None
+    clock: tuple[float, float] | None
 
 
 def to_layer(volume: Volume) -> LayerData:
@@ -243,12 +236,13 @@ def _scanner_affine(space: Affine, fields: Fields) -> Affine:
 
 
 def _times(
-    array: Array, axes: str, clock: Clock | None, fields: Fields
+    array: Array, axes: str, clock: tuple[float, float] | None, fields: Fields
 ) -> tuple[float, ...] | None:
     if clock is None or "t" not in axes:
         return None
+    interval, start = clock
     frames = array.shape[axes.index("t")]
-    even = tuple(clock.start + clock.step * frame for frame in range(frames))
+    even = tuple(start + interval * frame for frame in range(frames))
     exact = fields.get("times")
     if exact and len(exact) == frames and np.allclose((exact[0], exact[-1]), (even[0], even[-1])):
         return tuple(exact)
@@ -260,36 +254,27 @@ def data_to_world(keywords: Mapping[str, Any], axes: str) -> World:
 
     Lengths without a unit count as mm. A clock needs a unit of time: frames have none.
     """
-    ndim = len(axes)
-    matrix = _physical(keywords, ndim)
+    ndim, lead = len(axes), len(axes.rstrip("zyx"))
+    matrix = np.diag([*_tail(keywords.get("scale"), ndim, 1.0), 1.0])
+    rotate = keywords.get("rotate")  # A layer's tuple always holds a matrix.
+    for part in (_shear(keywords.get("shear")), np.eye(1) if rotate is None else rotate):
+        matrix[:-1, :-1] = _embedded(np.asarray(part, np.float64), ndim) @ matrix[:-1, :-1]
+    matrix[:-1, -1] = _tail(keywords.get("translate"), ndim, 0.0)
     if keywords.get("affine") is not None:
         matrix = _embedded(np.asarray(keywords["affine"], np.float64), ndim + 1) @ matrix
     units = [str(unit) for unit in keywords.get("units") or [""] * ndim]
     scale = [_MILLIMETRES.get(unit, 1.0) * _SECONDS.get(unit, 1.0) for unit in units]
     matrix = np.diag([*scale, 1.0]) @ matrix
-    lead = len(axes.rstrip("zyx"))
     if np.any(matrix[:lead, lead:-1]) or np.any(matrix[lead:-1, :lead]):
         msg = (
             f"The layer {keywords.get('name', '')!r} is turned out of its time axis; "
             "reset its transform."
         )
         raise MrgenError(msg)
-    clock = None
-    if "t" in axes and units[axes.index("t")] in _SECONDS:
-        t = axes.index("t")
-        clock = Clock(float(matrix[t, t]), float(matrix[t, -1]))
+    t = axes.find("t")
+    has_clock = t >= 0 and units[t] in _SECONDS
+    clock = (float(matrix[t, t]), float(matrix[t, -1])) if has_clock else None
     return World(_embedded(np.delete(np.delete(matrix, range(lead), 0), range(lead), 1), 4), clock)
-
-
-def _physical(keywords: Mapping[str, Any], ndim: int) -> Affine:
-    """Return the (ndim + 1) square matrix of scale, shear, rotate and translate, in this order."""
-    scale = np.diag(_tail(keywords.get("scale"), ndim, 1.0))
-    matrix = np.eye(ndim + 1)
-    matrix[:-1, :-1] = (
-        _rotation(keywords.get("rotate"), ndim) @ _shear(keywords.get("shear"), ndim) @ scale
-    )
-    matrix[:-1, -1] = _tail(keywords.get("translate"), ndim, 0.0)
-    return matrix
 
 
 def _tail(values: Sequence[float] | None, ndim: int, default: float) -> list[float]:
@@ -297,20 +282,14 @@ def _tail(values: Sequence[float] | None, ndim: int, default: float) -> list[flo
     return [default] * (ndim - len(own)) + own
 
 
-def _shear(values: Any, ndim: int) -> Affine:
+def _shear(values: Any) -> Affine:
     """Return the shear matrix; a vector holds its upper triangle, row by row."""
     shear = np.asarray([] if values is None else values, np.float64)
     if shear.ndim == 2:
-        return _embedded(shear, ndim)
-    size = round((1 + np.sqrt(1 + 8 * shear.size)) / 2)
-    matrix = np.eye(size)
-    matrix[np.triu_indices(size, 1)] = shear
-    return _embedded(matrix, ndim)
-
-
-def _rotation(values: Any, ndim: int) -> Affine:
-    """Return the rotation matrix; a layer's tuple always holds a matrix."""
-    return np.eye(ndim) if values is None else _embedded(np.asarray(values, np.float64), ndim)
+        return shear
+    matrix = np.eye(round((1 + np.sqrt(1 + 8 * shear.size)) / 2))
+    matrix[np.triu_indices(len(matrix), 1)] = shear
+    return matrix
 
 
 def _embedded(matrix: Affine, size: int) -> Affine:

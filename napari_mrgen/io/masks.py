@@ -37,7 +37,10 @@ def mask_of_shapes(layer: LayerData, image: Volume) -> Volume:
     """
     shapes, keywords, _ = layer
     mask = np.zeros(image.array.shape[-3:], np.uint8)
-    to_voxels = _to_voxels(keywords, image)
+    _, shown, _ = to_layer(image)
+    axes = "ntzyx"[-len(keywords["scale"]) :]
+    to_voxels = np.linalg.inv(data_to_world(shown, image.axes).space)
+    to_voxels = to_voxels @ data_to_world(keywords, axes).space
     for corners in _outlines(shapes, keywords):
         _mark(mask, corners, to_voxels)
     if not mask.any():
@@ -70,31 +73,19 @@ def mask_on_grid(labels: Volume, image: Volume) -> Volume:
     return replace(labels, array=array, affine=image.affine, source=None)
 
 
-def _to_voxels(keywords: dict[str, Any], image: Volume) -> Affine:
-    """Return the (4, 4) matrix from the layer's ``(z, y, x)`` to the image's voxels."""
-    _, shown, _ = to_layer(image)
-    of_image = data_to_world(shown, image.axes).space
-    axes = "ntzyx"[-len(keywords["scale"]) :]
-    return np.asarray(np.linalg.inv(of_image) @ data_to_world(keywords, axes).space)
-
-
 def _outlines(shapes: list[Points], keywords: dict[str, Any]) -> Iterator[Points]:
     """Yield the corners of each shape that has an inside, ``(corners, axes)``."""
     kinds = keywords.get("shape_type", "rectangle")
     kinds = [kinds] * len(shapes) if isinstance(kinds, str) else kinds
+    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)[:, None]
     for shape, kind in zip(shapes, kinds, strict=True):
         corners = np.asarray(shape, np.float64)
         if kind == "ellipse":
-            yield _ellipse(corners)
+            # The corners are those of the (possibly turned) box around it.
+            across, down = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+            yield corners.mean(0) + np.cos(angles) * across + np.sin(angles) * down
         elif kind != "line" and len(corners) > 2:
             yield corners
-
-
-def _ellipse(box: Points) -> Points:
-    """Return the corners of an ellipse, given those of the (possibly turned) box around it."""
-    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)[:, None]
-    across, down = (box[1] - box[0]) / 2, (box[3] - box[0]) / 2
-    return np.asarray(box.mean(0) + np.cos(angles) * across + np.sin(angles) * down)
 
 
 def _mark(mask: Array, corners: Points, to_voxels: Affine) -> None:

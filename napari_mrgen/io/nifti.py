@@ -22,7 +22,7 @@ from napari_mrgen.io.facts import (
     read_extensions,
     write_extensions,
 )
-from napari_mrgen.io.files import read_span, saving, write_gzip, write_plain
+from napari_mrgen.io.files import read_span, saving, write_pieces
 from napari_mrgen.io.geometry import Affine, Order, choose_order
 from napari_mrgen.io.headers import (
     HEADER_CLASSES,
@@ -107,7 +107,12 @@ def read(path: Path) -> Volume:
         times=layout.times,
         source=_source(path, header, layout),
     )
-    return volume if layout.facts is None else _complete(volume, layout.facts)
+    facts = layout.facts
+    if facts is None:
+        return volume
+    # The name is that of the file, and the header may know better when the frames are.
+    own = {"name": volume.name, "times": layout.times, "subject": facts.subject or volume.subject}
+    return facts.model_copy(update=own).apply(volume)
 
 
 def write(volume: Volume, path: Path, *, sidecar: bool = True) -> None:
@@ -124,8 +129,8 @@ def write(volume: Volume, path: Path, *, sidecar: bool = True) -> None:
     header, stored = encode(volume)
     voxels = np.asfortranarray(stored).reshape(-1, order="F").view(np.uint8)
     with saving(path) as draft:
-        save = write_gzip if suffix_of(path) == ".nii.gz" else write_plain
-        save(draft, (memoryview(header), voxels.data))
+        pieces = (memoryview(header), voxels.data)
+        write_pieces(draft, pieces, compress=suffix_of(path) == ".nii.gz")
     if volume.provenance and sidecar:
         record = {"synthetic": True, "notice": NOTICE, **volume.provenance}
         with saving(path.with_name(f"{stem(path)}.json")) as draft:
@@ -201,16 +206,6 @@ def _times(header: Header, frames: int, facts: StoredFacts | None) -> tuple[floa
         return even
     first, last = (even[0], even[-1]) if even else (header.start, header.start)
     return exact if np.allclose((exact[0], exact[-1]), (first, last), 1e-5, 1e-5) else even
-
-
-def _complete(volume: Volume, facts: StoredFacts) -> Volume:
-    """Return a volume with the facts of its file; its name is that of the file."""
-    own = {
-        "name": volume.name,
-        "subject": facts.subject or volume.subject,
-        "times": volume.times,
-    }
-    return facts.model_copy(update=own).apply(volume)
 
 
 def _source(path: Path, header: Header, layout: _Layout) -> Source:
@@ -306,7 +301,8 @@ def _is_in_place(
         _without_idle(shape) == _without_idle(stored.shape)
         and stored.samples == ("n" in volume.axes)
         and np.allclose(volume.affine, stored.affine, rtol=1e-6, atol=1e-6)
-        and _is_same_time(volume.times, stored.times)
+        and len(volume.times or ()) == len(stored.times or ())
+        and np.allclose(volume.times or (), stored.times or ())
     ):
         return False
     try:
@@ -317,12 +313,6 @@ def _is_in_place(
         return not (volume.provenance or volume.samples or volume.cases)
     ignored = {"name", "times", "grid"}
     return facts.model_dump(exclude=ignored) == old.model_dump(exclude=ignored)
-
-
-def _is_same_time(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
-    if one is None or other is None or len(one) != len(other):
-        return one is None and other is None
-    return np.allclose(one, other)
 
 
 def _without_idle(shape: Sequence[int]) -> list[int]:

@@ -21,7 +21,7 @@ from napari_mrgen.io.formats import FORMATS, Format
 from napari_mrgen.io.layers import LayerData, from_layer, to_layer
 from napari_mrgen.io.naming import is_label_name, stem, suffix_of
 from napari_mrgen.samples import beating_heart, brain
-from napari_mrgen.volume import UNKNOWN, Volume, VolumeInfo
+from napari_mrgen.volume import UNKNOWN, Volume
 from napari_mrgen.wording import format_size
 
 Paths = str | Sequence[str]
@@ -113,7 +113,10 @@ def _volumes_in(folder: Path) -> Iterator[Volume]:
         return
     _check_memory(folder, references)
     for reference in references:
-        yield from _with_labels(reference)
+        yield reference.read()
+        labels = reference.read_labels()
+        if labels is not None:
+            yield labels
 
 
 def _as_set(folder: Path, cases: Sequence[Reference]) -> Iterator[Volume]:
@@ -124,7 +127,12 @@ def _as_set(folder: Path, cases: Sequence[Reference]) -> Iterator[Volume]:
     """
     first = cases[0].info()
     most = max(1, _MOST_VOXELS // prod(first.shape))
-    shown = [case for case in cases[:most] if _is_same_grid(case.info(), first)]
+    infos = [(case, case.info()) for case in cases[:most]]
+    shown = [
+        case
+        for case, info in infos
+        if info.shape == first.shape and np.allclose(info.affine, first.affine)
+    ]
     _check_memory(folder, shown)
     if len(shown) < len(cases):
         warnings.warn(
@@ -143,17 +151,6 @@ def _as_set(folder: Path, cases: Sequence[Reference]) -> Iterator[Volume]:
                 "cases": tuple(case.path.name for case in shown),
             }  # fmt: skip
             yield volumes[0].with_array(array, "nzyx", **changes)
-
-
-def _is_same_grid(one: VolumeInfo, other: VolumeInfo) -> bool:
-    return one.shape == other.shape and np.allclose(one.affine, other.affine)
-
-
-def _with_labels(reference: Reference) -> Iterator[Volume]:
-    yield reference.read()
-    labels = reference.read_labels()
-    if labels is not None:
-        yield labels
 
 
 def _check_memory(folder: Path, references: Sequence[Reference]) -> None:
