@@ -1,4 +1,4 @@
-"""Translation between T1w and T2w: whole volumes in 3-D, both ways, from pairs or without."""
+"""Translation of whole volumes between T1w and T2w, with or without pairs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _PAIRS_HELP = (
     "A folder with both: trainA, trainB, testA and testB (A is T1w), BIDS with _T1w and _T2w, "
     "or files whose names say T1 or T2."
 )
-_MASK_HELP = "Brain masks, one a subject; without them they are made from the volumes."
+_MASK_HELP = "Brain masks, one a subject; without them they are computed from the volumes."
 _SOURCE_HELP = "A {} volume to translate; either this or the other."
 _INPUT = Input("", "", ("zyx",), optional=True)
 _T1, _T2 = (
@@ -65,11 +65,11 @@ _PAIRS = replace(_INPUT, role="pairs", title="Pairs", finder=find_pairs)
 class CycleGan(
     Family[CycleGanConfig, CycleGanGenerateConfig], ComparesVolumes, Exports, SurveysData
 ):
-    """Translation between T1w and T2w: whole volumes in 3-D, both ways, from pairs or without."""
+    """Translation of whole volumes between T1w and T2w, with or without pairs."""
 
     name = "cyclegan"
     title = "T1w to T2w and back"
-    summary = "Learn to translate whole volumes between two contrasts, and both ways at once."
+    summary = "Learn to translate whole volumes between two contrasts, in both directions at once."
     paper = "After A. Perrone, 3D_CycleGAN (2021), https://github.com/perronea/3D_CycleGAN"
     train_inputs = (
         replace(_T1, help=_MANY_HELP.format("T1w"), many=True),

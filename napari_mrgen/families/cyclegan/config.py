@@ -15,90 +15,102 @@ CONTRASTS = ("t1", "t2")
 DIRECTIONS: tuple[DirectionName, ...] = ("t1 to t2", "t2 to t1")
 
 LEAST_PATCH = 16
-"""Voxels that the smaller scale of a discriminator, and a window of the similarity, need."""
+"""Least side in voxels for the coarser scale of a discriminator, and for a window of the SSIM."""
 
 
 class CycleGanConfig(TrainConfig):
-    """Train two networks that translate volumes, each checked by the other and by discriminators.
+    """Train two networks that translate volumes, each constrained by the other and discriminators.
 
-    Where voxels of both contrasts lie on one another, pairs teach most.
+    Where voxels of both contrasts lie on one another, the supervised loss of pairs teaches most.
     """
 
     batch_size: int = setting(1, ge=1, le=4096)
-    """Volumes, or patches of them, seen in one training step."""
+    """Number of volumes, or patches of them, in one training step."""
     network: Literal["residual", "published"] = setting("residual")
-    """``residual`` is this project's, quick and without seams between tiles; ``published`` is the
-    network of 3D_CycleGAN."""
+    """Architecture of the generators. ``residual``: a residual U-Net without norms, fast and
+    without seams between tiles; ``published``: the network of 3D_CycleGAN."""
     patch: int = setting(64, ge=0, le=1024, unit="voxels")
-    """Side of the cubes that are trained on; 0 trains on whole volumes. Any size is translated."""
+    """Side of the cubic training patches; 0 trains on whole volumes. A model translates volumes of
+    any size."""
     steps: int = setting(3000, ge=1, le=10_000_000, unit="steps")
-    """Length of the training."""
+    """Number of training steps."""
     direction: Literal["both", "t1 to t2", "t2 to t1"] = setting("both")
-    """What is learned; one direction alone costs half as much, but has no cycle."""
+    """Direction of translation that is learned; one alone takes half the time, but has no cycle
+    loss."""
     paired_weight: float = setting(200.0, ge=0, le=1e4)
     """Weight of the difference from the true volume of the other contrast; 0 learns without
     pairs. As in the papers, weights are for intensities that run from -1 to 1."""
     cycle_weight: float = setting(10.0, ge=0, le=1e4)
-    """Weight of the difference between a volume and itself after both directions."""
+    """Weight of the cycle-consistency loss: the difference between a volume and itself after both
+    directions."""
     identity_weight: float = setting(5.0, ge=0, le=1e4)
-    """Weight of the change to a volume that has the wanted contrast already."""
+    """Weight of the identity loss: the change to a volume that already has the target contrast."""
     adversarial_weight: float = setting(1.0, ge=0, le=1e4)
-    """Weight of the discriminators' opinion: more gives sharper volumes, less truer ones."""
+    """Weight of the adversarial loss; a larger one gives sharper, but less accurate volumes."""
     unaligned: Literal["refuse", "register", "unpaired"] = setting("register")
-    """What to do with a T1w and a T2w of a subject that do not lie on one another: stop and say so,
-    move one onto the other (rigidly), or learn from them as from two subjects."""
+    """What to do with a T1w and a T2w of a subject that do not lie on one another: refuse to train,
+    register the T2w to the T1w (rigidly), or train on them as on two subjects."""
     bias_correction: bool = setting(False)
-    """Even out slow changes of brightness (N4) before training; it takes minutes a volume."""
+    """Correct the intensity inhomogeneity (N4) before training; it takes minutes a volume."""
     width: int = setting(32, ge=2, le=512, level="advanced", title="Filters")
-    """Channels at the finest level; each coarser one has twice as many, ``residual`` three times
-    at most."""
+    """Number of channels of the generators at the finest level; each coarser one has twice as many,
+    ``residual`` three times at most."""
     levels: int = setting(3, ge=1, le=6, level="advanced")
-    """How often the resolution is halved; volumes are padded to a multiple of 2 to this power."""
+    """Number of times that the generators halve the resolution; volumes are padded to a multiple of
+    2 to this power."""
     blocks: int = setting(1, ge=0, le=64, level="advanced")
-    """Residual blocks: ``residual`` has so many on the way down and up at each level and twice as
-    many at the coarsest, ``published`` so many at the coarsest."""
+    """Number of residual blocks: in ``residual`` on each side of each level, and twice as many at
+    the coarsest; in ``published`` at the coarsest level only."""
     checkpointing: bool = setting(False, level="advanced")
-    """Compute again on the way back what was found on the way there, instead of keeping it: less
-    memory, a third more time."""
+    """Recompute activations in the backward pass instead of storing them: less memory, a third more
+    time."""
     discriminator_width: int = setting(
         16, ge=2, le=512, level="advanced", title="Discriminator filters", old="judge_width"
     )
-    """Channels of the discriminators at their finest level; each coarser one has twice as many."""
+    """Number of channels of the discriminators at their finest level; each coarser one has twice as
+    many."""
     discriminator_levels: int = setting(
         3, ge=1, le=5, level="advanced", title="Discriminator levels", old="judge_levels"
     )
-    """How often the discriminators halve the resolution; more lets them judge larger parts."""
+    """Number of times that the discriminators halve the resolution; more levels give a larger
+    receptive field."""
     discriminator_scales: int = setting(
         2, ge=1, le=3, level="advanced", title="Discriminator scales", old="judge_scales"
     )
-    """Each contrast has so many discriminators, which see it at full resolution, at half, ..."""
+    """Number of discriminators a contrast: at full resolution, at half, ..."""
     pool: int = setting(50, ge=0, le=1000, level="advanced", title="Image pool")
-    """Synthetic volumes (or patches) kept to show to the discriminators again, so that they do not
-    forget; 0 keeps none."""
+    """Number of synthetic volumes (or patches) that are stored and shown to the discriminators
+    again, so that they do not forget; 0 stores none."""
     ssim_weight: float = setting(0.5, ge=0, le=100, level="advanced", title="SSIM weight")
-    """Weight of one minus the structural similarity of pairs, beside the absolute difference."""
+    """Weight of one minus the structural similarity of pairs, relative to the absolute
+    difference."""
     background: float = setting(0.1, ge=0, le=1, level="advanced")
-    """What a voxel outside the brain counts, in the difference of pairs, where one inside is 1."""
+    """Weight of voxels outside the brain in the difference of pairs, relative to those inside."""
     full_every: int = setting(4, ge=1, le=1000, unit="steps", level="advanced")
-    """Every so many steps cycle and discriminators take part; the steps between learn from pairs
-    alone and cost less than half. Without pairs every step is a full one."""
+    """Interval of the steps with cycle and adversarial losses; those between have the loss of pairs
+    alone and take less than half the time. Without pairs every step is a full one."""
     identity_every: int = setting(12, ge=1, le=1000, unit="steps", level="advanced")
-    """Every so many steps the change to a volume of the wanted contrast counts."""
+    """Interval of the steps with the identity loss."""
     augmentation: float = setting(1.0, ge=0, le=2, level="advanced")
-    """Strength of what is varied in training: left and right, the size of parts of a patch, and
-    gently the input's contrast."""
+    """Strength of the augmentation: mirroring left and right, enlarging parts of a patch, and small
+    changes to contrast and shading of the input."""
     learning_rate: float = setting(1e-3, gt=0, le=1, level="advanced")
     """Learning rate of the generators."""
     discriminator_learning_rate: float = setting(
-        4e-4, gt=0, le=1, level="advanced", title="Discriminator rate", old="judge_learning_rate"
+        4e-4,
+        gt=0,
+        le=1,
+        level="advanced",
+        title="Discriminator rate",
+        old="judge_learning_rate",
     )
     """Learning rate of the discriminators."""
     momentum: float = setting(0.9, ge=0, lt=1, level="advanced")
-    """Of the generators' optimizer (Adam's first beta); the discriminators' is at most 0.5."""
+    """First beta of the generators' optimizer (Adam); that of the discriminators is at most 0.5."""
     constant_share: float = setting(0.4, ge=0, le=1, level="advanced", title="Constant rate")
-    """Share of the training after which the learning rates fall in a line to nothing."""
+    """Share of the training after which the learning rates decay linearly to 0."""
     margin_mm: float = setting(5.0, ge=0, le=1000, unit="mm", level="advanced", title="Margin")
-    """Kept round the brain where volumes are cropped to it."""
+    """Width of the margin around the brain to which volumes are cropped."""
     ema_decay: float = setting(0.995, ge=0, lt=1, level="advanced", title="Weight averaging")
     """Decay of the moving average of the weights; the average is what is saved as the model."""
 
@@ -118,12 +130,12 @@ class CycleGanConfig(TrainConfig):
 
     @property
     def legal(self) -> int:
-        """What every side of a volume must be a multiple of; others are padded."""
+        """What every side of a volume is padded to a multiple of."""
         return 1 << self.levels
 
     @property
     def directions(self) -> tuple[DirectionName, ...]:
-        """What is learned."""
+        """The directions that are learned."""
         return DIRECTIONS if self.direction == "both" else (self.direction,)
 
 
@@ -131,12 +143,12 @@ class CycleGanGenerateConfig(GenerateConfig):
     """Translate a volume."""
 
     direction: Literal["auto", "t1 to t2", "t2 to t1"] = setting("auto")
-    """``auto`` follows from the volume that is given."""
+    """Direction of translation; ``auto`` follows from the volume that is given."""
     cycle: bool = setting(False)
-    """Translate the result back too, and show by how much it misses the volume."""
+    """Translate the result back too, and show its error."""
     tile: int = setting(0, ge=0, le=1024, unit="voxels")
-    """Side of the overlapping cubes in which the volume is translated, for less memory; 0
-    translates it whole where it fits. Cubes of less than 96 may show where they meet."""
+    """Side of the overlapping cubes in which the volume is translated, to use less memory; 0
+    translates it whole where it fits. Cubes of less than 96 may show seams."""
 
 
 TINY = CycleGanConfig(
@@ -212,37 +224,35 @@ PRESETS = {
     "tiny": Preset(TINY, "Seconds on a CPU: to try that everything works."),
     "quick": Preset(
         QUICK,
-        "Minutes on a CPU: pairs teach at every step, cycle and discriminators at every fourth.",
+        "Minutes on a CPU: pairs at every step, cycle and adversarial losses at every fourth.",
     ),
     "base": Preset(BASE, "The best, on a GPU."),
     "published": Preset(
         PUBLISHED,
-        """The published system, to compare with.
+        """The published system, 3D_CycleGAN, to compare with.
 
-        3D_CycleGAN (A. Perrone, 2021) as it is shipped, made again: whole volumes, a generator of
-        32 and 64 filters with one residual block and transposed convolutions, 353,985 weights in
-        its convolutions; one discriminator a contrast, 8,257 weights; LSGAN 1, cycle 10 and
-        supervised 40 at every step, each generator on the other's volumes at every tenth; 50
-        volumes in the pool; Adam at 2e-4 with betas of 0.5 and 0.999, constant for half of the
-        training, then down in a line.
+        3D_CycleGAN (A. Perrone, 2021) as it is distributed: whole volumes; a generator of 32 and 64
+        filters with one residual block and transposed convolutions, 353,985 weights in its
+        convolutions; one discriminator a contrast, 8,257 weights; losses LSGAN 1, cycle 10 and
+        supervised 40 at every step, identity at every tenth; 50 volumes in the pool; Adam at 2e-4
+        with betas of 0.5 and 0.999, constant for half of the training, then decaying linearly.
 
-        Mended: instance normalisation takes each channel's own statistics over the volume, not
-        those of all channels in each plane along z; the 99.5th percentile of the volume is the
-        intensity 1, not its brightest voxel; subjects are held out by a split, volumes stream, and
-        crop, affine, intensities and padding of a result are those of its source. Each direction
-        is learned in a step of its own, which needs half the memory; two such updates of the
-        generators meet one of the discriminators, as the original's two. Its 150 epochs became a
-        length that a CPU can do.
+        Corrected here: instance normalisation takes each channel's own statistics over the volume,
+        not those of all channels in each plane along z; the 99.5th percentile of the volume is the
+        intensity 1, not its brightest voxel; subjects are held out by a split, volumes stream from
+        disk, and crop, affine, intensities and padding of a result are those of its source. Each
+        direction is learned in an update of its own, which needs half the memory; two such updates
+        of the generators meet one of the discriminators, as in the original. Its 150 epochs became
+        a length that a CPU can do.
         """,
     ),
     "published_deep": Preset(
         PUBLISHED_DEEP,
         """The larger variant of the published system.
 
-        The larger variant of 3D_CycleGAN, made for volumes of half the size: a generator of 64,
-        128 and 256 filters with 8 residual blocks, 30.6 million weights; discriminators of 64, 128
-        and 256 filters. Otherwise as ``published``, but for patches of 64 in place of small whole
-        volumes.
+        It was made for volumes of half the size: a generator of 64, 128 and 256 filters with 8
+        residual blocks, 30.6 million weights; discriminators of 64, 128 and 256 filters. Otherwise
+        as ``published``, but for patches of 64 in place of small whole volumes.
         """,
     ),
 }

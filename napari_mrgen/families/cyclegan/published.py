@@ -1,4 +1,4 @@
-"""The networks of 3D_CycleGAN that this family re-makes, their instance normalisation mended."""
+"""The networks of 3D_CycleGAN, with their instance normalisation corrected."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PublishedGenerator(nn.Module):
         ]
         first = (nn.ReflectionPad3d(3), nn.Conv3d(1, widths[0], 7), *_norm(widths[0]))
         last = (nn.ReflectionPad3d(3), nn.Conv3d(widths[0], 1, 7))
-        # What checkpointing keeps lies between parts: never at full resolution.
+        # Checkpointing stores what lies between parts: never at full resolution.
         down[0], up[-1] = (*first, *down[0]), (*up[-1], *last)
         parts: list[nn.Module] = [nn.Sequential(*layers) for layers in down]
         parts += [_ReflectedBlock(widths[-1]) for _ in range(config.blocks)]
@@ -56,7 +56,7 @@ class PublishedGenerator(nn.Module):
 
 
 class PublishedDiscriminator(nn.Module):
-    """Judges overlapping patches; with 64 filters and one level it has 8,257 weights."""
+    """Classifies overlapping patches; with 64 filters and one level it has 8,257 weights."""
 
     def __init__(self, config: CycleGanConfig) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class PublishedDiscriminator(nn.Module):
 
 
 class _ReflectedBlock(nn.Module):
-    """Two convolutions of a mirrored border beside an identity."""
+    """Two convolutions with reflection padding beside an identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
