@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +89,15 @@ def is_brain_mask_name(path: Path) -> bool:
 def scan_of(path: Path) -> ScanName:
     """Tell whose scan a file is, so that T1w, T2w and mask of one head have one name."""
     name = _plain(stem(path))
-    subject = named_subject(path) or CONTRAST_SUFFIX.sub("", name) or _folder_subject(path)
+    # Else the nearest folder that is called after more than what is in it.
+    folders = (
+        folder.name
+        for folder in path.parents
+        if _plain(folder.name)
+        and folder.name.lower() not in _NO_SUBJECT
+        and not SET_NAME.search(folder.name)
+    )
+    subject = named_subject(path) or CONTRAST_SUFFIX.sub("", name) or next(folders, stem(path))
     places = (stem(path), *(folder.name for folder in path.parents[:3]))
     session = next((match[1].lower() for p in places if (match := _SESSION.search(p))), "")
     return ScanName(subject, session, name or subject, set_of(path))
@@ -105,15 +113,6 @@ def _plain(name: str) -> str:
         if words[i].lower() not in dropped
     ]
     return "".join(rest).strip("_-. ")
-
-
-def _folder_subject(path: Path) -> str:
-    """Return the nearest folder that is called after more than what is in it."""
-    names = (folder.name for folder in path.parents)
-    fitting = (
-        n for n in names if _plain(n) and n.lower() not in _NO_SUBJECT and not SET_NAME.search(n)
-    )
-    return next(fitting, stem(path))
 
 
 def _words(name: str) -> list[str]:
@@ -149,7 +148,7 @@ def find_contrast(path: Path, contrast: str, axes: tuple[str, ...]) -> Roles:
     """
     scans = find(path, axes)
     fitting = [
-        replace(scan, subject=scan_of(scan.path).subject)
+        _without_contrast(scan)
         for scan in scans
         if not path.is_dir() or contrast_of(scan.path, path) in ("", contrast)
     ]
@@ -165,8 +164,7 @@ def find_masks(path: Path, role: str = "mask", axes: tuple[str, ...] = ("zyx",))
     Their subjects are named without the word that says mask, as those of their scans.
     """
     if not path.is_dir():
-        named = [replace(one, subject=scan_of(one.path).subject) for one in find(path, axes)]
-        return {role: tuple(named)}
+        return {role: tuple(map(_without_contrast, find(path, axes)))}
     volumes = [file for file in scans_in(path) if _is_volume(file)]
     masks = [file for file in volumes if is_brain_mask_name(file)] or volumes
     return {role: tuple(Reference(file, scan_of(file).subject) for file in masks)}
@@ -183,49 +181,44 @@ def _domain_folders(folder: Path) -> list[Path]:
 
 
 def _of_domains(folders: Sequence[Path]) -> dict[str, list[Reference]]:
+    """Return the scans of both contrasts; as many of each, all named otherwise, go by order."""
     roles: dict[str, list[Reference]] = {role: [] for role in CONTRASTS}
     for folder in folders:
-        role = _DOMAINS[folder.name[-1].lower()]
         scans = find(folder, ("zyx",)) if scans_in(folder) else ()
-        roles[role] += [replace(scan, subject=scan_of(scan.path).subject) for scan in scans]
+        roles[_DOMAINS[folder.name[-1].lower()]] += map(_without_contrast, scans)
     for group in ("train", "test", "val"):
-        t1, t2 = ([s for s in roles[role] if set_of(s.path) == group] for role in CONTRASTS)
+        t1, t2 = (
+            sorted((s for s in roles[role] if set_of(s.path) == group), key=lambda s: s.path.name)
+            for role in CONTRASTS
+        )
         if len(t1) == len(t2) and {s.subject for s in t1}.isdisjoint(s.subject for s in t2):
-            roles["t2"] = [s for s in roles["t2"] if s not in t2] + _in_order(t1, t2)
+            pairs = zip(t1, t2, strict=True)
+            same = [replace(other, subject=one.subject) for one, other in pairs]
+            roles["t2"] = [s for s in roles["t2"] if s not in t2] + same
     return roles
 
 
-def _in_order(t1: list[Reference], t2: list[Reference]) -> list[Reference]:
-    """Give the T2w scans the subjects of the T1w scans, both sorted by name."""
-    sides = (sorted(side, key=lambda scan: scan.path.name) for side in (t1, t2))
-    return [replace(other, subject=one.subject) for one, other in zip(*sides, strict=True)]
-
-
 def _of_names(folder: Path) -> dict[str, list[Reference]]:
+    """Return the scans of both contrasts, whose subjects are named by their folders if need be.
+
+    As where files of the same name lie in several: ``1/T1/scan.nii``.
+    """
     roles: dict[str, list[Reference]] = {role: [] for role in CONTRASTS}
     for scan in find(folder, ("zyx",)):
         if contrast := contrast_of(scan.path, folder):
-            roles[contrast].append(replace(scan, subject=scan_of(scan.path).subject))
-    return {role: _with_own_names(folder, scans) for role, scans in roles.items()}
+            roles[contrast].append(_without_contrast(scan))
+    for scans in roles.values():
+        counts = Counter(scan.subject for scan in scans)
+        for place, scan in enumerate(scans):
+            if counts[scan.subject] > 1 and not named_subject(scan.path):
+                within = scan.path.relative_to(folder).parent.parts
+                words = [part for part in within if not contrast_of(Path(part))]
+                scans[place] = replace(scan, subject="-".join((*words, scan.subject)))
+    return roles
 
 
-def _with_own_names(root: Path, scans: list[Reference]) -> list[Reference]:
-    """Name subjects by folder where files of the same name lie in several: ``1/T1/scan.nii``."""
-    same: dict[str, list[Reference]] = defaultdict(list)
-    for scan in scans:
-        same[scan.subject].append(scan)
-    return [
-        scan
-        if len(same[scan.subject]) == 1 or named_subject(scan.path)
-        else replace(scan, subject=_from_folder(root, scan))
-        for scan in scans
-    ]
-
-
-def _from_folder(root: Path, scan: Reference) -> str:
-    within = scan.path.relative_to(root).parent.parts
-    words = [part for part in within if not contrast_of(Path(part))]
-    return "-".join((*words, scan.subject)) if words else scan.subject
+def _without_contrast(scan: Reference) -> Reference:
+    return replace(scan, subject=scan_of(scan.path).subject)
 
 
 def _is_volume(path: Path) -> bool:

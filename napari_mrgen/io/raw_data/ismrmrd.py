@@ -159,12 +159,9 @@ def _on_grid(path: Path, header: Header, records: Array) -> Samples:
     if depth == 1:
         return samples
     shifted = np.fft.ifft(np.fft.ifftshift(samples, 1), axis=1, norm="ortho")
-    return _middle(np.fft.fftshift(shifted, 1), header.middle.matrix[0])
-
-
-def _middle(samples: Samples, count: int) -> Samples:
-    first = samples.shape[1] // 2 - count // 2
-    return np.ascontiguousarray(samples[:, first : first + count])
+    count = header.middle.matrix[0]
+    first = slices // 2 - count // 2
+    return np.ascontiguousarray(np.fft.fftshift(shifted, 1)[:, first : first + count])
 
 
 def _on_spokes(path: Path, header: Header, records: Array) -> tuple[Samples, Array]:
@@ -183,17 +180,11 @@ def _on_spokes(path: Path, header: Header, records: Array) -> tuple[Samples, Arr
     whole = [row for row in groups if all(len(group) == usual for group in row)]
     if not whole or usual == 0 or len(np.unique(heads["number_of_samples"])) > 1:
         raise MrgenError(f"{path.name} has frames or slices of different numbers of samples.")
-    samples = np.stack(
-        [
-            np.stack([np.concatenate([_readout(records[i]) for i in group], 1) for group in row])
-            for row in whole
-        ]
+    samples = np.array(
+        [[np.concatenate([_readout(records[i]) for i in g], 1) for g in row] for row in whole]
     )
-    every = np.stack(
-        [
-            np.stack([np.concatenate([_places(records[i]) for i in group]) for group in row])
-            for row in whole
-        ]
+    every = np.array(
+        [[np.concatenate([_places(records[i]) for i in g]) for g in row] for row in whole]
     )
     places = every[:, 0]
     if np.abs(every - places[:, None]).max() > 1e-3 * np.abs(places).max():
@@ -245,18 +236,20 @@ def _place(image: Space, heads: Array, slices: int) -> tuple[Affine, str]:
 
 
 def read_ismrmrd_header(path: Path, text: bytes | str) -> Header:
-    """Read the header of a file; ``path`` is for what is said where it lacks something."""
+    """Read the header of a file, whose path is for the errors."""
+    centre = "encodingLimits/kspace_encoding_step_{}/center"
     try:
         encoding = ElementTree.fromstring(text).find("{*}encoding")
         if encoding is None:
             raise ValueError("it has no encoding")
         encoded = _space(encoding, "encodedSpace")
+        z, y, _ = encoded.matrix
         return Header(
             encoded=encoded,
             image=_space(encoding, "reconSpace"),
             centre=(
-                _centre(encoding, "kspace_encoding_step_2", encoded.matrix[0]),
-                _centre(encoding, "kspace_encoding_step_1", encoded.matrix[1]),
+                int(_text(encoding, centre.format(2), str(z // 2))),
+                int(_text(encoding, centre.format(1), str(y // 2))),
             ),
             trajectory=_text(encoding, "trajectory", "cartesian").lower(),
         )
@@ -272,10 +265,6 @@ def _space(encoding: ElementTree.Element, name: str) -> Space:
     if min(z, y, x) < 1 or not min(depth, height, width) > 0:
         raise ValueError(f"its {name} has no size")
     return Space((z, y, x), (depth, height, width))
-
-
-def _centre(encoding: ElementTree.Element, step: str, size: int) -> int:
-    return int(_text(encoding, f"encodingLimits/{step}/center", str(size // 2)))
 
 
 def _text(encoding: ElementTree.Element, name: str, default: str | None = None) -> str:
