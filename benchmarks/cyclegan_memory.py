@@ -31,7 +31,7 @@ import torch
 from common import grid, machine, write
 
 from napari_mrgen import families
-from napari_mrgen.engine.device import Precision, give_back, set_threshold
+from napari_mrgen.engine.device import Precision, release_memory, set_malloc_threshold
 from napari_mrgen.engine.distributed import lay_out
 from napari_mrgen.engine.memory.measure import measure_step
 from napari_mrgen.engine.task import Batch, Draws
@@ -138,14 +138,14 @@ def elsewhere(case: Case, *, gives_back: bool = True) -> int:
 
 def measure(case: Case) -> int:
     if case.gives_back:
-        set_threshold(0)
+        set_malloc_threshold(0)
     return peak_bytes(partial(take_steps, case), case.shape)
 
 
 def peak_bytes(work: Callable[[Shape], object], shape: Shape) -> int:
     """Return the bytes at the peak of some work, above those before; it is first done on little."""
     work(TINY)
-    give_back()
+    release_memory()
     Path("/proc/self/clear_refs").write_text("5")  # The peak begins anew.
     before = status("VmRSS")
     work(shape)

@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_mrgen import families
 from napari_mrgen.data.heads.preprocessing import PreprocessedData, preprocess_inputs
-from napari_mrgen.engine.device import PRECISIONS, Precision, set_threshold
+from napari_mrgen.engine.device import PRECISIONS, Precision, set_malloc_threshold
 from napari_mrgen.engine.distributed import in_precision
 from napari_mrgen.engine.memory.measure import measure_call
 from napari_mrgen.engine.run.folder import Run
@@ -92,7 +92,7 @@ def elsewhere(name: str, precision: Precision, threads: int) -> dict[str, Any]:
 
 @torch.inference_mode()
 def measure(name: str, precision: Precision) -> dict[str, Any]:
-    set_threshold(0)
+    set_malloc_threshold(0)
     function = in_precision(network(name).forward, precision)
 
     def call(shape: Shape) -> Tensor:

@@ -14,7 +14,7 @@ from napari_mrgen.app.plots import sets as set_figure
 from napari_mrgen.app.plots import volumes as volume_figure
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.device import choose
+from napari_mrgen.engine.device import choose_device
 from napari_mrgen.engine.family import ComparesVolumes, Family, SamplesSets, TrainConfig
 from napari_mrgen.engine.run.folder import Run, hash_split
 from napari_mrgen.engine.run.model import load_model
@@ -124,7 +124,7 @@ def _draw_volumes(volumes: Iterator[Comparison], scores: Sequence[Score], path: 
 
 def _load(model_path: Path, device: str) -> tuple[Family, dict[str, nn.Module], TrainConfig]:
     model = load_model(model_path, families.get)
-    chosen = choose(device)
+    chosen = choose_device(device)
     networks = {name: network.to(chosen) for name, network in model.networks.items()}
     return families.get(model.family), networks, model.config
 

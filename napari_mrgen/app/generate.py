@@ -81,10 +81,10 @@ class LocalGenerator:
     def load(cls, path: Path, device: str = "auto") -> Self:
         """Load a model and move it to a device."""
         # Imported here: a client of a service does without torch.
-        from napari_mrgen.engine.device import choose
+        from napari_mrgen.engine.device import choose_device
         from napari_mrgen.engine.run.model import load_model
 
-        model, chosen = load_model(path, families.get), choose(device)
+        model, chosen = load_model(path, families.get), choose_device(device)
         for network in model.networks.values():
             network.to(chosen)
         return cls(path, model, families.get(model.family))

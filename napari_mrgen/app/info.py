@@ -11,7 +11,7 @@ import numpy as np
 from napari_mrgen import families
 from napari_mrgen.engine.run.folder import Run, holds_run
 from napari_mrgen.engine.run.model_header import hash_file, model_file, read_header
-from napari_mrgen.engine.run.pictures import PICTURES_A_SECOND, film, pictures_of
+from napari_mrgen.engine.run.pictures import PICTURES_A_SECOND, as_movie, preview_pictures
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.datasets import acdc
 from napari_mrgen.io.find import Reference, find
@@ -125,7 +125,7 @@ def replay(run_dir: Path, stage: str | None = None) -> Volume:
     if stage is not None:
         config.check_stage(stage, has_start=True)
     for name in (stage,) if stage else reversed(config.stages):
-        movie = film(pictures_of(run_dir, name))
+        movie = as_movie(preview_pictures(run_dir, name))
         if movie is not None:
             times = tuple(frame / PICTURES_A_SECOND for frame in range(movie.size("t")))
             return replace(movie, times=times, name=f"{run_dir.name}: {name}")

@@ -91,7 +91,7 @@ def choose_config(family: Family, options: argparse.Namespace) -> TrainConfig:
 def _check(config: TrainConfig, options: argparse.Namespace) -> None:
     """Find mistakes before data is read and a folder is made."""
     from napari_mrgen.app.outputs import check_new_run
-    from napari_mrgen.engine.device import choose
+    from napari_mrgen.engine.device import choose_device
     from napari_mrgen.engine.run.model_header import check_start
 
     if options.stage is not None:
@@ -104,7 +104,7 @@ def _check(config: TrainConfig, options: argparse.Namespace) -> None:
         msg = "Say where the run goes: --out RUN."
         raise MrgenError(msg)
     check_new_run(options.out)
-    choose(options.device)
+    choose_device(options.device)
 
 
 def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
@@ -131,12 +131,12 @@ def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argpars
 
 def _plan(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
     from napari_mrgen.cli.report import survey_lines, surveyed
-    from napari_mrgen.engine.device import choose, choose_precision, describe
+    from napari_mrgen.engine.device import choose_device, choose_precision, device_info
     from napari_mrgen.engine.memory.advice import plan_to_fit
 
-    chosen = choose(options.device)
+    chosen = choose_device(options.device)
     precision = choose_precision(options.precision, chosen)
-    device = describe(chosen)
+    device = device_info(chosen)
     plan = plan_to_fit(family, config, inputs, precision, device.free_bytes)
     from napari_mrgen.engine.family import SurveysData
 

@@ -89,10 +89,10 @@ def _statistic(path: Path, name: str) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    return describe(device).free_bytes
+    return device_info(device).free_bytes
 
 
-def describe(device: torch.device) -> Device:
+def device_info(device: torch.device) -> Device:
     name = str(device)
     return next(found for found in devices() if found.name == name)
 
@@ -102,7 +102,7 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def choose(name: str = "auto") -> torch.device:
+def choose_device(name: str = "auto") -> torch.device:
     """Return the device of that name; ``auto`` is the GPU with the most free memory, or the CPU."""
     found = devices()
     if name == "auto":
@@ -159,7 +159,7 @@ _BLOCKS = 4096
 """Blocks below the threshold that may lie in the heap before it fills the free memory."""
 
 
-def set_threshold(free_bytes: int) -> None:
+def set_malloc_threshold(free_bytes: int) -> None:
     """Let freed blocks go back to the system, also smaller ones where little memory is free.
 
     Notes
@@ -180,7 +180,7 @@ def set_threshold(free_bytes: int) -> None:
         malloc.mallopt(_M_MMAP_THRESHOLD, min(max(free_bytes // _BLOCKS, _LEAST), _MOST))
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Give memory that is no longer used back to the system, as far as it goes."""
     gc.collect()
     if torch.cuda.is_available():

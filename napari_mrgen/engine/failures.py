@@ -8,7 +8,7 @@ import traceback
 
 import torch
 
-from napari_mrgen.engine.device import describe
+from napari_mrgen.engine.device import device_info
 from napari_mrgen.engine.family import TrainConfig
 from napari_mrgen.engine.run.events import Failed
 from napari_mrgen.errors import MrgenError
@@ -73,7 +73,7 @@ def _memory_sentence(error: BaseException, device: torch.device | None) -> str:
     wanted = _WANTED.search(str(error))
     unit = 1 if wanted is None else _UNITS.get(wanted[2], 1)
     needed = f": {format_size(float(wanted[1]) * unit)} more was needed" if wanted else ""
-    there = describe(device or torch.device("cpu"))
+    there = device_info(device or torch.device("cpu"))
     free, total = format_size(there.free_bytes), format_size(there.total_bytes)
     return f"The memory of {there.title} is full{needed}, {free} of {total} is free now."
 

@@ -15,7 +15,13 @@ import torch
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.context import TrainingContext
 from napari_mrgen.engine.control import Control
-from napari_mrgen.engine.device import choose, describe, free_bytes, give_back, set_threshold
+from napari_mrgen.engine.device import (
+    choose_device,
+    device_info,
+    free_bytes,
+    release_memory,
+    set_malloc_threshold,
+)
 from napari_mrgen.engine.distributed import ProcessGroup
 from napari_mrgen.engine.failures import explain, is_out_of_memory
 from napari_mrgen.engine.family import Family, TrainConfig
@@ -59,7 +65,7 @@ def fit(
     """
 
     def begin(stack: ExitStack) -> TrainingContext:
-        group = ProcessGroup(choose(device), precision)
+        group = ProcessGroup(choose_device(device), precision)
         group.check_batch(config.batch_size)
         start = str(start_from.resolve()) if start_from else None
         options = RunOptions(family.name, group.precision, only_stage, start)
@@ -86,7 +92,7 @@ def resume(
         options = run.options
         family = lookup(options.family)
         config = run.config(family)
-        group = ProcessGroup(choose(device), options.precision)
+        group = ProcessGroup(choose_device(device), options.precision)
         group.check_batch(config.batch_size)
         if group.is_first:
             stack.enter_context(locked(run_dir))
@@ -142,7 +148,7 @@ def _enduring(
     context: TrainingContext, work: Callable[[TrainingContext], Iterator[Event]]
 ) -> Iterator[Event]:
     """Yield the events of the work; where memory runs out, go on with what needs less."""
-    set_threshold(free_bytes(torch.device("cpu")))
+    set_malloc_threshold(free_bytes(torch.device("cpu")))
     while True:
         try:
             yield from work(context)
@@ -154,7 +160,7 @@ def _enduring(
         else:
             return
         traceback.clear_frames(failure.__traceback__)
-        give_back()
+        release_memory()
         advice = find_smaller(context)
         if advice is None:
             # Explained here: a run that stepped down has other settings than it began with.
@@ -169,7 +175,7 @@ def _enduring(
 
 
 def _tell(context: TrainingContext, *, resumed: bool) -> Iterator[Event]:
-    title = describe(context.group.device).title
+    title = device_info(context.group.device).title
     stages = (context.options.only_stage,) if context.options.only_stage else context.config.stages
     yield events.Started(str(context.run_dir), context.family.name, title, stages, resumed)
     if not context.group.is_first:

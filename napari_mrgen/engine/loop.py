@@ -140,7 +140,7 @@ def _look(context: TrainingContext, state: StageState) -> Iterator[Event]:
     for number, volume in enumerate(volumes):
         path = context.run_dir / "previews" / f"{state.index}-{stage.name}-{step:08d}-{number}.nii"
         nifti.write(volume, path)
-        pictures.keep(volume, path.with_suffix(".png"))
+        pictures.save_picture(volume, path.with_suffix(".png"))
         paths.append(str(path.relative_to(context.run_dir)))
     if paths:
         _thin_out(context.run_dir / "previews", len(paths) * _PREVIEWS_KEPT)

@@ -18,10 +18,10 @@ from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.journal import write_scoreboard
 from napari_mrgen.engine.run.model import load_weights, put_weights
 from napari_mrgen.engine.run.model_header import check_start, first_line, read_header
-from napari_mrgen.engine.run.pictures import draw_curves, read_curves
+from napari_mrgen.engine.run.pictures import plot_curves, read_curves
 from napari_mrgen.engine.run.state import load_state
 from napari_mrgen.engine.task import Draws, Stage
-from napari_mrgen.engine.weights import DrawingFrom, WeightAverage
+from napari_mrgen.engine.weights import DefaultGenerator, WeightAverage
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 
@@ -75,7 +75,7 @@ def _build(
 
     None if a stop was asked for while it made its data ready.
     """
-    drawing = DrawingFrom(Draws((context.config.seed, "stage", index))())
+    drawing = DefaultGenerator(Draws((context.config.seed, "stage", index))())
     while True:
         with drawing:
             stage = next(source, None)
@@ -174,9 +174,9 @@ def _look_back(context: TrainingContext, state: StageState) -> Iterator[Event]:
     stage, folder = state.stage, context.run_dir
     try:
         pictures = sorted((folder / "previews").glob(f"{state.index}-{stage.name}-*-0.png"))
-        album.bind(pictures, folder / "movies" / f"{stage.name}_training.gif")
+        album.save_movie(pictures, folder / "movies" / f"{stage.name}_training.gif")
         curves = read_curves(folder / "metrics.csv", stage.name)
-        draw_curves(curves, stage.title, folder / "figures" / f"{stage.name}_curves.png")
+        plot_curves(curves, stage.title, folder / "figures" / f"{stage.name}_curves.png")
     except Exception as error:  # noqa: BLE001 - no picture is worth a finished training
         yield events.Warned(
             f"The movie or the curves of stage {stage.name} are missing ({first_line(error)})."

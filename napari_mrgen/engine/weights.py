@@ -53,7 +53,7 @@ class WeightAverage:
             self._sources[name].load_state_dict(network.state_dict())
 
 
-class DrawingFrom(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class DefaultGenerator(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within this context, this thread's draws on the CPU come from ``generator``.
 
     The global generator is neither read nor moved, so other threads cannot change what is built.

@@ -13,7 +13,7 @@ from napari_mrgen.app.info import replay
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.cli.main import main
 from napari_mrgen.engine.run.folder import RunOptions, create
-from napari_mrgen.engine.run.pictures import keep
+from napari_mrgen.engine.run.pictures import save_picture
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 
@@ -32,7 +32,7 @@ def run_dir(hearts: Path, tmp_path: Path) -> Path:
     for name in ("0-autoencoder-00000010", "0-autoencoder-00000020", "1-gan-00000010"):
         for number in range(2):
             picture = Volume(generator.random((1, 8, 9)), "zyx", np.eye(4))
-            keep(picture, folder / "previews" / f"{name}-{number}.png")
+            save_picture(picture, folder / "previews" / f"{name}-{number}.png")
     return folder
 
 

@@ -10,9 +10,9 @@ import torch
 from napari_mrgen.engine import device
 from napari_mrgen.engine.device import (
     _control_groups,
-    choose,
+    choose_device,
     choose_precision,
-    describe,
+    device_info,
     devices,
 )
 from napari_mrgen.errors import MrgenError
@@ -27,13 +27,13 @@ def test_the_cpu_is_always_there_and_first() -> None:
 
 def test_every_device_can_be_chosen_by_name() -> None:
     for found in devices():
-        assert describe(choose(found.name)).title == found.title
-    assert str(choose("auto")) in [found.name for found in devices()]
+        assert device_info(choose_device(found.name)).title == found.title
+    assert str(choose_device("auto")) in [found.name for found in devices()]
 
 
 def test_an_unknown_device_names_the_known() -> None:
     with pytest.raises(MrgenError, match="one of: cpu"):
-        choose("cuda:77")
+        choose_device("cuda:77")
 
 
 def test_every_control_group_above_a_process_limits_it(tmp_path: Path) -> None:

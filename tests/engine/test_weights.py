@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_mrgen.engine.weights import DrawingFrom, WeightAverage
+from napari_mrgen.engine.weights import DefaultGenerator, WeightAverage
 
 
 def network() -> nn.Module:
@@ -89,7 +89,7 @@ def test_the_seed_decides_and_the_global_generator_rests(
     before = torch.get_rng_state()
     results = []
     for seed in (3, 3, 4):
-        with DrawingFrom(torch.Generator().manual_seed(seed)):
+        with DefaultGenerator(torch.Generator().manual_seed(seed)):
             results.append(drawer())
     assert torch.equal(torch.get_rng_state(), before)
     same, again, other = results
@@ -100,5 +100,5 @@ def test_the_seed_decides_and_the_global_generator_rests(
 def test_a_generator_that_is_given_is_used() -> None:
     own = torch.Generator().manual_seed(5)
     expected = torch.rand(3, generator=torch.Generator().manual_seed(5))
-    with DrawingFrom(torch.Generator().manual_seed(3)):
+    with DefaultGenerator(torch.Generator().manual_seed(3)):
         assert torch.equal(torch.rand(3, generator=own), expected)

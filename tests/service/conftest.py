@@ -19,7 +19,7 @@ import torch
 from napari_mrgen import families
 from napari_mrgen.engine.run.model import save_model
 from napari_mrgen.engine.run.model_header import Header
-from napari_mrgen.engine.weights import DrawingFrom
+from napari_mrgen.engine.weights import DefaultGenerator
 from napari_mrgen.io import nifti
 from napari_mrgen.samples import beating_heart
 
@@ -44,7 +44,7 @@ def write_model(name: str, path: Path, preset: str = "tiny", **changes: object) 
     family = families.get(name)
     config = family.preset(preset).with_values(changes)
     generator = torch.Generator().manual_seed(0)
-    with DrawingFrom(generator):
+    with DefaultGenerator(generator):
         networks = family.networks(config, tuple(DATA[name]["shape"]))
     for network in networks.values():
         for tensor in network.state_dict().values():

@@ -46,7 +46,7 @@ class Cost:
     activation_bytes: int
     """Peak of what lives beside weights, gradients and optimizer states."""
     memory_bytes: int
-    """Peak in all, with averaged weights; see also `napari_mrgen.engine.device.set_threshold`."""
+    """Peak in all, with averaged weights; see also `engine.device.set_malloc_threshold`."""
     layers: tuple[Layer, ...]
 
 

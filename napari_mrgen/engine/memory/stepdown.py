@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from napari_mrgen.engine.context import TrainingContext
-from napari_mrgen.engine.device import free_bytes, set_threshold
+from napari_mrgen.engine.device import free_bytes, set_malloc_threshold
 from napari_mrgen.engine.distributed import ProcessGroup
 from napari_mrgen.engine.family import Advice, Plan, TrainConfig
 from napari_mrgen.engine.memory.advice import advise
@@ -51,10 +51,10 @@ def announce(context: TrainingContext, advice: Advice) -> str:
 def step_down(context: TrainingContext, advice: Advice) -> TrainingContext:
     """Return the run with less to keep in memory, and let a resumed one go on so too."""
     config = context.config.with_values(dict(advice.changes))
-    set_threshold(0)
+    set_malloc_threshold(0)
     group = ProcessGroup(context.group.device, advice.precision)
     options = replace(context.options, precision=group.precision)
-    folder.set_course(context.run_dir, options, config)
+    folder.save_settings(context.run_dir, options, config)
     return replace(context, config=config, options=options, group=group)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from napari_mrgen.engine.device import describe
+from napari_mrgen.engine.device import device_info
 from napari_mrgen.engine.distributed import ProcessGroup
 from napari_mrgen.engine.run.folder import ENVIRONMENT, write_json
 
@@ -39,7 +39,7 @@ def _describe(group: ProcessGroup) -> dict[str, Any]:
         "machine": platform.node(),
         "platform": platform.platform(),
         "processor": torch.backends.cpu.get_cpu_capability(),
-        "device": describe(group.device).title,
+        "device": device_info(group.device).title,
         "device_name": str(group.device),
         "precision": group.precision,
         "processes": group.size,

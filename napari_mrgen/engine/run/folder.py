@@ -125,12 +125,12 @@ def create(run_dir: Path, options: RunOptions, config: TrainConfig, inputs: Inpu
         for role, found in inputs.references.items()
     }
     write_json(run_dir / "inputs.json", {"references": references, "split": asdict(inputs.split)})
-    set_course(run_dir, options, config)
+    save_settings(run_dir, options, config)
     for name in ("checkpoints", "previews"):
         (run_dir / name).mkdir(exist_ok=True)
 
 
-def set_course(run_dir: Path, options: RunOptions, config: TrainConfig) -> None:
+def save_settings(run_dir: Path, options: RunOptions, config: TrainConfig) -> None:
     """Write how a run goes on from here."""
     with replacing(run_dir / "config.yaml") as file:
         file.write(config.to_yaml().encode())

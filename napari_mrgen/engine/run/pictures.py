@@ -42,21 +42,21 @@ def picture(volume: Volume) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.fromarray(grey.astype(np.uint8)).resize(_size(grey, volume)))
 
 
-def keep(volume: Volume, path: Path) -> None:
+def save_picture(volume: Volume, path: Path) -> None:
     """Write the picture of a preview as PNG, whole or not at all."""
     with replacing(path) as file:
         Image.fromarray(picture(volume)).save(file, "PNG")
 
 
-def bind(pictures: Iterable[Path], path: Path) -> None:
+def save_movie(pictures: Iterable[Path], path: Path) -> None:
     """Write pictures, in their order, as a movie; none or one make none."""
-    movie = film(pictures)
+    movie = as_movie(pictures)
     if movie is not None:
         path.parent.mkdir(exist_ok=True)
         write_movie(movie, path, frames_per_second=PICTURES_A_SECOND)
 
 
-def film(pictures: Iterable[Path]) -> Volume | None:
+def as_movie(pictures: Iterable[Path]) -> Volume | None:
     """Return pictures, in their order, as the frames of a movie; None of fewer than two.
 
     A picture stands for its preview: where that has several volumes, all are in the frame.
@@ -72,7 +72,7 @@ def film(pictures: Iterable[Path]) -> Volume | None:
     return Volume(np.stack(same)[:, None], "tzyx", upright)
 
 
-def pictures_of(run_dir: Path, stage: str) -> list[Path]:
+def preview_pictures(run_dir: Path, stage: str) -> list[Path]:
     """List the first picture of each preview of a stage, in their order."""
     return sorted((run_dir / "previews").glob(f"*-{stage}-{'[0-9]' * 8}-0.png"))
 
@@ -124,7 +124,7 @@ def read_curves(table: Path, stage: str) -> dict[str, Curve]:
     return {name: sorted(values.items()) for name, values in found.items()}
 
 
-def draw_curves(curves: Mapping[str, Curve], title: str, path: Path) -> None:
+def plot_curves(curves: Mapping[str, Curve], title: str, path: Path) -> None:
     """Draw a panel for each curve into a PNG: losses first, then what was held out."""
     if not curves:
         return

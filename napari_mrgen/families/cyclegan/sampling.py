@@ -16,7 +16,7 @@ from napari_mrgen.data.heads.brain import Box, brain_mask, crop, finite, is_stri
 from napari_mrgen.data.heads.preprocessing import head_scaling
 from napari_mrgen.data.heads.sessions import contrast_title
 from napari_mrgen.data.scaling import Scaling
-from napari_mrgen.engine.device import choose_precision, describe, device_of
+from napari_mrgen.engine.device import choose_precision, device_info, device_of
 from napari_mrgen.engine.distributed import in_precision
 from napari_mrgen.engine.exportable import Exportable, Port
 from napari_mrgen.engine.memory.measure import measure_call
@@ -196,7 +196,7 @@ def fitting_tile(
 
     Where nothing fits it is the smallest that there is.
     """
-    available = _MEMORY_SHARE * describe(device).free_bytes - _BYTES_BESIDE * prod(shape)
+    available = _MEMORY_SHARE * device_info(device).free_bytes - _BYTES_BESIDE * prod(shape)
     side = 0
     while side != _LEAST_TILE:
         tile = (min(side or size, size) for size in shape)

@@ -8,7 +8,14 @@ from PIL import Image
 
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.fit import fit
-from napari_mrgen.engine.run.pictures import bind, draw_curves, film, keep, picture, read_curves
+from napari_mrgen.engine.run.pictures import (
+    as_movie,
+    picture,
+    plot_curves,
+    read_curves,
+    save_movie,
+    save_picture,
+)
 from napari_mrgen.volume import Volume
 from tests.engine import toy
 
@@ -52,8 +59,8 @@ def test_pixels_are_square_and_pictures_small() -> None:
 def test_an_album_becomes_a_movie(tmp_path: Path) -> None:
     pages = [tmp_path / f"{page}.png" for page in range(3)]
     for seed, page in enumerate(pages):
-        keep(volume("zyx", 1, 20, 30, seed=seed), page)
-    bind(pages, tmp_path / "movies" / "training.gif")
+        save_picture(volume("zyx", 1, 20, 30, seed=seed), page)
+    save_movie(pages, tmp_path / "movies" / "training.gif")
     with Image.open(tmp_path / "movies" / "training.gif") as movie:
         assert movie.n_frames == 3
 
@@ -61,15 +68,15 @@ def test_an_album_becomes_a_movie(tmp_path: Path) -> None:
 def test_pictures_of_another_size_are_left_out(tmp_path: Path) -> None:
     pages = [tmp_path / f"{page}.png" for page in range(3)]
     for seed, height in enumerate((10, 20, 20)):
-        keep(volume("zyx", 1, height, 30, seed=seed), pages[seed])
-    bind(pages, tmp_path / "training.gif")
+        save_picture(volume("zyx", 1, height, 30, seed=seed), pages[seed])
+    save_movie(pages, tmp_path / "training.gif")
     with Image.open(tmp_path / "training.gif") as movie:
         assert movie.n_frames == 2
 
 
 def test_one_picture_is_no_movie(tmp_path: Path) -> None:
-    keep(volume("zyx", 1, 20, 30), tmp_path / "0.png")
-    bind([tmp_path / "0.png"], tmp_path / "training.gif")
+    save_picture(volume("zyx", 1, 20, 30), tmp_path / "0.png")
+    save_movie([tmp_path / "0.png"], tmp_path / "training.gif")
     assert not (tmp_path / "training.gif").exists()
 
 
@@ -87,8 +94,8 @@ def test_a_run_leaves_pictures_a_movie_and_curves(tmp_path: Path) -> None:
 def test_a_movie_has_all_volumes_of_a_preview_in_each_frame(tmp_path: Path) -> None:
     for step in range(2):
         for number in range(5):
-            keep(volume("zyx", 1, 20, 30), tmp_path / f"0-stage-{step:08d}-{number}.png")
-    movie = film(sorted(tmp_path.glob("*-0.png")))
+            save_picture(volume("zyx", 1, 20, 30), tmp_path / f"0-stage-{step:08d}-{number}.png")
+    movie = as_movie(sorted(tmp_path.glob("*-0.png")))
     assert movie is not None
     assert movie.array.shape == (2, 1, 2 * 20, 4 * 30)
 
@@ -136,12 +143,12 @@ def test_a_torn_row_is_passed_over(table: Path, torn: str) -> None:
 
 def test_a_figure_is_drawn(table: Path) -> None:
     path = table.parent / "figures" / "gan_curves.png"
-    draw_curves(read_curves(table, "gan"), "GAN", path)
+    plot_curves(read_curves(table, "gan"), "GAN", path)
     with Image.open(path) as picture:
         assert picture.width >= 1000
         assert len(set(picture.convert("RGB").get_flattened_data())) > 20
 
 
 def test_without_curves_there_is_no_figure(tmp_path: Path) -> None:
-    draw_curves({}, "GAN", tmp_path / "curves.png")
+    plot_curves({}, "GAN", tmp_path / "curves.png")
     assert not list(tmp_path.iterdir())
