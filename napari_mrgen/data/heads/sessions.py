@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -131,56 +131,45 @@ class _Group:
         return next(iter(self.scans.values()))
 
 
-def _scan_key(reference: Reference) -> tuple[str, str]:
+def _keys(reference: Reference) -> tuple[object, object, object]:
+    """Return what scans of one session have in common, the surest first.
+
+    They are the name without its contrast, the session, and the subject.
+    """
     name = scan_of(reference.path)
-    return name.set, name.scan
-
-
-def _session_key(reference: Reference) -> tuple[str, str]:
-    name = scan_of(reference.path)
-    return name.set, name.session
-
-
-def _subject_key(reference: Reference) -> str:
-    return reference.subject
+    return (name.set, name.scan), (name.set, name.session), reference.subject
 
 
 def _grouped(groups: list[_Group], contrasts: Sequence[str]) -> list[_Group]:
     """Join the scans of a subject: by their names, then by session, then what is left."""
     complete: list[_Group] = []
-    for key in (_scan_key, _session_key, _subject_key):
-        joined = list(_joined(groups, key, contrasts))
+    for number in range(3):
+        joined = list(_joined(groups, number, contrasts))
         complete += [group for group in joined if len(group.scans) == len(contrasts)]
         groups = [group for group in joined if len(group.scans) < len(contrasts)]
     return complete + groups
 
 
-def _joined(
-    groups: Sequence[_Group], key: Callable[[Reference], Any], contrasts: Sequence[str]
-) -> Iterator[_Group]:
+def _joined(groups: Sequence[_Group], number: int, contrasts: Sequence[str]) -> Iterator[_Group]:
     """Join groups with the same key, where each is the only one of its contrasts there."""
-    members: dict[Any, list[_Group]] = defaultdict(list)
+    members: dict[object, list[_Group]] = defaultdict(list)
     for group in groups:
-        members[key(group.first)].append(group)
+        members[_keys(group.first)[number]].append(group)
     for group in groups:
-        same = members[key(group.first)]
+        same = members[_keys(group.first)[number]]
         counts = Counter(contrast for one in same for contrast in one.scans)
         unique = [one for one in same if all(counts[contrast] == 1 for contrast in one.scans)]
         if len(unique) < 2 or not any(one is group for one in unique):
             yield group
         elif unique[0] is group:
             scans = {c: one.scans[c] for c in contrasts for one in unique if c in one.scans}
-            yield _Group(scans, _note(list(scans.values()), key))
-
-
-def _note(scans: Sequence[Reference], key: Callable[[Reference], Any]) -> str:
-    """Say where files were brought together by their order, or as the only ones of a subject."""
-    names = " and ".join(scan.path.name for scan in scans)
-    if len({scan_of(scan.path).subject for scan in scans}) > 1:
-        return f"{names} are paired by the order of the files: their names do not match."
-    if key is _subject_key:
-        return f"{names} are paired as the only ones left of {scans[0].subject}."
-    return ""
+            names = " and ".join(scan.path.name for scan in scans.values())
+            note = ""
+            if len({scan_of(scan.path).subject for scan in scans.values()}) > 1:
+                note = f"{names} are paired by the order of the files: their names do not match."
+            elif number == 2:
+                note = f"{names} are paired as the only ones left of {group.first.subject}."
+            yield _Group(scans, note)
 
 
 def _named(subject: str, groups: Sequence[_Group], masks: Sequence[Reference]) -> Iterator[Session]:
@@ -199,9 +188,9 @@ def _named(subject: str, groups: Sequence[_Group], masks: Sequence[Reference]) -
 
 def _mask_of(group: _Group, masks: Sequence[Reference], *, is_only: bool) -> Reference | None:
     """Return the mask of the scan's name, of its session, or the only one of the subject."""
-    for key in (_scan_key, _session_key):
-        fitting = [mask for mask in masks if key(mask) == key(group.first)]
-        if fitting:
+    for number in range(2):
+        key = _keys(group.first)[number]
+        if fitting := [mask for mask in masks if _keys(mask)[number] == key]:
             return fitting[0]
     if masks and is_only:
         return masks[0]
