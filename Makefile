@@ -42,7 +42,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/many_samples.py runs/brain_slices/dcgan
 	$(BIN)/python benchmarks/cyclegan.py runs/cyclegan
 	$(BIN)/python benchmarks/cyclegan_memory.py
-	$(BIN)/python benchmarks/cyclegan_memory.py --seed
+	$(BIN)/python benchmarks/cyclegan_memory.py --published
 	$(BIN)/python benchmarks/cyclegan_translation.py
 	$(BIN)/python benchmarks/nufft.py
 	$(BIN)/python benchmarks/reconstruction.py runs/reconstruction

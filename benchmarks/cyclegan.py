@@ -1,11 +1,11 @@
-"""How much translated T1w and T2w volumes are like the real ones, beside methods and models.
+"""How much translated T1w and T2w volumes are like the real ones, beside baselines and models.
 
     python benchmarks/cyclegan.py RUNS [--data FOLDER] [--models quick unet published]
                                   [--folds 0 1 2] [--finished]
 
 Trains on two of the three aligned pairs of Open MS and scores on the third, all ways round, and on
-the MNI152 averages, which no model has seen: ``quick``, a plain U-Net of the same size that learns
-from pairs alone, and ``published`` for the same time on the clock. Then the native pairs of the
+the MNI152 averages, which no model was trained on: ``quick``, a plain U-Net of the same size that
+learns from pairs alone, and ``published`` for the same time on the clock. Then the native pairs of the
 same data, which lie on different grids: registered, trained on and translated by themselves.
 Finished trainings under RUNS are used again; with ``--finished`` nothing else is looked at.
 """
@@ -164,7 +164,7 @@ def seconds_of(folder: Path) -> float:
 
 
 def scored(fold: Fold, models: Sequence[str], runs: Path) -> Iterator[Score]:
-    """Yield the scores of all models on what is held out, the trivial methods' once."""
+    """Yield the scores of all models on what is held out, the baselines' once."""
     known: set[tuple[str, str]] = set()
     for model in models:
         for folder in finished(model, fold, runs):

@@ -1,6 +1,6 @@
 """Peak memory of a training step of cyclegan: what was predicted, and what was then measured.
 
-    python benchmarks/cyclegan_memory.py [--seed]
+    python benchmarks/cyclegan_memory.py [--published]
 
 Each case is measured in a process of its own. Its peak of resident memory is counted above what the
 process held just before its networks were made; a step of a tiny volume has loaded code and kernels
@@ -8,7 +8,7 @@ by then. Of small volumes two steps are taken, of larger ones one, since gradien
 states of the first are little beside them. Freed blocks go back to the system, as
 `engine/device.py` lets them where little memory is free; a last column leaves those of small
 volumes to malloc.
-``--seed`` measures the published network instead, with 9 residual blocks, at its own shape.
+``--published`` measures the published network instead, with 9 residual blocks, at its own shape.
 
 Linux only: it reads and resets peaks under /proc.
 """
@@ -87,16 +87,18 @@ class Case:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seed", action="store_true")
+    parser.add_argument("--published", action="store_true")
     parser.add_argument("--case", help="JSON of a case, to be measured in this process")
     chosen = parser.parse_args()
     if chosen.case:
         values = json.loads(chosen.case)
         print(measure(Case(**{**values, "shape": tuple(values["shape"])})))
         return
-    rows = [row(setting, case) for setting, case in (seed() if chosen.seed else quick())]
+    rows = [row(setting, case) for setting, case in (published() if chosen.published else quick())]
     found = {"machine": machine(), "threads": torch.get_num_threads(), "rows": rows}
-    write("cyclegan_memory_seed" if chosen.seed else "cyclegan_memory", found, report(found))
+    write(
+        "cyclegan_memory_published" if chosen.published else "cyclegan_memory", found, report(found)
+    )
 
 
 def quick() -> Iterator[tuple[str, Case]]:
@@ -106,7 +108,7 @@ def quick() -> Iterator[tuple[str, Case]]:
         yield setting, Case("quick", shape, precision, settings, steps=steps)
 
 
-def seed() -> Iterator[tuple[str, Case]]:
+def published() -> Iterator[tuple[str, Case]]:
     settings = {"blocks": 9, "checkpointing": True}
     setting = "`published` with 9 blocks, bfloat16, checkpointing"
     # Not the first step: it also teaches identity, which needs less memory than the rest, and time.

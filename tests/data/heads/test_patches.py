@@ -40,7 +40,7 @@ def test_a_volume_that_is_large_enough_is_left_alone() -> None:
 def pair(
     folder: Path, name: str, shape: tuple[int, int, int], *contrasts: str
 ) -> PreprocessedSession:
-    """Write a prepared pair: a brain of values above 0.3 in a corner, the same in each contrast."""
+    """Write a preprocessed session: values above 0.3 in a corner, alike in each contrast."""
     folder = folder / "-".join((name, *contrasts))
     folder.mkdir()
     generator = np.random.default_rng(len(name) + shape[1])
@@ -65,7 +65,7 @@ def whole(tmp_path: Path) -> PreprocessedData:
 
 
 @pytest.fixture
-def apart(tmp_path: Path) -> PreprocessedData:
+def unpaired(tmp_path: Path) -> PreprocessedData:
     """A pair, two T1w and one T2w without partners."""
     singles = (("b", "t1"), ("c", "t1"), ("d", "t2"))
     pairs = [pair(tmp_path, name, SHAPES[1], contrast) for name, contrast in singles]
@@ -157,8 +157,8 @@ def test_left_and_right_are_mirrored_half_of_the_time(whole: PreprocessedData) -
     assert 10 < sum(turned) < 30
 
 
-def test_what_is_not_paired_is_drawn_apart(apart: PreprocessedData) -> None:
-    data = VolumePatches(apart, CONTRASTS, 6, 2)
+def test_what_is_not_paired_is_drawn_apart(unpaired: PreprocessedData) -> None:
+    data = VolumePatches(unpaired, CONTRASTS, 6, 2)
     assert len(data) == 3
     assert data.paired_share == pytest.approx(1 / 3)
     samples = [data.sample(index, draw(index)) for index in range(3)]
@@ -177,14 +177,14 @@ def test_held_out_heads_are_always_the_same(whole: PreprocessedData) -> None:
         assert len(one["t1"]) == len(one["paired"]) == size
 
 
-def test_what_the_model_file_is_told(whole: PreprocessedData) -> None:
-    told = VolumePatches(whole, CONTRASTS).describe()
-    assert json.loads(json.dumps(told)) == told
-    assert told["scaling"]["t1"]["scale"] == 150, "the median of the training subjects"
-    assert told["spacing_mm"] == [3, 2, 1]
-    assert told["axes"] == "zyx"
+def test_what_goes_into_the_model_file(whole: PreprocessedData) -> None:
+    described = VolumePatches(whole, CONTRASTS).describe()
+    assert json.loads(json.dumps(described)) == described
+    assert described["scaling"]["t1"]["scale"] == 150, "the median of the training subjects"
+    assert described["spacing_mm"] == [3, 2, 1]
+    assert described["axes"] == "zyx"
 
 
-def test_a_contrast_without_a_scan_is_refused(apart: PreprocessedData) -> None:
+def test_a_contrast_without_a_scan_is_refused(unpaired: PreprocessedData) -> None:
     with pytest.raises(MrgenError, match="no T2w scan"):
-        VolumePatches(PreprocessedData(apart.train[1:3], ()), CONTRASTS)
+        VolumePatches(PreprocessedData(unpaired.train[1:3], ()), CONTRASTS)

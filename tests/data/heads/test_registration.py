@@ -20,13 +20,13 @@ T1, T2 = head(2)
 
 
 def found_by(fixed: Volume, moving: Volume) -> tuple[np.ndarray, list[float]]:
-    """Return the rigid matrix that is found, and the shares that were told on the way."""
-    steps, told = register_rigid(fixed, moving), []
+    """Return the rigid matrix that is found, and the shares that were yielded on the way."""
+    steps, shares = register_rigid(fixed, moving), []
     while True:
         try:
-            told.append(next(steps))
+            shares.append(next(steps))
         except StopIteration as done:
-            return np.asarray(done.value), told
+            return np.asarray(done.value), shares
 
 
 def test_on_its_own_grid_a_volume_is_returned_as_it_is() -> None:
@@ -102,10 +102,10 @@ def test_a_sheared_volume_is_registered_too() -> None:
 
 def test_what_was_registered_lies_on_the_fixed_grid() -> None:
     away = moved(T2, rigid((4, 0, -3), (5, 3, 0)))
-    found, told = found_by(T1, away)
+    found, shares = found_by(T1, away)
     result = onto_grid(moved(away, found), T1)
     assert result.array.shape == T1.array.shape
     assert np.array_equal(result.affine, T1.affine)
     assert np.corrcoef(result.array[true_mask()], T2.array[true_mask()])[0, 1] > 0.9
-    assert told == sorted(told)
-    assert told[-1] == 1
+    assert shares == sorted(shares)
+    assert shares[-1] == 1

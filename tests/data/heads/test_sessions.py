@@ -219,7 +219,7 @@ class TestOpenMS:
             pytest.skip(f"no open-ms-t1-t2 in {mrgen_data}")
         return folder
 
-    def test_pairs_are_told_from_planted_ones(self, folder: Path) -> None:
+    def test_pairs_differ_from_planted_ones(self, folder: Path) -> None:
         roles = find_pairs(folder / "mni_1mm")
         assert "mask" not in roles, "lesions are no brain"
         one, other = group(roles["t1"], roles["t2"])[:2]

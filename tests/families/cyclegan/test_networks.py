@@ -38,21 +38,21 @@ def weights(network: nn.Module, *, of_convolutions: bool = False) -> int:
 
 def test_the_published_networks_have_the_published_number_of_weights() -> None:
     with torch.device("meta"):
-        translator, judge = (
+        translator, discriminator = (
             build_translators(PUBLISHED)["t1_to_t2"],
             build_discriminators(PUBLISHED)["discriminator_t2"],
         )
-        deep, deep_judge = (
+        deep, deep_discriminator = (
             build_translators(PUBLISHED_DEEP)["t1_to_t2"],
             build_discriminators(PUBLISHED_DEEP)["discriminator_t2"],
         )
     assert weights(translator, of_convolutions=True) == 353_985
-    assert weights(judge) == 8_257
+    assert weights(discriminator) == 8_257
     assert weights(deep, of_convolutions=True) == pytest.approx(30.6e6, rel=0.01)
-    assert weights(deep_judge, of_convolutions=True) == pytest.approx(2.6e6, rel=0.02)
+    assert weights(deep_discriminator, of_convolutions=True) == pytest.approx(2.6e6, rel=0.02)
 
 
-def test_the_published_discriminator_judges_at_half_the_resolution() -> None:
+def test_the_published_discriminator_works_at_half_the_resolution() -> None:
     (logits,) = build_discriminators(SMALL_PUBLISHED)["discriminator_t1"](noise(1, 1, 12, 14, 16))
     assert logits.shape == (1, 1, 6, 7, 8)
 
@@ -78,7 +78,7 @@ def test_one_direction_has_one_network_and_one_discriminator() -> None:
     assert build_discriminators(config).keys() == {"discriminator_t1"}
 
 
-def test_a_way_names_what_it_needs() -> None:
+def test_a_direction_names_what_it_needs() -> None:
     direction = Direction("t1 to t2")
     assert (direction.source, direction.target, direction.network, direction.inverse_network) == (
         "t1",

@@ -1,4 +1,4 @@
-"""Model and trivial methods are judged on the same held-out heads, in the brain first."""
+"""Model and baselines are scored on the same held-out heads, in the brain first."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def scores(heads: Inputs, networks: dict[str, nn.Module]) -> list[Score]:
     return list(score_translations(networks, TINY, heads))
 
 
-def test_every_direction_has_the_model_and_the_trivial_methods(heads):
+def test_every_direction_has_the_model_and_the_baselines(heads):
     board = tabulate(scores(heads, LAZY))
     wanted = [f"{contrast}: {method}" for contrast in ("T2w", "T1w") for method in METHODS]
     assert [row.method for row in board.rows] == wanted
@@ -88,7 +88,7 @@ def test_methods_that_know_the_contrast_are_better(heads):
         assert psnr["lookup table"] > psnr["matched histogram"]
 
 
-def test_the_model_is_judged_after_both_directions_too(heads):
+def test_the_model_is_scored_after_both_directions_too(heads):
     (found,) = [s for s in scores(heads, TRUE) if s.method == "T2w: model"]
     assert found.values["cycle PSNR in brain"] > 15
     one_way = {"t1_to_t2": LAZY["t1_to_t2"]}

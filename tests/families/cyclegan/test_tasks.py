@@ -145,15 +145,15 @@ def test_the_brain_counts_more_than_what_is_around_it() -> None:
 
 def test_steps_between_full_ones_learn_from_pairs_alone() -> None:
     task = task_of(TINY.with_values({"full_every": 3, "identity_weight": 0}))
-    judge = copy.deepcopy(task.networks["discriminator_t2"].state_dict())
+    weights = copy.deepcopy(task.networks["discriminator_t2"].state_dict())
     names = [losses.keys() for losses in train(task, range(4))]
     assert names[1] == names[2] == {"pairs"}
     assert names[0] == names[3] == {"pairs", "cycle", "adversarial", "discriminators"}
     after = task.networks["discriminator_t2"].state_dict()
-    assert any(not torch.equal(judge[key], after[key]) for key in judge)
+    assert any(not torch.equal(weights[key], after[key]) for key in weights)
 
 
-def judged(task: CycleTask, batch: Batch) -> dict[str, float]:
+def evaluated(task: CycleTask, batch: Batch) -> dict[str, float]:
     with torch.no_grad():
         return dict(task.evaluate(task.networks, batch))
 
@@ -164,7 +164,7 @@ def test_one_direction_trains_without_the_other(direction: str) -> None:
     losses = train(task, range(2))
     assert "cycle" not in losses[0]
     assert task.shipped == (direction.replace(" ", "_"),)
-    assert judged(task, batch_of()).keys() == {
+    assert evaluated(task, batch_of()).keys() == {
         f"{direction[:2].upper()}w to {direction[-2:].upper()}w: {metric}"
         for metric in ("PSNR", "SSIM")
     }
@@ -182,13 +182,13 @@ def test_odd_shapes_train_through_padding() -> None:
         assert all(torch.isfinite(loss) for loss in losses.values())
 
 
-def test_a_batch_of_several_trains_and_is_judged() -> None:
+def test_a_batch_of_several_trains_and_is_evaluated() -> None:
     task, batch = task_of(FULL), batch_of(count=3)
     for step in range(3):
         task.step(batch, step, Draws((step,)))
-    metrics = judged(task, batch)
+    metrics = evaluated(task, batch)
     assert len(metrics) == 6
-    unpaired = judged(task, batch_of(paired=0.0))
+    unpaired = evaluated(task, batch_of(paired=0.0))
     assert len(unpaired) == 2
     assert all(torch.isfinite(torch.tensor(value)) for value in metrics.values())
 
@@ -196,7 +196,7 @@ def test_a_batch_of_several_trains_and_is_judged() -> None:
 def test_a_head_of_one_contrast_has_no_figures_of_the_other() -> None:
     task, batch = task_of(FULL), batch_of(paired=0.0)
     batch["t2"] = torch.zeros_like(batch["t2"])
-    assert judged(task, batch).keys() == {"T1w after both: error"}
+    assert evaluated(task, batch).keys() == {"T1w after both: error"}
 
 
 def test_steps_on_single_scans_are_full_ones() -> None:

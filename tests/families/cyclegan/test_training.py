@@ -152,7 +152,7 @@ def test_the_plan_of_single_scans_is_that_of_the_largest(unpaired: Inputs) -> No
     assert plan_translation(WHOLE, unpaired).shape == trained
 
 
-def test_single_scans_can_be_looked_at(unpaired: Inputs) -> None:
+def test_single_scans_can_be_previewed(unpaired: Inputs) -> None:
     *_, found = preview_translation_data(TINY, unpaired)
     assert isinstance(found, DataPreview)
     assert found.montage.array.any()
@@ -182,15 +182,15 @@ def test_a_saved_state_fits_what_a_run_steps_down_to(
     changes: dict[str, int], inputs: Inputs, tmp_path: Path
 ) -> None:
     config = LARGE.with_values(changes)
-    save_state(tmp_path, trainee(config, inputs))
+    save_state(tmp_path, state_of(config, inputs))
     kept = [(t, c) for t, c in memory_savings(config) if not c.keys() & {"width", "levels"}]
     assert len(kept) > 2
     for title, saving in kept:
-        found = load_state(tmp_path, trainee(config.with_values(dict(saving)), inputs))
+        found = load_state(tmp_path, state_of(config.with_values(dict(saving)), inputs))
         assert found == (3, []), title
 
 
-def trainee(config: CycleGanConfig, inputs: Inputs) -> StageState:
+def state_of(config: CycleGanConfig, inputs: Inputs) -> StageState:
     *_, stage = translation_stages(config, inputs)
     assert isinstance(stage, Stage)
     shipped = {name: stage.task.networks[name] for name in stage.task.shipped}
@@ -206,7 +206,7 @@ def test_savings_come_to_an_end() -> None:
     assert config.width < 8
 
 
-def test_a_look_shows_both_contrasts_side_by_side(inputs: Inputs) -> None:
+def test_a_preview_shows_both_contrasts_side_by_side(inputs: Inputs) -> None:
     *_, found = preview_translation_data(TINY, inputs)
     assert isinstance(found, DataPreview)
     assert found.montage.array.shape == (8, 1, 16, 32)
