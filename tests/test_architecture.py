@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import napari_mrgen
+from napari_mrgen import families
 
 ROOT = Path(napari_mrgen.__file__).parents[1]
 SOURCES = sorted((ROOT / "napari_mrgen").rglob("*.py"))
@@ -40,3 +41,43 @@ def test_the_package_itself_imports_nothing() -> None:
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "{'napari_mrgen'}"
+
+
+# Roles whose names are words of their own; what else they name in the program is meant there.
+WORDS = {
+    "image": "a kind of input and of volume",
+    "mask": "the kind of label map that metrics and previews are limited to",
+    "slices": "the files of a volume that is kept slice by slice",
+    "truth": "what a prediction is compared with, in job files and figures",
+    "pairs": "two of anything",
+}
+EXCEPTIONS = {
+    ("app/demo.py", "cine"): "the demonstration shows one family",
+    ("cli/demo.py", "cine"): "the demonstration shows one family",
+    (
+        "app/jobs/published_layout.py",
+        "undersampled",
+    ): "reads one program's job files",
+    ("io/formats.py", "kspace"): "the module that reads k-space",
+}
+ROOMS = ("families", "data", "io/datasets", "io/raw_data")
+
+
+def _named(node: ast.AST) -> str | None:
+    """Return the name or the string that a node is."""
+    value = getattr(node, "value", None)
+    if isinstance(node, ast.Constant):
+        return value if isinstance(value, str) else None
+    return next((getattr(node, key) for key in ("id", "arg", "attr") if hasattr(node, key)), None)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_no_role_of_one_family_is_named_elsewhere(path: Path) -> None:
+    place = str(path.relative_to(ROOT / "napari_mrgen"))
+    if place.startswith(ROOMS):
+        return
+    kinds = [families.get(name) for name in families.names()]
+    roles = {spec.role for kind in kinds for spec in (*kind.train_inputs, *kind.generate_inputs)}
+    named = {_named(node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))}
+    found = {(place, role) for role in roles & named if role not in WORDS}
+    assert found <= EXCEPTIONS.keys()
