@@ -38,12 +38,12 @@ def devices() -> tuple[Device, ...]:
     memory = psutil.virtual_memory()
     limits = [(memory.available, memory.total), *_limits()]
     free, total = (min(sizes) for sizes in zip(*limits, strict=True))
-    found = [Device("cpu", "CPU", max(0, free), total)]
+    available = [Device("cpu", "CPU", max(0, free), total)]
     # A CUDA build without a GPU counts none.
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
-        found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), free, total))
-    return tuple(found)
+        available.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), free, total))
+    return tuple(available)
 
 
 def _limits() -> Iterator[tuple[int, int]]:
@@ -94,7 +94,7 @@ def free_bytes(device: torch.device) -> int:
 
 def device_info(device: torch.device) -> Device:
     name = str(device)
-    return next(found for found in devices() if found.name == name)
+    return next(info for info in devices() if info.name == name)
 
 
 def device_of(network: nn.Module) -> torch.device:
@@ -104,25 +104,25 @@ def device_of(network: nn.Module) -> torch.device:
 
 def choose_device(name: str = "auto") -> torch.device:
     """Return the device of that name; ``auto`` is the GPU with the most free memory, or the CPU."""
-    found = devices()
+    available = devices()
     if name == "auto":
-        best = max(found[1:], key=lambda device: device.free_bytes, default=found[0])
+        best = max(available[1:], key=lambda device: device.free_bytes, default=available[0])
         return torch.device(best.name)
-    wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in [device.name for device in found]:
-        known = ", ".join(device.name for device in found)
-        msg = f"There is no device {name!r} here; expected auto or one of: {known}."
+    full_name = "cuda:0" if name == "cuda" else name
+    names = [device.name for device in available]
+    if full_name not in names:
+        msg = f"There is no device {name!r} here; expected auto or one of: {', '.join(names)}."
         raise MrgenError(msg)
-    return torch.device(wanted)
+    return torch.device(full_name)
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
     """Return the precision of that name; ``auto`` takes bfloat16 where it is faster."""
     if name == "auto":
         return "bf16-mixed" if _is_bf16_faster(device) else "32-true"
-    for known in PRECISIONS:
-        if name == known:
-            return known
+    for precision in PRECISIONS:
+        if name == precision:
+            return precision
     msg = f"Expected precision auto, {' or '.join(PRECISIONS)}, got {name!r}."
     raise MrgenError(msg)
 
@@ -131,12 +131,12 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 def _is_bf16_faster(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Whether a CPU has the instructions is told differently by each version; a clock is not. It is
-    # read once: within a process equal settings give equal results.
-    # Turn by turn, as another program may come between, and the first runs are slow.
+    # Versions of torch say in different ways what a CPU can do, so it is timed: once, so that equal
+    # settings give equal results within a process. The two types take turns, as another program
+    # may come between, and the first runs are slow.
     best = {torch.bfloat16: math.inf, torch.float32: math.inf}
     for _ in range(8):
-        best = {dtype: min(was, _time_convolution(dtype)) for dtype, was in best.items()}
+        best = {dtype: min(before, _time_convolution(dtype)) for dtype, before in best.items()}
     return best[torch.bfloat16] < 0.8 * best[torch.float32]
 
 

@@ -72,12 +72,12 @@ class ProcessGroup:
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors by their mean over the processes, in one message."""
-        if self._group is None or not (kept := [t for t in tensors if t.is_floating_point()]):
+        if self._group is None or not (floats := [t for t in tensors if t.is_floating_point()]):
             return
-        flat = torch.cat([tensor.flatten() for tensor in kept])
+        flat = torch.cat([tensor.flatten() for tensor in floats])
         dist.all_reduce(flat)
-        parts = torch.split(flat / self.size, [tensor.numel() for tensor in kept])
-        for tensor, part in zip(kept, parts, strict=True):
+        parts = torch.split(flat / self.size, [tensor.numel() for tensor in floats])
+        for tensor, part in zip(floats, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:

@@ -1,4 +1,4 @@
-"""What a family hands out to be used without this program: networks, and what goes into them."""
+"""Networks that can be used without this program, and what goes into them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Port:
     Attributes
     ----------
     shape
-        Sizes; a letter is one that is free, and the same wherever the letter stands.
+        Sizes; a letter is a free size, the same wherever the letter stands.
     kind
-        Of its values. Flags are true or false.
+        Kind of the values. Flags are true or false.
     low, high
-        Between these lie the values with which the export is checked.
+        Limits of the values with which the export is checked.
     """
 
     name: str
@@ -33,29 +33,29 @@ class Port:
     high: float = 1.0
 
     def example(self, sizes: Sizes, generator: torch.Generator) -> Tensor:
-        """Draw values of these sizes."""
+        """Return random values of these sizes."""
         shape = [sizes[size] if isinstance(size, str) else size for size in self.shape]
-        drawn = self.low + (self.high - self.low) * torch.rand(shape, generator=generator)
+        values = self.low + (self.high - self.low) * torch.rand(shape, generator=generator)
         if self.kind == "number":
-            return drawn
-        return drawn.long() if self.kind == "index" else drawn > (self.low + self.high) / 2
+            return values
+        return values.long() if self.kind == "index" else values > (self.low + self.high) / 2
 
 
 @dataclass(frozen=True)
 class Exportable:
-    """A network that stands alone: tensors in, one tensor out, nothing drawn on the way.
+    """A network that stands alone: tensors in, one tensor out, and nothing random.
 
     Attributes
     ----------
     inputs
-        In the order of the module's arguments.
+        The module's arguments, in their order.
     output
         Name of what comes out.
     sizes
         Values of the free letters. The network is traced at the first, so there no two letters may
         have the same value, and what pads must have something to pad; at all it is checked.
     help
-        What goes in and what comes out, in a sentence.
+        Sentence that says what goes in and what comes out.
     """
 
     name: str
@@ -66,6 +66,6 @@ class Exportable:
     help: str
 
     def example(self, sizes: Sizes, seed: int = 0) -> tuple[Tensor, ...]:
-        """Draw inputs of these sizes."""
+        """Return random inputs of these sizes."""
         generator = torch.Generator().manual_seed(seed)
         return tuple(port.example(sizes, generator) for port in self.inputs)

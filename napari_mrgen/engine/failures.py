@@ -16,7 +16,7 @@ from napari_mrgen.wording import format_size
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_WANTED = re.compile(r"(?:Tried|tried) to allocate ([\d.]+) ?(B|[KMGT]iB|bytes)")
+_REQUEST = re.compile(r"(?:Tried|tried) to allocate ([\d.]+) ?(B|[KMGT]iB|bytes)")
 _OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
@@ -25,7 +25,12 @@ _OUT_OF_MEMORY = (
     "could not create a primitive",
 )
 """How GPUs, torch's own memory on a CPU, the system, C++ and oneDNN say that memory ran out."""
-_GONE = ("closed by peer", "Connection reset", "process group has been destroyed", "Broken pipe")
+_PEER_LOST = (
+    "closed by peer",
+    "Connection reset",
+    "process group has been destroyed",
+    "Broken pipe",
+)
 """How the collectives of several processes say that one is missing."""
 
 
@@ -41,7 +46,7 @@ def explain(
     if isinstance(error, MrgenError):
         return Failed(str(error), details=details)
     if isinstance(error, NotANumberError):
-        return Failed(str(error), "Lower the learning rate, or look at the data.", details)
+        return Failed(str(error), "Lower the learning rate, or preview the data.", details)
     if is_out_of_memory(error):
         return Failed(_memory_sentence(error, device), _smaller(config), details)
     if (full := _disk_error(error)) is not None:
@@ -51,8 +56,8 @@ def explain(
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         message = f"A file could not be read or written: {where}{error.strerror or error}."
-        return Failed(message, "Mend that, then resume the run.", details)
-    if any(sign in str(error) for sign in _GONE):
+        return Failed(message, "Correct that, then resume the run.", details)
+    if any(sign in str(error) for sign in _PEER_LOST):
         message = "Another process of this run ended before its time."
         return Failed(message, "What that process says is the cause.", details)
     text = str(error).strip().splitlines()
@@ -70,12 +75,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _memory_sentence(error: BaseException, device: torch.device | None) -> str:
-    wanted = _WANTED.search(str(error))
-    unit = 1 if wanted is None else _UNITS.get(wanted[2], 1)
-    needed = f": {format_size(float(wanted[1]) * unit)} more was needed" if wanted else ""
-    there = device_info(device or torch.device("cpu"))
-    free, total = format_size(there.free_bytes), format_size(there.total_bytes)
-    return f"The memory of {there.title} is full{needed}, {free} of {total} is free now."
+    request = _REQUEST.search(str(error))
+    needed = ""
+    if request is not None:
+        needed = f": {format_size(float(request[1]) * _UNITS.get(request[2], 1))} more was needed"
+    info = device_info(device or torch.device("cpu"))
+    free, total = format_size(info.free_bytes), format_size(info.total_bytes)
+    return f"The memory of {info.title} is full{needed}, {free} of {total} is free now."
 
 
 def _smaller(config: TrainConfig | None) -> str:

@@ -43,15 +43,15 @@ class TrainConfig(Config):
     """Settings that every family's training has; a family adds its own."""
 
     seed: int = setting(0, ge=0, lt=2**31)
-    """Every random draw of the run follows from this number."""
+    """Seed of all random numbers of the run."""
     batch_size: int = setting(8, ge=1, le=4096)
-    """Samples seen in one training step."""
+    """Samples in one training step."""
     held_out: float = setting(0.25, gt=0, lt=1, title="Held-out share")
-    """Share of the subjects kept for testing; they are never trained on."""
+    """Share of the subjects that are held out for testing; they are never trained on."""
     ema_decay: float = setting(0.999, ge=0, lt=1, level="advanced", title="Weight averaging")
-    """Decay of the moving average of the weights; the average is what is saved as the model."""
+    """Decay of the exponential moving average of the weights; the average is saved as the model."""
     save_every: int = setting(250, ge=1, unit="steps", level="advanced")
-    """Steps between two checkpoints; at most so much is lost in a crash."""
+    """Steps between two checkpoints; a crash loses at most as many."""
     preview_every: int = setting(100, ge=1, unit="steps", level="advanced")
     """Steps between two previews and evaluations on held-out subjects."""
 
@@ -68,7 +68,7 @@ class TrainConfig(Config):
             before = self.stages[self.stages.index(name) - 1]
             msg = (
                 f"Stage {name!r} goes on from what stage {before!r} has learned: name the model "
-                f"that it shall start from, or set {before}_steps=0 to do without."
+                f"to start from, or set {before}_steps=0 to do without."
             )
             raise MrgenError(msg)
 
@@ -86,10 +86,10 @@ class GenerateConfig(Config):
 
 
 class SamplingConfig(GenerateConfig):
-    """Settings of a family that draws: any number of results, of one input or of none."""
+    """Settings of a family that samples: any number of results, of one input or of none."""
 
     samples: int = setting(1, ge=1, le=100_000)
-    """How many results to draw."""
+    """Number of results to sample."""
 
     @property
     def results(self) -> int:

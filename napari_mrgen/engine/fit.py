@@ -76,15 +76,15 @@ def fit(
             runs.create(run_dir, options, config, inputs)
         return TrainingContext(family, config, inputs, run_dir, options, group, control)
 
-    yield from _guarded(begin, lambda context: _tell(context, resumed=False))
+    yield from _recorded(begin, lambda context: _train(context, resumed=False))
 
 
 def resume(
     run_dir: Path, lookup: Lookup, control: Control, *, device: str = "auto"
 ) -> Iterator[Event]:
-    """Go on with a run that was stopped, failed or was killed, as if nothing had happened.
+    """Go on with a run that was stopped, failed or was killed, bit for bit.
 
-    A finished run tells `Finished` again. ``lookup`` finds a family by its name.
+    A finished run yields `Finished` again. ``lookup`` finds a family by its name.
     """
 
     def begin(stack: ExitStack) -> TrainingContext:
@@ -98,16 +98,16 @@ def resume(
             stack.enter_context(locked(run_dir))
         return TrainingContext(family, config, run.inputs, run_dir, options, group, control)
 
-    yield from _guarded(begin, lambda context: _tell(context, resumed=True))
+    yield from _recorded(begin, lambda context: _train(context, resumed=True))
 
 
-def _guarded(
+def _recorded(
     begin: Callable[[ExitStack], TrainingContext],
     work: Callable[[TrainingContext], Iterator[Event]],
 ) -> Iterator[Event]:
     """Yield and record the events of a run; its last one comes when the folder is free again.
 
-    Nothing is raised: napari's generator workers swallow a `RuntimeError` without a word.
+    Nothing is raised: napari's generator workers swallow a `RuntimeError`.
     """
     last: Event | None = None
     with ExitStack() as stack:
@@ -118,14 +118,14 @@ def _guarded(
             journal = (
                 stack.enter_context(Journal(context.run_dir)) if context.group.is_first else None
             )
-            for event in _enduring(context, work):
+            for event in _with_less_memory(context, work):
                 if journal is not None:
                     journal.record(event)
                 if isinstance(event, runs.ENDS):
                     last = event
                     break
                 yield event
-        except Exception as error:  # noqa: BLE001 - told, with its traceback, not raised
+        except Exception as error:  # noqa: BLE001 - reported with its traceback, not raised
             last = explain(
                 error,
                 context.config if context else None,
@@ -144,10 +144,10 @@ def _guarded(
         yield last
 
 
-def _enduring(
+def _with_less_memory(
     context: TrainingContext, work: Callable[[TrainingContext], Iterator[Event]]
 ) -> Iterator[Event]:
-    """Yield the events of the work; where memory runs out, go on with what needs less."""
+    """Yield the events of the work; where memory runs out, go on with settings that need less."""
     set_malloc_threshold(free_bytes(torch.device("cpu")))
     while True:
         try:
@@ -171,10 +171,10 @@ def _enduring(
         yield events.Warned(announce(context, advice))
         del failure
         context = step_down(context, advice)
-        work = partial(_tell, resumed=True)
+        work = partial(_train, resumed=True)
 
 
-def _tell(context: TrainingContext, *, resumed: bool) -> Iterator[Event]:
+def _train(context: TrainingContext, *, resumed: bool) -> Iterator[Event]:
     title = device_info(context.group.device).title
     stages = (context.options.only_stage,) if context.options.only_stage else context.config.stages
     yield events.Started(str(context.run_dir), context.family.name, title, stages, resumed)
@@ -191,11 +191,11 @@ def _tell(context: TrainingContext, *, resumed: bool) -> Iterator[Event]:
 
 
 def _warnings(context: TrainingContext) -> Iterator[Event]:
-    """Say what makes this run's figures, or its repetition, worth less than they seem."""
+    """Warn where metrics mean less than they seem, or the run cannot be repeated bit for bit."""
     if context.inputs.nothing_held_out:
         yield events.Warned(
-            "There is only one subject: nothing is held out, and the figures tell how well the "
-            "model knows its own training data."
+            "There is only one subject: nothing is held out, and the metrics are those of the "
+            "training data."
         )
     if differences := record_environment(context.run_dir, context.group):
         yield events.Warned(f"Not bit for bit the same run any more: {', '.join(differences)}.")

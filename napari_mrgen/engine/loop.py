@@ -23,12 +23,12 @@ from napari_mrgen.io import nifti
 
 LONG_PAUSE = 60.0
 """Seconds of pause after which the state is saved; a run of several processes ends then."""
-_BEAT = 0.2
+_POLL = 0.2
 _PREVIEWS_KEPT = 8
 
 
 def train_stage(context: TrainingContext, state: StageState) -> Iterator[Event]:
-    """Train from ``state.step`` on; ends early, saved, when a stop was asked for.
+    """Train from ``state.step`` on; ends early, saved, when a stop was requested.
 
     The caller sees by ``state.step`` whether the stage is complete.
     """
@@ -37,7 +37,7 @@ def train_stage(context: TrainingContext, state: StageState) -> Iterator[Event]:
     batches = Batches(stage.dataset, draws, config.batch_size, group.rank, group.size)
     throughput = Throughput(stage.name, state.step, stage.steps)
     while not state.is_complete:
-        if (yield from _obey(context, state, throughput)) is Action.STOP:
+        if (yield from _await_action(context, state, throughput)) is Action.STOP:
             yield from _save(context, state, throughput)
             return
         _take_step(context, state, batches, throughput)
@@ -47,11 +47,11 @@ def train_stage(context: TrainingContext, state: StageState) -> Iterator[Event]:
             yield throughput.read(state.step)
         if state.step % config.preview_every == 0 or is_last:
             if context.group.is_first:
-                yield from _look(context, state)
+                yield from _evaluate(context, state)
             _stop_early(context, state)
         if state.step % config.save_every == 0 or state.is_complete:
             yield from _save(context, state, throughput)
-        throughput.leave_out(time.monotonic() - began)
+        throughput.exclude(time.monotonic() - began)
 
 
 def _take_step(
@@ -77,10 +77,10 @@ def _stop_early(context: TrainingContext, state: StageState) -> None:
         state.is_over = action is Action.STOP
 
 
-def _obey(
+def _await_action(
     context: TrainingContext, state: StageState, throughput: Throughput
 ) -> Generator[Event, None, Action]:
-    """Wait while the run is paused; return what all processes do then."""
+    """Wait while the run is paused; return what all processes do next."""
     action = context.group.agree(context.requested_action())
     if action is not Action.PAUSE:
         return action
@@ -89,15 +89,15 @@ def _obey(
     if context.group.is_first:
         yield events.Paused(*place)
     while action is Action.PAUSE:
-        context.control.wait(_BEAT)
+        context.control.wait(_POLL)
         action = context.group.agree(context.requested_action())
         if not is_saved and time.monotonic() - began > LONG_PAUSE:
-            throughput.leave_out(time.monotonic() - began)
+            throughput.exclude(time.monotonic() - began)
             began, is_saved = time.monotonic(), True
             yield from _save(context, state, throughput)
             if context.group.size > 1:
-                context.control.stop()  # Elsewhere others wait for these machines.
-    throughput.leave_out(time.monotonic() - began)
+                context.control.stop()  # Others may wait for these machines.
+    throughput.exclude(time.monotonic() - began)
     if context.group.is_first and action is Action.CONTINUE:
         yield events.Resumed(*place)
     return action
@@ -107,7 +107,7 @@ def _save(context: TrainingContext, state: StageState, throughput: Throughput) -
     if not context.group.is_first or state.saved == state.step:
         return
     if throughput.has_losses:
-        yield throughput.read(state.step)  # What is not a number is not saved.
+        yield throughput.read(state.step)  # Raises before weights that are not numbers are saved.
     path = save_state(context.checkpoints, state)
     context.save_model(context.model_path, state)
     state.saved = state.step
@@ -117,16 +117,16 @@ def _save(context: TrainingContext, state: StageState, throughput: Throughput) -
 @torch.no_grad()
 def _measure(context: TrainingContext, state: StageState) -> dict[str, float]:
     """Mean metrics of the averaged networks over the held-out batches."""
-    found: dict[str, list[float]] = {}
+    totals: dict[str, list[float]] = {}
     for batch in state.stage.dataset.held_out():
         on_device = _to_device(batch, context.group.device)
         metrics = state.stage.task.evaluate(state.average.networks, on_device)
         for name, value in metrics.items():
-            found.setdefault(name, []).append(float(value))
-    return {name: fmean(values) for name, values in found.items()}
+            totals.setdefault(name, []).append(float(value))
+    return {name: fmean(values) for name, values in totals.items()}
 
 
-def _look(context: TrainingContext, state: StageState) -> Iterator[Event]:
+def _evaluate(context: TrainingContext, state: StageState) -> Iterator[Event]:
     """Evaluate and preview the averaged networks: no random state of the training is touched."""
     stage, step = state.stage, state.step
     state.metrics = _measure(context, state)
@@ -159,8 +159,9 @@ def _keep_best(context: TrainingContext, state: StageState) -> None:
         context.save_model(context.best_path, state)
 
 
-def _thin_out(folder: Path, kept: int) -> None:
-    for old in sorted(folder.glob("*.nii"), reverse=True)[kept:]:
+def _thin_out(folder: Path, most: int) -> None:
+    """Remove the oldest previews; their pictures stay."""
+    for old in sorted(folder.glob("*.nii"), reverse=True)[most:]:
         old.unlink(missing_ok=True)
         old.with_suffix(".json").unlink(missing_ok=True)
 
@@ -170,7 +171,7 @@ def _to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 _SHORTEST, _LONGEST = 0.2, 5.0
-_TOLD_PER_STAGE = 500
+_EVENTS_PER_STAGE = 500
 
 
 class Throughput:
@@ -182,10 +183,10 @@ class Throughput:
 
     def __init__(self, stage: str, step: int, steps: int) -> None:
         self._stage, self._steps = stage, steps
-        self._first = self._told = step
+        self._first = step
         self._began = self._since = time.monotonic()
         self._losses: dict[str, list[Tensor]] = {}
-        self._waited = 0.0
+        self._excluded = 0.0
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
         for name, loss in losses.items():
@@ -193,12 +194,12 @@ class Throughput:
 
     def is_due(self, step: int) -> bool:
         now = time.monotonic()
-        pause = (now - self._began) / _TOLD_PER_STAGE
+        pause = (now - self._began) / _EVENTS_PER_STAGE
         return step == self._steps or now - self._since > min(max(_SHORTEST, pause), _LONGEST)
 
-    def leave_out(self, seconds: float) -> None:
+    def exclude(self, seconds: float) -> None:
         """Do not count time that was not training: pauses, previews, saving."""
-        self._waited += seconds
+        self._excluded += seconds
 
     def read(self, step: int) -> Stepped:
         """Return the means since the last reading; raise if they are not numbers."""
@@ -208,10 +209,9 @@ class Throughput:
             if not math.isfinite(value):
                 msg = f"The loss {name!r} is no longer a number at step {step} of {self._stage!r}."
                 raise NotANumberError(msg)
-        pace = (now - self._began - self._waited) / max(1, step - self._first)
-        self._losses, self._told, self._since = {}, step, now
-        left = pace * (self._steps - step)
-        return Stepped(self._stage, step, self._steps, means, pace, left)
+        pace = (now - self._began - self._excluded) / max(1, step - self._first)
+        self._losses, self._since = {}, now
+        return Stepped(self._stage, step, self._steps, means, pace, pace * (self._steps - step))
 
     @property
     def has_losses(self) -> bool:

@@ -13,12 +13,11 @@ from napari_mrgen.engine.distributed import Action
 from napari_mrgen.engine.loop import train_stage
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run import folder as runs
-from napari_mrgen.engine.run import pictures as album
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.journal import write_scoreboard
 from napari_mrgen.engine.run.model import load_weights, put_weights
 from napari_mrgen.engine.run.model_header import check_start, first_line, read_header
-from napari_mrgen.engine.run.pictures import plot_curves, read_curves
+from napari_mrgen.engine.run.pictures import plot_curves, read_curves, save_movie
 from napari_mrgen.engine.run.state import load_state
 from napari_mrgen.engine.task import Draws, Stage
 from napari_mrgen.engine.weights import DefaultGenerator, WeightAverage
@@ -39,7 +38,7 @@ def train(context: TrainingContext) -> Iterator[Event]:
             return
         if context.options.only_stage not in (None, name):
             continue
-        last = _enrol(context, index, stage)
+        last = _begin(context, index, stage)
         if context.stage_model_path(name).exists():
             _take_finished(context, last)
         else:
@@ -61,11 +60,11 @@ def train(context: TrainingContext) -> Iterator[Event]:
 
 def stage_names(context: TrainingContext) -> tuple[str, ...]:
     """Return the stages to be built: those before a stage that runs alone prepare the way."""
-    known, wanted = context.config.stages, context.options.only_stage
-    if wanted is None:
-        return known
-    context.config.check_stage(wanted, has_start=context.options.start_from is not None)
-    return known[: known.index(wanted) + 1]
+    names, only = context.config.stages, context.options.only_stage
+    if only is None:
+        return names
+    context.config.check_stage(only, has_start=context.options.start_from is not None)
+    return names[: names.index(only) + 1]
 
 
 def _build(
@@ -73,16 +72,16 @@ def _build(
 ) -> Generator[Event, None, Stage | None]:
     """Let the family build its next stage; the first weights follow from the seed alone.
 
-    None if a stop was asked for while it made its data ready.
+    Returns None if a stop was requested while the data was prepared.
     """
-    drawing = DefaultGenerator(Draws((context.config.seed, "stage", index))())
+    weights = DefaultGenerator(Draws((context.config.seed, "stage", index))())
     while True:
-        with drawing:
+        with weights:
             stage = next(source, None)
         if not isinstance(stage, Progress):
             break
         yield stage
-        # Of several processes some may find this work done: they agree at the first step.
+        # Some of several processes may have nothing to prepare: they agree at the first step.
         if context.group.size == 1 and context.control.is_stopped:
             return None
     if stage is None or stage.name != context.config.stages[index]:
@@ -92,8 +91,8 @@ def _build(
     return stage
 
 
-def _enrol(context: TrainingContext, index: int, stage: Stage) -> StageState:
-    """Bring networks and optimizers to the device, with an average beside them."""
+def _begin(context: TrainingContext, index: int, stage: Stage) -> StageState:
+    """Bring networks and optimizers to the device, and start the average of the weights."""
     task = stage.task
     # Copied before the networks are prepared: their copies must not call the originals.
     average = WeightAverage(
@@ -108,6 +107,7 @@ def _enrol(context: TrainingContext, index: int, stage: Stage) -> StageState:
 
 
 def _take_finished(context: TrainingContext, state: StageState) -> None:
+    """Load the model of a stage that an earlier process has finished."""
     path = context.stage_model_path(state.stage.name)
     put_weights(state.average.networks, load_weights(path), path.name)
     header = read_header(path)
@@ -144,7 +144,7 @@ def _train(context: TrainingContext, state: StageState) -> Iterator[Event]:
         state.early_stopping
     )
     for name in damaged:
-        yield events.Warned(f"The checkpoint {name} is damaged and was passed over.")
+        yield events.Warned(f"The checkpoint {name} is damaged and was skipped.")
     yield events.StageStarted(stage.name, stage.title, state.step, stage.steps)
     yield from train_stage(context, state)
     if state.is_complete and context.group.is_first:
@@ -154,9 +154,9 @@ def _train(context: TrainingContext, state: StageState) -> Iterator[Event]:
         yield events.Progress(f"Writing the results of stage {stage.name}")
         with torch.no_grad():
             stage.task.finish(state.average.networks, context.run_dir)
-        # After all that a resumed run would need again: it says that the stage is finished.
+        # The last file of a stage: a resumed run takes the stage as finished if it is there.
         context.save_model(context.stage_model_path(stage.name), state)
-        yield from _look_back(context, state)
+        yield from _summarise(context, state)
 
 
 def _take_best(context: TrainingContext, state: StageState) -> None:
@@ -169,12 +169,12 @@ def _take_best(context: TrainingContext, state: StageState) -> None:
     state.metrics, state.best_step = header.metrics, header.step
 
 
-def _look_back(context: TrainingContext, state: StageState) -> Iterator[Event]:
-    """Leave a movie of the stage's previews, and its curves as a figure."""
+def _summarise(context: TrainingContext, state: StageState) -> Iterator[Event]:
+    """Write a movie of the stage's previews, and a plot of its curves."""
     stage, folder = state.stage, context.run_dir
     try:
         pictures = sorted((folder / "previews").glob(f"{state.index}-{stage.name}-*-0.png"))
-        album.save_movie(pictures, folder / "movies" / f"{stage.name}_training.gif")
+        save_movie(pictures, folder / "movies" / f"{stage.name}_training.gif")
         curves = read_curves(folder / "metrics.csv", stage.name)
         plot_curves(curves, stage.title, folder / "figures" / f"{stage.name}_curves.png")
     except Exception as error:  # noqa: BLE001 - no picture is worth a finished training
@@ -184,7 +184,7 @@ def _look_back(context: TrainingContext, state: StageState) -> Iterator[Event]:
 
 
 def _conclude(context: TrainingContext, state: StageState) -> Iterator[Event]:
-    """Score the model beside the trivial methods, and save it."""
+    """Score the model and the baselines, and save it."""
     if not context.group.is_first:
         yield events.Finished(str(context.model_path))
         return
@@ -193,28 +193,28 @@ def _conclude(context: TrainingContext, state: StageState) -> Iterator[Event]:
         yield events.Stopped(state.stage.name, state.step)
         return
     runs.write_json(context.run_dir / "scoreboard.json", write_scoreboard(scoreboard))
-    figures = scoreboard.rows[0].mean if scoreboard.rows else state.metrics
-    context.save_model(context.model_path, state, figures)
+    metrics = scoreboard.rows[0].mean if scoreboard.rows else state.metrics
+    context.save_model(context.model_path, state, metrics)
     yield events.Finished(str(context.model_path), scoreboard)
 
 
 def _score(
     context: TrainingContext, state: StageState
 ) -> Generator[Event, None, Scoreboard | None]:
-    """Score subject by subject; None if a stop was asked for."""
+    """Score subject by subject; return None if a stop was requested."""
     subjects = {
         scan.subject for role in context.inputs.references for scan in context.inputs.test(role)
     }
     source = context.family.score(state.average.networks, context.config, context.inputs)
     scores: list[Score] = []
-    seen: set[str] = set()
+    scored: set[str] = set()
     while not context.control.is_stopped:
         with torch.no_grad():
             score = next(source, None)
         if score is None:
             return tabulate(scores)
         scores.append(score)
-        if score.subject not in seen:
-            seen.add(score.subject)
-            yield events.Progress("Scoring on held-out subjects", len(seen), len(subjects))
+        if score.subject not in scored:
+            scored.add(score.subject)
+            yield events.Progress("Scoring on held-out subjects", len(scored), len(subjects))
     return None

@@ -1,4 +1,4 @@
-"""The moving average of the weights, which is what is kept as the model."""
+"""Weights: their moving average, which is the model, their first values, and their layout."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ class WeightAverage:
 
     The decay grows from 0.1 with the steps, so that early averages do not remember the random
     start; buffers (running statistics, codes) are copied.
+
+    `torch.optim.swa_utils.AveragedModel` is not used: its first update copies the weights and its
+    decay is fixed, so the averages, and with them the models, would be others.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], decay: float) -> None:
@@ -30,22 +33,27 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Take in the weights after ``step`` steps."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        kept, seen = self._parameters
-        torch._foreach_lerp_(kept, seen, weight=1 - decay)
-        for copied, buffer in self._buffers:
-            copied.copy_(buffer)
+        averages, parameters = self._parameters
+        torch._foreach_lerp_(averages, parameters, weight=1 - decay)
+        for target, buffer in self._buffers:
+            target.copy_(buffer)
 
     @cached_property
     def _parameters(self) -> tuple[list[Tensor], list[Tensor]]:
-        # Walking over modules at every step would cost more than the average itself.
-        pairs = [(self.networks[name], self._sources[name]) for name in self.networks]
-        kept = [p.detach() for network, _ in pairs for p in network.parameters()]
-        return kept, [p.detach() for _, network in pairs for p in network.parameters()]
+        # Kept, since walking over modules at every step would cost more than the average itself.
+        averages, parameters = (
+            [p.detach() for name in self.networks for p in networks[name].parameters()]
+            for networks in (self.networks, self._sources)
+        )
+        return averages, parameters
 
     @cached_property
     def _buffers(self) -> list[tuple[Tensor, Tensor]]:
-        pairs = [(self.networks[name], self._sources[name]) for name in self.networks]
-        return [b for kept, seen in pairs for b in zip(kept.buffers(), seen.buffers(), strict=True)]
+        return [
+            pair
+            for name, network in self.networks.items()
+            for pair in zip(network.buffers(), self._sources[name].buffers(), strict=True)
+        ]
 
     def hand_over(self) -> None:
         """Put the averaged weights into the trained networks: what later stages start from."""
@@ -54,9 +62,10 @@ class WeightAverage:
 
 
 class DefaultGenerator(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within this context, this thread's draws on the CPU come from ``generator``.
+    """Within this context, random operations of this thread on the CPU use ``generator``.
 
-    The global generator is neither read nor moved, so other threads cannot change what is built.
+    `torch.nn` initialises weights from the global generator. It is neither read nor moved here, so
+    that other threads cannot change what is built.
     """
 
     def __init__(self, generator: torch.Generator) -> None:
@@ -71,14 +80,14 @@ class DefaultGenerator(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        drawing = _drawing_form(func)
-        if drawing is not None and kwargs.get("generator") is None:
-            return drawing(*args, **{**kwargs, "generator": self._generator})
+        random = _with_generator(func)
+        if random is not None and kwargs.get("generator") is None:
+            return random(*args, **{**kwargs, "generator": self._generator})
         return func(*args, **kwargs)
 
 
-def _drawing_form(func: Any) -> Callable[..., Any] | None:
-    """Return the overload that takes a generator; None for an operation that does not draw."""
+def _with_generator(func: Any) -> Callable[..., Any] | None:
+    """Return the overload that takes a generator; None for one that is not random."""
     if any(argument.name == "generator" for argument in func._schema.arguments):
         return func  # type: ignore[no-any-return]
     name = "" if func._overloadname == "default" else f"{func._overloadname}_"

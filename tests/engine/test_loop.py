@@ -94,7 +94,7 @@ def test_means_since_the_last_reading(clock: list[float]) -> None:
 def test_time_left_counts_training_only(clock: list[float]) -> None:
     throughput = Throughput("stage", 5, 25)
     clock[0] += 15
-    throughput.leave_out(5)
+    throughput.exclude(5)
     stepped = throughput.read(10)
     assert (stepped.seconds_per_step, stepped.seconds_left) == (2.0, 30.0)
 

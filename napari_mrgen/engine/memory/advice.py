@@ -1,4 +1,4 @@
-"""What makes a training fit into memory: found before it runs, and taken when memory runs out."""
+"""Settings that make a training fit into memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training step or a call of a network will cost, found without computing it.
+"""What a training step or a call of a network costs, measured without computing it.
 
 It runs on fake tensors, which have a shape but no values: every operation's work is counted, and
 every tensor's life, so the peak is near that of the real thing.
@@ -137,20 +137,20 @@ def measure_call(
 
 @contextmanager
 def _resting(task: Task, precision: Precision) -> Iterator[None]:
-    """Lay networks out as a run does, beside what it keeps of them from its first step on."""
-    kept: list[Tensor] = []
+    """Lay networks out as a run does, and hold what it keeps from its first step on."""
+    resident: list[Tensor] = []
     for name, network in task.networks.items():
         if name in task.shipped:
-            kept += [torch.zeros_like(t) for t in (*network.parameters(), *network.buffers())]
+            resident += [torch.zeros_like(t) for t in (*network.parameters(), *network.buffers())]
         lay_out(network, precision)
     for optimizer in task.optimizers.values():
         for group in optimizer.param_groups:
             moments = 2 if "betas" in group else int(bool(group.get("momentum")))
             for parameter in group["params"]:
                 parameter.grad = torch.zeros_like(parameter)
-                kept += [torch.zeros_like(parameter) for _ in range(moments)]
+                resident += [torch.zeros_like(parameter) for _ in range(moments)]
     yield
-    kept.clear()
+    resident.clear()
 
 
 @contextmanager

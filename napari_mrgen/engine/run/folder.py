@@ -41,7 +41,7 @@ ENDS = (events.Stopped, events.Failed, events.Finished)
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What was chosen for a run beside its Config."""
+    """Options of a run that are not in its Config."""
 
     family: str
     precision: str
@@ -52,7 +52,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, read when asked."""
+    """A run folder, read when an attribute is read."""
 
     path: Path
 
@@ -110,7 +110,7 @@ class Run:
         try:
             values: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            msg = f"{self.path} is no run folder: it has no readable {name}."
+            msg = f"{self.path} is not a run folder: it has no readable {name}."
             raise MrgenError(msg) from None
         return values
 
@@ -121,8 +121,8 @@ def create(run_dir: Path, options: RunOptions, config: TrainConfig, inputs: Inpu
     for name in (_EVENTS, ENVIRONMENT):  # Of a run that failed while it was made ready.
         (run_dir / name).unlink(missing_ok=True)
     references = {
-        role: [_write_reference(run_dir, reference) for reference in found]
-        for role, found in inputs.references.items()
+        role: [_write_reference(run_dir, reference) for reference in scans]
+        for role, scans in inputs.references.items()
     }
     write_json(run_dir / "inputs.json", {"references": references, "split": asdict(inputs.split)})
     save_settings(run_dir, options, config)
@@ -156,24 +156,24 @@ def is_taken(run_dir: Path) -> bool:
 def watch(run_dir: Path, follow: bool = True) -> Iterator[Event]:
     """Yield the events of a run that any process trains, from its folder.
 
-    With ``follow``, go on until the run has ended; if its process died without a word, the last
-    event is a `Failed` that says so.
+    With ``follow``, go on until the run has ended; if its process died, the last event is a
+    `Failed` that says so.
     """
     path, offset = run_dir / _EVENTS, 0
     last: Event | None = None
     while True:
         # The trainer is looked for first: what it wrote before it went is then in the file.
         is_alive = living_trainer(run_dir) is not None
-        found, offset = read_events(path, offset)
-        yield from found
-        last = found[-1] if found else last
+        new, offset = read_events(path, offset)
+        yield from new
+        last = new[-1] if new else last
         has_ended = isinstance(last, ENDS)
         if not follow or has_ended:
             return
         if not is_alive:
             yield _interruption()
             return
-        if not found:
+        if not new:
             time.sleep(_POLL)
 
 
@@ -188,9 +188,9 @@ def read_preview(run_dir: Path, event: events.Previewed) -> list[Volume]:
 
 
 def fingerprint(path: Path) -> str:
-    """Hash size, start, middle and end of a file: quick for thousands of scans; "" without one.
+    """Hash size, start, middle and end of a file, quick for thousands of scans; "" without one.
 
-    Of a series inside a file it is that file's.
+    The fingerprint of a series inside a file is that of the file.
     """
     path = path.parent if path.parent.is_file() else path
     try:
@@ -247,6 +247,6 @@ def _parse_reference(run_dir: Path, entry: Mapping[str, Any]) -> Reference:
 
 def _interruption() -> events.Failed:
     return events.Failed(
-        "The run was interrupted: its process ended without a word.",
+        "The run was interrupted: its process ended unexpectedly.",
         advice="Resume it: it goes on from the last checkpoint.",
     )

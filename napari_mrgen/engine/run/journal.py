@@ -1,4 +1,4 @@
-"""Events on disk: one JSON line each, a table of figures, and TensorBoard's files."""
+"""Events on disk: one JSON line each, a table of metrics, and TensorBoard's files."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def parse_event(values: Any) -> Event | None:
     """Return the event of such values; None for what this version does not know."""
     if isinstance(values, dict) and values.get("event") == "Progressed":  # before version 0.2
         fraction = values.get("fraction")
-        known = {} if fraction is None else {"done": fraction, "total": 1}
-        values = {"event": "Progress", "message": values.get("message"), **known}
+        share = {} if fraction is None else {"done": fraction, "total": 1}
+        values = {"event": "Progress", "message": values.get("message"), **share}
     kind = _KINDS.get(str(values.get("event"))) if isinstance(values, dict) else None
     if kind is None:
         return None
-    known = {f.name: _parsed(f.name, values[f.name]) for f in fields(kind) if f.name in values}
+    content = {f.name: _parsed(f.name, values[f.name]) for f in fields(kind) if f.name in values}
     try:
-        return kind(**known)
+        return kind(**content)
     except TypeError:
         return None
 
@@ -65,10 +65,10 @@ class Journal:
         for name in ("events.jsonl", "metrics.csv"):
             _end_line(run_dir / name)
         self._lines = self._stack.enter_context((run_dir / "events.jsonl").open("ab"))
-        figures = (run_dir / "metrics.csv").open("a", newline="", encoding="utf-8")
-        self._figures = self._stack.enter_context(figures)
-        self._table = csv.writer(self._figures)
-        if not figures.tell():
+        metrics = (run_dir / "metrics.csv").open("a", newline="", encoding="utf-8")
+        self._metrics = self._stack.enter_context(metrics)
+        self._table = csv.writer(self._metrics)
+        if not metrics.tell():
             self._table.writerow(_COLUMNS)
         self._scalars: Scalars | None = None
         self._folder = run_dir / "tensorboard"
@@ -78,16 +78,16 @@ class Journal:
         self._lines.write(line.encode() + b"\n")
         self._lines.flush()
         if isinstance(event, events.Stepped):
-            self._record_figures(event.stage, event.step, "train", event.losses)
+            self._record_metrics(event.stage, event.step, "train", event.losses)
         elif isinstance(event, events.Evaluated):
-            self._record_figures(event.stage, event.step, "held_out", event.metrics)
+            self._record_metrics(event.stage, event.step, "held_out", event.metrics)
 
-    def _record_figures(
-        self, stage: str, step: int, group: str, figures: Mapping[str, float]
+    def _record_metrics(
+        self, stage: str, step: int, group: str, metrics: Mapping[str, float]
     ) -> None:
-        named = {f"{group}/{name}": value for name, value in figures.items()}
+        named = {f"{group}/{name}": value for name, value in metrics.items()}
         self._table.writerows((stage, step, name, value) for name, value in named.items())
-        self._figures.flush()
+        self._metrics.flush()
         if self._scalars is None:
             self._scalars = self._stack.enter_context(Scalars(self._folder))
         self._scalars.add({f"{stage}/{name}": value for name, value in named.items()}, step)
@@ -96,7 +96,7 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with suppress(OSError):  # What could not be written has been told already.
+        with suppress(OSError):  # A failure to write has been reported already.
             self._stack.close()
 
 
@@ -143,7 +143,7 @@ def parse_scoreboard(values: Mapping[str, Any]) -> Scoreboard:
 def _parsed(name: str, value: Any) -> Any:
     if name == "scoreboard":
         return parse_scoreboard(value)
-    if isinstance(value, dict):  # Figures: JSON has no word for "not a number" but null.
+    if isinstance(value, dict):  # Metrics: JSON has no "not a number" but null.
         return {key: math.nan if number is None else number for key, number in value.items()}
     return _frozen(value)
 

@@ -65,7 +65,7 @@ def load_weights(path: Path) -> dict[str, dict[str, Tensor]]:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        msg = f"{path.name} is no model of napari-mrgen, or it is damaged ({first_line(error)})."
+        msg = f"{path.name} is not a model of napari-mrgen, or it is damaged ({first_line(error)})."
         raise MrgenError(msg) from None
     weights: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -138,11 +138,11 @@ def _with_current_names(network: nn.Module, weights: Mapping[str, Tensor]) -> Ma
 
 def _check(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
-    found = {key: tensor.shape for key, tensor in weights.items()}
-    for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
-            want, got = (_shape(shapes.get(key)) for shapes in (expected, found))
-            msg = f"{where} does not fit: expected {key} {want}, got {got}."
+    shapes = {key: tensor.shape for key, tensor in weights.items()}
+    for key in sorted(expected.keys() | shapes.keys()):
+        if expected.get(key) != shapes.get(key):
+            need, got = (_shape(each.get(key)) for each in (expected, shapes))
+            msg = f"{where} does not fit: expected {key} {need}, got {got}."
             raise MrgenError(msg)
 
 

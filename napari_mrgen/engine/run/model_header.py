@@ -31,7 +31,7 @@ class Header:
     step: int
     config: Mapping[str, Any]
     data: Mapping[str, Any]
-    """What the data set told of itself; ``"shape"`` is what the networks were built for."""
+    """What `Dataset.describe` returned; ``"shape"`` is what the networks were built for."""
     networks: tuple[str, ...]
     split: str = ""
     """Hash of the split by subject."""
@@ -47,12 +47,12 @@ class Header:
 
 def model_file(path: Path) -> Path:
     """Return the model file of a run folder, or the file itself."""
-    found = path / "model.safetensors" if path.is_dir() else path
-    if not found.is_file():
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file():
         what = "has no model yet" if path.is_dir() else "is not there"
         msg = f"{path} {what}; expected a run folder or a .safetensors file."
         raise MrgenError(msg)
-    return found
+    return file
 
 
 def read_header(path: Path) -> Header:
@@ -68,7 +68,7 @@ def read_header(path: Path) -> Header:
             msg = "config and data must be objects"
             raise TypeError(msg)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
-        msg = f"{path.name} is no model of napari-mrgen, or it is damaged ({first_line(error)})."
+        msg = f"{path.name} is not a model of napari-mrgen, or it is damaged ({first_line(error)})."
         raise MrgenError(msg) from None
     if header.format != FORMAT:
         msg = f"{path.name} was written by another version: format {header.format}, not {FORMAT}."
@@ -78,9 +78,9 @@ def read_header(path: Path) -> Header:
 
 def check_start(path: Path, family: str) -> None:
     """Refuse a model of another family: its networks mean something else."""
-    found = read_header(path).family
-    if found != family:
-        msg = f"{path.name} is a model of {found}; expected one of {family} to start from."
+    other = read_header(path).family
+    if other != family:
+        msg = f"{path.name} is a model of {other}; expected one of {family} to start from."
         raise MrgenError(msg)
 
 

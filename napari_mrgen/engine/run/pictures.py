@@ -1,4 +1,4 @@
-"""The album of a run: every preview as a small picture, and a movie of how they got better."""
+"""Pictures of a run: its previews, the movie that they make, and the plot of its curves."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from napari_mrgen.volume import Array, Volume
 
 PICTURES_A_SECOND = 6.0
 _A_ROW = 4
-"""Pictures of one preview beside one another, at most."""
+"""Most pictures of one preview in a row."""
 _MOST_PICTURES = 120
-"""In a movie; of a longer album as many, evenly spread."""
+"""Most frames of a movie; of more pictures as many are taken, evenly spread."""
 _MOST_PIXELS = 512
 """Longest side of a picture."""
 
@@ -61,11 +61,11 @@ def as_movie(pictures: Iterable[Path]) -> Volume | None:
 
     A picture stands for its preview: where that has several volumes, all are in the frame.
     """
-    found = list(pictures)
-    if len(found) < 2:
+    paths = list(pictures)
+    if len(paths) < 2:
         return None
-    places = np.linspace(0, len(found) - 1, min(_MOST_PICTURES, len(found))).round().astype(int)
-    frames = [_page(found[place]) for place in places]
+    places = np.linspace(0, len(paths) - 1, min(_MOST_PICTURES, len(paths))).round().astype(int)
+    frames = [_page(paths[place]) for place in places]
     # Not every picture need be as large: a run may have gone on with another version.
     same = [frame for frame in frames if frame.shape == frames[-1].shape]
     upright = np.diag([-1.0, -1.0, -1.0, 1.0])[:, [2, 1, 0, 3]]
@@ -109,23 +109,23 @@ _TITLES = {"train": "loss", "held_out": "held out"}
 
 
 def read_curves(table: Path, stage: str) -> dict[str, Curve]:
-    """Return the figures of a stage by name, such as ``train/loss``, from ``metrics.csv``.
+    """Return the losses and metrics of a stage by name, such as ``train/loss``, of ``metrics.csv``.
 
-    A run that was resumed has told some steps twice: the later figures count.
+    A run that was resumed has some steps twice: the later values count.
     """
-    found: dict[str, dict[int, float]] = {}
+    curves: dict[str, dict[int, float]] = {}
     with table.open(newline="", encoding="utf-8", errors="replace") as file:
         for row in csv.reader(file):
             with suppress(ValueError):  # The head; a row that a killed process left torn.
                 of, step, name, value = row
                 point = {int(step): float(value)}
                 if of == stage:
-                    found.setdefault(name, {}).update(point)
-    return {name: sorted(values.items()) for name, values in found.items()}
+                    curves.setdefault(name, {}).update(point)
+    return {name: sorted(values.items()) for name, values in curves.items()}
 
 
 def plot_curves(curves: Mapping[str, Curve], title: str, path: Path) -> None:
-    """Draw a panel for each curve into a PNG: losses first, then what was held out."""
+    """Plot each curve into a panel of a PNG: losses first, then metrics of held-out data."""
     if not curves:
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -137,13 +137,13 @@ def plot_curves(curves: Mapping[str, Curve], title: str, path: Path) -> None:
     figure.suptitle(title, color=_INK)
     for place, name in enumerate(sorted(curves, key=lambda name: not name.startswith("train/"))):
         axes = figure.add_subplot(rows, _COLUMNS, place + 1)
-        _draw(axes, name, curves[name])
+        _plot(axes, name, curves[name])
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as file:
         figure.savefig(file, format="png")
 
 
-def _draw(axes: Any, name: str, curve: Curve) -> None:
+def _plot(axes: Any, name: str, curve: Curve) -> None:
     group, _, rest = name.partition("/")
     steps, values = zip(*curve, strict=True)
     axes.plot(steps, values, color=_LINE, linewidth=1.4, marker="." if len(steps) < 40 else "")

@@ -33,8 +33,8 @@ class Saved:
 
 def saved_states(folder: Path) -> list[Saved]:
     """List the training states, the newest first."""
-    found = ((path, _NAME.fullmatch(path.name)) for path in folder.glob("*.pt"))
-    states = [Saved(path, int(m["index"]), m["stage"], int(m["step"])) for path, m in found if m]
+    names = ((path, _NAME.fullmatch(path.name)) for path in folder.glob("*.pt"))
+    states = [Saved(path, int(m["index"]), m["stage"], int(m["step"])) for path, m in names if m]
     return sorted(states, key=lambda state: (state.index, state.step), reverse=True)
 
 

@@ -201,7 +201,7 @@ def test_a_volume_that_does_not_fit_is_translated_in_tiles(monkeypatch):
     values = np.random.default_rng(0).random((40, 36, 200), np.float32)
     room = 16 * values.size + measure_call(torch.square, (1, 1, 40, 36, 112))
     device = type("Device", (), {"free_bytes": room / 0.7})
-    monkeypatch.setattr(sampling, "describe", lambda _: device)
+    monkeypatch.setattr(sampling, "device_info", lambda _: device)
     np.testing.assert_allclose(translate(mapping(remembering), values, 1), values**2, atol=1e-6)
     tried, calls = seen[:3], seen[3:]
     assert tried == [(40, 36, 200), (40, 36, 150), (40, 36, 112)]
