@@ -49,7 +49,7 @@ def test_what_cannot_be_replayed_is_refused(run_dir: Path, tmp_path: Path) -> No
         replay(run_dir, "gan")
     with pytest.raises(MrgenError, match="stage"):
         replay(run_dir, "prior")
-    with pytest.raises(MrgenError, match="no run folder"):
+    with pytest.raises(MrgenError, match="not a run folder"):
         replay(tmp_path)
 
 

@@ -312,7 +312,7 @@ class TestFailure:
     def test_no_run_there(self, tmp_path: Path) -> None:
         failed = last(resume(tmp_path, toy.lookup, Control()))
         assert isinstance(failed, events.Failed)
-        assert "is no run folder" in failed.message
+        assert "is not a run folder" in failed.message
 
     @pytest.mark.parametrize(("option", "said"), [("device", "cpu"), ("precision", "bf16-mixed")])
     def test_bad_options_name_the_good_ones(self, tmp_path: Path, option: str, said: str) -> None:

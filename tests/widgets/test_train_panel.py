@@ -113,7 +113,7 @@ def test_opened_twice_its_curves_are_drawn_once(
 
 def test_a_folder_without_a_run_is_refused(panel: TrainPanel, tmp_path: Path, click: Click) -> None:
     open_earlier(panel, tmp_path, click)
-    assert "is no run folder" in panel.bar.headline.text()
+    assert "is not a run folder" in panel.bar.headline.text()
     assert panel.session.state.phase is Phase.IDLE
 
 
