@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +134,35 @@ def replay(run_dir: Path, stage: str | None = None) -> Volume:
         f"{config.preview_every} steps (preview_every)."
     )
     raise MrgenError(msg)
+
+
+_SHOWN_METRICS = 4
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A run folder or model file, and its description in a few lines."""
+
+    path: Path
+    family: str
+    text: str
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read what a trained model is from its header, without torch.
+
+    Raises
+    ------
+    MrgenError
+        If there is no model, or it is of an unknown family.
+    """
+    header = read_header(path)
+    subjects = "1 subject" if header.subjects == 1 else f"{header.subjects} subjects"
+    lines = [
+        families.get(header.family).title,
+        f"Trained for {header.step:,} steps ({header.stage}) on {subjects}.",
+    ]
+    metrics = [f"{name} {value:.4g}" for name, value in header.metrics.items()]
+    if metrics:
+        lines.append(f"Scores: {', '.join(metrics[:_SHOWN_METRICS])}.")
+    return ModelCard(path, header.family, "\n".join(lines))

@@ -7,12 +7,15 @@ window or a plain loop in a test, is injected.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial, singledispatch
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from napari_mrgen.config import Config
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.run import events
@@ -27,7 +30,7 @@ Sources = Mapping[str, tuple[Path | Volume, ...]]
 
 
 @dataclass(frozen=True)
-class TrainJob:
+class TrainRequest:
     """Everything that a training needs, read from the form once, when Train is pressed."""
 
     family: Family
@@ -39,14 +42,14 @@ class TrainJob:
 
 
 @dataclass(frozen=True)
-class ResumeJob:
-    """A run folder to go on with."""
+class ResumeRequest:
+    """A run folder to resume from."""
 
     run_dir: Path
     device: str = "auto"
 
 
-Job = TrainJob | ResumeJob
+Request = TrainRequest | ResumeRequest
 Runner = Callable[
     [
         Callable[[], Iterator[Event]],
@@ -291,7 +294,7 @@ class Session:
     Parameters
     ----------
     make_events
-        Makes the generator of a job's events; called by the runner, where the work is to be done.
+        Makes the generator of a run's events; called by the runner, where the work is to be done.
     run
         The runner.
     listen
@@ -300,7 +303,7 @@ class Session:
 
     def __init__(
         self,
-        make_events: Callable[[Job, Control], Iterator[Event]],
+        make_events: Callable[[Request, Control], Iterator[Event]],
         run: Runner,
         listen: Callable[[RunState, Event | None], None],
     ) -> None:
@@ -308,8 +311,8 @@ class Session:
         self._control = Control()
         self.state = RunState()
 
-    def start(self, job: Job) -> None:
-        """Start a job in a fresh state.
+    def start(self, request: Request) -> None:
+        """Start a run in a fresh state.
 
         Raises
         ------
@@ -319,12 +322,14 @@ class Session:
         if self.state.is_busy:
             raise MrgenError("A run is still going on; stop it before you start another.")
         self._control = control = Control()
-        can_continue = isinstance(job, ResumeJob)
+        can_continue = isinstance(request, ResumeRequest)
         self._set(
-            RunState(phase=Phase.STARTING, run_dir=job.run_dir, can_continue=can_continue), None
+            RunState(phase=Phase.STARTING, run_dir=request.run_dir, can_continue=can_continue), None
         )
         self._run(
-            lambda: self._make_events(job, control), self._on_event, partial(self._on_end, control)
+            lambda: self._make_events(request, control),
+            self._on_event,
+            partial(self._on_end, control),
         )
 
     def open(self, run_dir: Path, history: Iterable[Event]) -> None:
@@ -355,7 +360,7 @@ class Session:
             self._control.resume()
             self._set(replace(self.state, phase=Phase.TRAINING), None)
         elif self.state.can_resume and self.state.run_dir is not None:
-            self.start(ResumeJob(self.state.run_dir, device))
+            self.start(ResumeRequest(self.state.run_dir, device))
 
     def stop(self) -> None:
         """Ask for the run to be saved and ended."""
@@ -375,3 +380,46 @@ class Session:
     def _set(self, state: RunState, event: Event | None) -> None:
         self.state = state
         self._listen(state, event)
+
+
+# ---------------------------------------------------------------- the report of a problem
+
+_PACKAGES = (
+    "napari-mrgen",
+    "napari",
+    "torch",
+    "lightning-fabric",
+    "numpy",
+    "nibabel",
+    "PyQt6",
+    "PySide6",
+)
+
+
+def diagnostics(state: RunState, config: Config | None, devices: str) -> str:
+    """Return what a report of a problem should hold."""
+    where = state.where or "no step yet"
+    parts = [
+        f"{platform.platform()}, Python {platform.python_version()}",
+        ", ".join(f"{name} {number}" for name in _PACKAGES if (number := _version(name))),
+        f"Devices: {devices or 'not listed'}",
+        f"Run: {state.phase.value}, {where}, on {state.device or 'no device'}",
+        f"Run folder: {_without_home(state.run_dir)}",
+    ]
+    if config is not None:
+        parts.append(f"Settings:\n{config.to_yaml()}")
+    if state.problem:
+        parts.append(f"Problem: {state.problem}\n{state.details}")
+    return "\n".join(parts)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _without_home(path: Path | None) -> str:
+    """Leave the user's name out of what is posted in public."""
+    return str(path or "none").replace(str(Path.home()), "~")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,14 @@ from qtpy.QtGui import QDesktopServices, QShowEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout
 
 from napari_mrgen import families
-from napari_mrgen.app.session import RunState
+from napari_mrgen.app import window_work
+from napari_mrgen.app.session import RunState, diagnostics
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, GenerateConfig
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.service.client import generator_for
 from napari_mrgen.volume import Volume
-from napari_mrgen.widgets import jobs, remember
+from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.activity import Activity
 from napari_mrgen.widgets.closing import ClosingGuard
 from napari_mrgen.widgets.device_picker import DevicePicker
@@ -28,7 +31,6 @@ from napari_mrgen.widgets.layer_inputs import InputPickers, needs_scan
 from napari_mrgen.widgets.model_picker import ModelPicker
 from napari_mrgen.widgets.parts import Note, Panel, ShareBar, button, group, row, scrolled
 from napari_mrgen.widgets.result_layers import add_volume, go_to
-from napari_mrgen.widgets.wording import diagnostics
 from napari_mrgen.widgets.worker import run_in_thread
 
 if TYPE_CHECKING:
@@ -128,7 +130,9 @@ class GeneratePanel(Panel):
         self.results = []
         self._set_busy("Generating… The result becomes a layer.")
         run_in_thread(
-            lambda: jobs.generated(model, sources, config, device, control),
+            lambda: window_work.generate_results(
+                partial(generator_for, model, device), sources, config, control
+            ),
             self._on_result,
             self._on_generated,
         )
@@ -147,7 +151,9 @@ class GeneratePanel(Panel):
         self._done = []
         self._set_busy("Reading the names of the scans…")
         run_in_thread(
-            lambda: jobs.folder_generated(model, paths, out, config, device, control),
+            lambda: window_work.generate_into_folder(
+                partial(generator_for, model, device), paths, out, config, control
+            ),
             self._on_scan,
             lambda error: self._on_filled(out, error),
         )
@@ -237,10 +243,10 @@ class GeneratePanel(Panel):
             self.form = Form(last or family.generate_config())
             self._form_place.addWidget(self.form)
 
-    def _on_result(self, result: Volume | jobs.Drawn) -> None:
+    def _on_result(self, result: Volume | window_work.SampleCount) -> None:
         if self._guard.is_waiting:
             return
-        if isinstance(result, jobs.Drawn):
+        if isinstance(result, window_work.SampleCount):
             self._show_progress(result.count)
         else:
             self._show_result(result)
@@ -297,7 +303,7 @@ class GeneratePanel(Panel):
         self._activity.close()
         self._headline.say(text)
         if error is not None:
-            problem = jobs.failed(error)
+            problem = window_work.failure_of(error)
             self._details = problem.details
             self._complain(f"{problem.message} {problem.advice}".strip())
         self._show_buttons()

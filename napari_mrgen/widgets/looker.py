@@ -9,11 +9,11 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_mrgen.app.session import TrainJob
+from napari_mrgen.app.session import TrainRequest
+from napari_mrgen.app.window_work import failure_of, preview_data
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import DataPreview, Survey
-from napari_mrgen.widgets import jobs
 from napari_mrgen.widgets.parts import Note, ShareBar, button
 from napari_mrgen.widgets.worker import run_in_thread
 
@@ -39,14 +39,14 @@ class Looker(QObject):
     def is_busy(self) -> bool:
         return self._control is not None
 
-    def look(self, job: TrainJob) -> None:
+    def look(self, job: TrainRequest) -> None:
         """Look at the data of a training; nothing while another look goes on."""
         if self.is_busy:
             return
         self._control = control = Control()
         self.destroyed.connect(control.stop)
         run_in_thread(
-            lambda: jobs.look_at_data(job.family, job.config, job.sources, self._folder, control),
+            lambda: preview_data(job.family, job.config, job.sources, self._folder, control),
             lambda item: self._on_item(item, control),
             self._on_end,
         )
@@ -73,7 +73,7 @@ class Looker(QObject):
             return
         self.ended.emit()
         if error is not None:
-            self.failed.emit(jobs.failed(error).message)
+            self.failed.emit(failure_of(error).message)
 
 
 class LookProgress(QWidget):

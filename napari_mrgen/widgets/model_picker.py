@@ -8,10 +8,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
+from napari_mrgen.app.info import ModelCard, read_card
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.editors import combo
-from napari_mrgen.widgets.model_card import ModelCard, read_card
 from napari_mrgen.widgets.parts import Note, menu_button, row
 
 MOST_RECENT = 10

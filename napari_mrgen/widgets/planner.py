@@ -13,11 +13,11 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mrgen.app.saved_inputs import save_sources
-from napari_mrgen.app.session import TrainJob
+from napari_mrgen.app.session import TrainRequest
+from napari_mrgen.app.window_work import plan_arguments
 from napari_mrgen.engine.family import Advice, Plan
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets.helper import Helper
-from napari_mrgen.widgets.jobs import plan_arguments
 from napari_mrgen.widgets.worker import run_in_thread
 
 SETTLED_MS = 1200
@@ -36,7 +36,7 @@ class Planner(QObject):
     """The `Plan`, or None while there is none."""
     failed = Signal(str)
 
-    def __init__(self, read_job: Callable[[], TrainJob], parent: QObject) -> None:
+    def __init__(self, read_job: Callable[[], TrainRequest], parent: QObject) -> None:
         super().__init__(parent)
         self._read_job = read_job
         self.plan: Plan | None = None
@@ -73,7 +73,7 @@ class Planner(QObject):
         self._is_saving = True
         run_in_thread(lambda: self._arguments(job), self._ask, self._on_saved)
 
-    def _arguments(self, job: TrainJob) -> Iterator[list[str]]:
+    def _arguments(self, job: TrainRequest) -> Iterator[list[str]]:
         paths = save_sources(job.sources, self.folder / "inputs", suffix=".nii")
         yield plan_arguments(job, paths, self.folder / "config.yaml")
 

@@ -23,14 +23,15 @@ from qtpy.QtWidgets import (
 
 from napari_mrgen.app.jobs.file import Job, JobFile, read_jobs, write_jobs
 from napari_mrgen.app.jobs.notify import Notices
-from napari_mrgen.app.jobs.queue import Entry, Queue
+from napari_mrgen.app.jobs.queue import Entry, Queue, as_job, run_queue
 from napari_mrgen.app.jobs.run import JobOutcome, Report
+from napari_mrgen.app.window_work import failure_of
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.run.events import Warned
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.widgets import queue_work, remember
+from napari_mrgen.service.extras import export_model
+from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.closing import ClosingGuard
-from napari_mrgen.widgets.jobs import failed
 from napari_mrgen.widgets.parts import Note, Panel, ShareBar, button, row
 from napari_mrgen.widgets.worker import run_in_thread
 
@@ -140,9 +141,7 @@ class QueuePanel(Panel):
         predicts = self._predicts.isChecked()
         self._headline.say("Keeping what it trains on…")
         self._add.setEnabled(False)
-        run_in_thread(
-            lambda: queue_work.queued(job, predicts=predicts), self._on_queued, self._on_kept
-        )
+        run_in_thread(lambda: as_job(job, predicts=predicts), self._on_queued, self._on_kept)
 
     def _free_folder(self, wanted: Path) -> Path:
         """Number the folders of jobs that are added within one second."""
@@ -160,7 +159,7 @@ class QueuePanel(Panel):
     def _on_kept(self, error: BaseException | None) -> None:
         self._add.setEnabled(True)
         if error is not None:
-            self._complain(failed(error).message)
+            self._complain(failure_of(error).message)
 
     def load(self, path: Path) -> None:
         """Add the jobs of a file, and take over who is told of them."""
@@ -182,7 +181,7 @@ class QueuePanel(Panel):
         self._control = control = Control()
         self.is_busy = True
         run_in_thread(
-            lambda: queue_work.reports(self.queue.take, self._notices, control),
+            lambda: run_queue(self.queue.take, self._notices, control, export_model),
             self._on_report,
             self._on_end,
         )
@@ -241,7 +240,7 @@ class QueuePanel(Panel):
         _closed_while_busy.discard(self)
         self._show()
         if error is not None:
-            self._complain(failed(error).message)
+            self._complain(failure_of(error).message)
         else:
             show_info(f"The queue has ended: {self.queue.summary}.")
 
@@ -298,7 +297,7 @@ class QueuePanel(Panel):
             one.setEnabled(entry is not None)
         self._remove.setEnabled(entry is not None and entry.may_move)
         shown = entry or self.queue.running
-        text = (shown.said or shown.text) if shown else ""
+        text = (shown.message or shown.text) if shown else ""
         self._said.say(text, warning=bool(shown and shown.state == "failed"))
 
     def _try(self, act: Callable[[], object]) -> None:
@@ -317,5 +316,5 @@ def _write(item: QTreeWidgetItem, entry: Entry) -> None:
     item.setText(0, entry.job.name)
     item.setText(1, f"{entry.state}{share}")
     item.setToolTip(0, f"<p>{escape(entry.text)}</p><p>{escape(str(entry.job.out))}</p>")
-    item.setToolTip(1, entry.said)
+    item.setToolTip(1, entry.message)
     item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

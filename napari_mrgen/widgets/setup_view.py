@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mrgen import families
-from napari_mrgen.app.session import TrainJob
+from napari_mrgen.app.session import TrainRequest
 from napari_mrgen.engine.family import Advice, DataPreview, Family, Plan, Survey, TrainConfig
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import remember
@@ -71,7 +71,7 @@ class SetupView(QWidget):
         self.memory.precision_changed.connect(self.changed)
         self.memory.advice_taken.connect(self.take_advice)
 
-    def job(self) -> TrainJob:
+    def job(self) -> TrainRequest:
         """Read the whole form, once.
 
         Raises
@@ -79,7 +79,7 @@ class SetupView(QWidget):
         MrgenError
             If something is missing or cannot be.
         """
-        return TrainJob(
+        return TrainRequest(
             self.family, self.form.config(), self.inputs.sources(), self._new_run_dir(),
             self.device.device(), self.memory.precision(),
         )  # fmt: skip

@@ -13,7 +13,8 @@ from qtpy.QtGui import QDesktopServices, QShowEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QTabWidget, QVBoxLayout
 
 from napari_mrgen import families
-from napari_mrgen.app.session import RunState, Session
+from napari_mrgen.app import window_work
+from napari_mrgen.app.session import RunState, Session, diagnostics
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.family import DataPreview, Plan, Survey
 from napari_mrgen.engine.run import events
@@ -21,7 +22,7 @@ from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
-from napari_mrgen.widgets import jobs, remember
+from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.action_bar import ActionBar
 from napari_mrgen.widgets.activity import Activity
 from napari_mrgen.widgets.closing import ClosingGuard
@@ -35,7 +36,6 @@ from napari_mrgen.widgets.run_view import RunView
 from napari_mrgen.widgets.setup_view import SetupView
 from napari_mrgen.widgets.tables import ModelDialog, ScoreDialog, SurveyDialog
 from napari_mrgen.widgets.tensorboard import TensorBoard
-from napari_mrgen.widgets.wording import diagnostics
 from napari_mrgen.widgets.worker import run_in_thread
 
 _closed_while_busy: set[TrainPanel] = set()
@@ -58,7 +58,7 @@ class TrainPanel(Panel):
         self.setup = SetupView(napari_viewer.layers)
         self.run = RunView()
         self.bar = ActionBar()
-        self.session = Session(jobs.run_events, run_in_thread, self._on_state)
+        self.session = Session(window_work.run_events, run_in_thread, self._on_state)
         self._planner = Planner(self.setup.job, self)
         self._previews = PreviewLayers(napari_viewer)
         self._montage = Montage(napari_viewer)
@@ -158,11 +158,13 @@ class TrainPanel(Panel):
         self.run.clear()
         for event in history:
             self.run.follow(event)
-        run_in_thread(lambda: jobs.last_preview(run_dir), self._on_last_preview, self._on_read)
+        run_in_thread(
+            lambda: window_work.last_preview(run_dir), self._on_last_preview, self._on_read
+        )
         if run.status == "running":
             self._complain("Another process is training this run; open it again to see how it is.")
 
-    def _on_last_preview(self, preview: jobs.Preview) -> None:
+    def _on_last_preview(self, preview: window_work.Preview) -> None:
         if not self._guard.is_waiting:
             self._previews.show(preview.volumes)
 
@@ -254,7 +256,9 @@ class TrainPanel(Panel):
 
     def _on_replay(self) -> None:
         if (run_dir := self.session.state.run_dir) is not None:
-            run_in_thread(lambda: jobs.replayed(run_dir), self._show_movie, self._on_read)
+            run_in_thread(
+                lambda: window_work.replay_previews(run_dir), self._show_movie, self._on_read
+            )
 
     def _show_movie(self, movie: Volume) -> None:
         self._previews.show_side_by_side(on=False)
@@ -266,7 +270,7 @@ class TrainPanel(Panel):
 
     def _on_read(self, error: BaseException | None) -> None:
         if error is not None:
-            self._complain(jobs.failed(error).message)
+            self._complain(window_work.failure_of(error).message)
 
     def _on_diagnostics(self) -> None:
         text = diagnostics(self.session.state, self.setup.config(), self.setup.device.describe())
@@ -308,7 +312,7 @@ class TrainPanel(Panel):
     def _follow(self, event: Event) -> None:
         self.run.follow(event)
         match event:
-            case jobs.Preview() if not self._guard.is_waiting:
+            case window_work.Preview() if not self._guard.is_waiting:
                 self._previews.show(event.volumes)
             case events.Warned():
                 show_warning(event.message)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from napari_mrgen.app.session import (
-    Job,
     Phase,
-    ResumeJob,
+    Request,
+    ResumeRequest,
     RunState,
     Session,
     after,
@@ -37,14 +37,14 @@ class Bench:
     """A session whose runner is driven by hand."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[Request] = []
         self.controls: list[Control] = []
         self.seen: list[RunState] = []
         self.session = Session(self._make, self._run, lambda state, _event: self.seen.append(state))
         self.receive: Callable[[Event], None]
         self.end: Callable[[BaseException | None], None]
 
-    def _make(self, job: Job, control: Control) -> Iterator[Event]:
+    def _make(self, job: Request, control: Control) -> Iterator[Event]:
         self.jobs.append(job)
         self.controls.append(control)
         return iter(())
@@ -70,7 +70,7 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     made = Bench()
-    made.session.start(ResumeJob(RUN))
+    made.session.start(ResumeRequest(RUN))
     return made
 
 
@@ -91,7 +91,7 @@ def test_a_run_from_start_to_finish(bench: Bench) -> None:
 
 def test_one_run_at_a_time(bench: Bench) -> None:
     with pytest.raises(MrgenError, match="still going on"):
-        bench.session.start(ResumeJob(RUN))
+        bench.session.start(ResumeRequest(RUN))
     assert not bench.state.can_train
 
 
@@ -132,7 +132,7 @@ def test_a_stopped_run_resumes_from_its_folder_with_a_fresh_control(bench: Bench
     bench.say(*BEGIN, events.Stopped("first", 11))
     bench.end(None)
     bench.session.resume("cuda:0")
-    assert bench.jobs[-1] == ResumeJob(RUN, "cuda:0")
+    assert bench.jobs[-1] == ResumeRequest(RUN, "cuda:0")
     assert not bench.controls[-1].is_stopped
 
 

@@ -9,7 +9,7 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QApplication
 
 from napari_mrgen import families
-from napari_mrgen.app.session import TrainJob
+from napari_mrgen.app.session import TrainRequest
 from napari_mrgen.samples import beating_heart
 from napari_mrgen.widgets import worker
 from napari_mrgen.widgets.planner import Planner
@@ -22,7 +22,7 @@ def test_a_window_that_goes_while_scans_are_written_is_not_asked(
     qtbot: QtBot, tmp_path: Path
 ) -> None:
     heart, _ = beating_heart(frames=14, slices=2, size=40)
-    job = TrainJob(FAMILY, FAMILY.preset("tiny"), {"cine": (heart,)}, tmp_path / "run")
+    job = TrainRequest(FAMILY, FAMILY.preset("tiny"), {"cine": (heart,)}, tmp_path / "run")
     window = QObject()
     planner = Planner(lambda: job, window)
     planner._start()

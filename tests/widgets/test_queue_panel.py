@@ -188,7 +188,7 @@ def test_closed_in_the_middle_it_saves_the_run(
     add(panel, click, qtbot)
     click(panel, "start")
     out = panel.queue.entries[0].job.out
-    qtbot.waitUntil(lambda: "step" in panel.queue.entries[0].said, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: "step" in panel.queue.entries[0].message, timeout=PATIENCE_MS)
     if whole_window:
         # What the window's own button sends; the fixture closes the viewer behind it.
         QApplication.sendEvent(panel.window(), QCloseEvent())

@@ -1,25 +1,26 @@
-"""Queue: jobs that wait for each other, and where each of them stands. No Qt, no napari.
+"""A queue of jobs and the state of each.
 
-The window adds, orders and removes; the worker takes the next one when the one before has ended.
-Both do so at any time, so each change is made under a lock, and what is shown is a frozen value.
+The window adds, orders and removes jobs; its worker takes the next one when one has ended. Both may
+do so at any time: each change is made under a lock, and what is shown is a frozen value.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
-from napari_mrgen.app.jobs.file import Job
-from napari_mrgen.app.jobs.run import JobOutcome, JobProgress, JobStarted, Report
-from napari_mrgen.app.session import Phase, RunState, after
-from napari_mrgen.engine.run.events import Event
+from napari_mrgen.app.jobs.file import Job, nearest_preset
+from napari_mrgen.app.jobs.notify import Notices
+from napari_mrgen.app.jobs.run import JobOutcome, JobProgress, JobStarted, Report, run_jobs
+from napari_mrgen.app.saved_inputs import save_sources
+from napari_mrgen.app.session import Phase, RunState, TrainRequest, after
+from napari_mrgen.engine.control import Control
+from napari_mrgen.engine.run import events
 from napari_mrgen.errors import MrgenError
-
-if TYPE_CHECKING:
-    from napari_mrgen.app.result_folder import ScanResult
 
 State = Literal["waiting", "running", "finished", "failed", "stopped"]
 
@@ -30,8 +31,8 @@ class Entry:
 
     job: Job
     state: State = "waiting"
-    said: str = ""
-    """Where it is, or what went wrong."""
+    message: str = ""
+    """How far it is, or what went wrong."""
     share: float | None = None
     """Fraction of the current work that is done, where that is known."""
 
@@ -41,7 +42,7 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """What the job is, for names alone do not tell two of a family apart."""
+        """What the job is: names alone do not distinguish two of a family."""
         job = self.job
         kind = f"{job.family}, {job.preset}" if job.trains else f"{job.model}"
         settings = ", ".join(f"{name} {value}" for name, value in job.settings.items())
@@ -92,7 +93,7 @@ class Queue:
             return other
 
     def wait_again(self) -> None:
-        """Let what was stopped or has failed have another turn."""
+        """Let jobs wait again that were stopped or have failed."""
         with self._lock:
             self.entries = tuple(
                 Entry(e.job) if e.state in ("stopped", "failed") else e for e in self.entries
@@ -103,27 +104,24 @@ class Queue:
         with self._lock:
             for index, entry in enumerate(self.entries):
                 if entry.state == "waiting":
-                    self._put(index, replace(entry, state="running", said="Getting ready…"))
+                    self._put(index, replace(entry, state="running", message="Getting ready…"))
                     return entry.job
         return None
 
     def follow(self, report: Report) -> None:
-        """Note what a job says of itself."""
+        """Update the state of a job by one of its reports."""
         match report:
             case JobStarted(job):
                 self._run = RunState(phase=Phase.STARTING, run_dir=job.out)
-            case JobProgress(job, said):
-                self._tell(job, said)
+            case JobProgress(job, events.Event() as event):
+                self._run = after(event, self._run)
+                headline, share = self._run.headline, self._run.shown_fraction
+                self._change(job, message=headline, share=share)
+            case JobProgress(job, scan):
+                text = f"Predicting: scan {scan.number} of {scan.total}"
+                self._change(job, message=text, share=scan.number / scan.total)
             case JobOutcome(job):
-                self._change(job, state=report.state, said=report.problem, share=None)
-
-    def _tell(self, job: Job, said: Event | ScanResult) -> None:
-        if isinstance(said, Event):
-            self._run = after(said, self._run)
-            self._change(job, said=self._run.headline, share=self._run.shown_fraction)
-        else:
-            where = f"Predicting: scan {said.number} of {said.total}"
-            self._change(job, said=where, share=said.number / said.total)
+                self._change(job, state=report.state, message=report.problem, share=None)
 
     @property
     def can_start(self) -> bool:
@@ -135,14 +133,14 @@ class Queue:
 
     @property
     def summary(self) -> str:
-        """How far the whole list is, in one line."""
+        """Number of jobs in each state, in one line."""
         counts = dict.fromkeys(("finished", "failed", "stopped", "running", "waiting"), 0)
         for entry in self.entries:
             counts[entry.state] += 1
         return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
     def end(self) -> None:
-        """Note that the worker is gone: nothing runs any more, whatever was said of it."""
+        """Mark what still counts as running as stopped: the worker has ended."""
         with self._lock:
             self.entries = tuple(
                 replace(e, state="stopped", share=None) if e.state == "running" else e
@@ -150,15 +148,58 @@ class Queue:
             )
 
     def _change(self, job: Job, **changes: object) -> None:
-        with self._place(job) as index:
-            if index is not None:
-                self._put(index, replace(self.entries[index], **changes))  # type: ignore[arg-type]
-
-    @contextmanager
-    def _place(self, job: Job) -> Iterator[int | None]:
         with self._lock:
-            names = [entry.job.name for entry in self.entries]
-            yield names.index(job.name) if job.name in names else None
+            for index, entry in enumerate(self.entries):
+                if entry.job.name == job.name:
+                    self._put(index, replace(entry, **changes))  # type: ignore[arg-type]
 
     def _put(self, index: int, entry: Entry) -> None:
         self.entries = (*self.entries[:index], entry, *self.entries[index + 1 :])
+
+
+# ---------------------------------------------------------------- in the worker's thread
+
+
+def as_job(request: TrainRequest, *, predicts: bool) -> Iterator[Job]:
+    """Write the layers of a training to files, and yield it as a job that can wait."""
+    paths = save_sources(request.sources, request.run_dir / "inputs")
+    preset, settings = nearest_preset(request.family, request.config)
+    yield Job(
+        name=request.run_dir.name,
+        task="train_and_predict" if predicts else "train",
+        family=request.family.name,
+        preset=preset,
+        settings=settings,
+        inputs={role: tuple(role_paths) for role, role_paths in paths.items()},
+        out=request.run_dir,
+        device=request.device,
+        precision=request.precision,
+    )
+
+
+def run_queue(
+    take: Callable[[], Job | None],
+    notices: Notices | None,
+    control: Control,
+    export: Callable[[Path, Path], Iterator[object]],
+) -> Iterator[Report]:
+    """Run the jobs that ``take`` returns, one after the other, and yield their reports.
+
+    Parameters
+    ----------
+    take
+        Returns the next job, or None at the end.
+    export
+        Writes a model for use elsewhere.
+    """
+    try:
+        frozen: set[type] = set()
+        for report in run_jobs(iter(take, None), control, notices=notices, export=export):
+            kind = type(report.event) if isinstance(report, JobProgress) else type(report)
+            # A full garbage collection would stop the window: see `window_work`.
+            if kind in (events.Started, events.Stepped) and kind not in frozen:
+                gc.freeze()
+                frozen.add(kind)
+            yield report
+    finally:
+        gc.unfreeze()

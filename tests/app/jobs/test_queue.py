@@ -75,9 +75,9 @@ def test_a_job_tells_where_it_is_and_how_it_ends(queue: Queue) -> None:
     running = queue.running
     assert running is not None
     assert running.share == 0.25
-    assert "step 25 of 100" in running.said
+    assert "step 25 of 100" in running.message
     queue.follow(JobOutcome(one, "failed", "The disk is full."))
-    assert queue.entries[0].said == "The disk is full."
+    assert queue.entries[0].message == "The disk is full."
     assert states(queue) == ["failed", "waiting", "waiting"]
     assert queue.summary == "1 failed, 2 waiting"
 

@@ -1,10 +1,13 @@
-"""Jobs: what is done in the worker's thread. No Qt, no napari; torch is imported on the way."""
+"""What the window does in its worker's thread: it trains, generates and reads files.
+
+PyTorch is imported where it is first needed.
+"""
 
 from __future__ import annotations
 
 import gc
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from napari_mrgen import families
 from napari_mrgen.app.inputs import gather
 from napari_mrgen.app.saved_inputs import save_sources
-from napari_mrgen.app.session import Job, ResumeJob, Sources, TrainJob
+from napari_mrgen.app.session import Request, ResumeRequest, Sources, TrainRequest
 from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import (
@@ -30,6 +33,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 
 if TYPE_CHECKING:
+    from napari_mrgen.app.generate import VolumeGenerator
     from napari_mrgen.app.result_folder import ScanResult
 
 
@@ -42,17 +46,20 @@ class Preview(Event):
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """How many samples there are by now."""
+class SampleCount:
+    """Number of samples that have been generated."""
 
     count: int
 
 
-def run_events(job: Job, control: Control) -> Iterator[Event]:
-    """Yield the events of a training; whatever goes wrong, the last one says so."""
+def run_events(request: Request, control: Control) -> Iterator[Event]:
+    """Yield the events of a training; an exception becomes a `Failed` event, the last one."""
     try:
-        run_dir = job.run_dir
-        source = _resume(job, control) if isinstance(job, ResumeJob) else _train(job, control)
+        run_dir = request.run_dir
+        if isinstance(request, ResumeRequest):
+            source = _resume(request, control)
+        else:
+            source = _train(request, control)
         for event in _without_long_collections(source):
             yield event
             if isinstance(event, events.Previewed):
@@ -60,28 +67,28 @@ def run_events(job: Job, control: Control) -> Iterator[Event]:
     except MrgenError as error:
         yield events.Failed(str(error))
     except Exception as error:  # noqa: BLE001 - shown to the user, with its traceback
-        yield failed(error)
+        yield failure_of(error)
 
 
 def _without_long_collections(source: Iterator[Event]) -> Iterator[Event]:
-    """Let the garbage collector pass over what there is when the run starts, until it ends.
+    """Exempt the objects that exist when the run starts from garbage collection, until it ends.
 
-    The collector stops the window too while it looks through all objects there are: for a quarter
-    of a second once PyTorch is loaded, of which the first step brings more.
+    A full collection stops the window too: for a quarter of a second once PyTorch is loaded, and
+    the first step loads more of it.
     """
-    seen: set[type[Event]] = set()
+    seen_kinds: set[type[Event]] = set()
     try:
         for event in source:
-            if isinstance(event, events.Started | events.Stepped) and type(event) not in seen:
+            if isinstance(event, events.Started | events.Stepped) and type(event) not in seen_kinds:
                 gc.freeze()
-            seen.add(type(event))
+            seen_kinds.add(type(event))
             yield event
     finally:
         gc.unfreeze()
 
 
-def failed(error: BaseException) -> events.Failed:
-    """Say in one sentence what an unexpected exception was; the rest is for a report."""
+def failure_of(error: BaseException) -> events.Failed:
+    """Describe an exception in one sentence; its traceback is for a report."""
     if isinstance(error, MrgenError):
         return events.Failed(str(error))
     kind = type(error).__name__
@@ -93,23 +100,23 @@ def failed(error: BaseException) -> events.Failed:
     )
 
 
-def _train(job: TrainJob, control: Control) -> Iterator[Event]:
+def _train(request: TrainRequest, control: Control) -> Iterator[Event]:
     yield events.Progress("Loading PyTorch and the scans…")
     from napari_mrgen.engine.fit import fit
 
-    paths = save_sources(job.sources, job.run_dir / "inputs")
-    inputs = gather(job.family, paths, job.config)
+    paths = save_sources(request.sources, request.run_dir / "inputs")
+    inputs = gather(request.family, paths, request.config)
     yield from fit(
-        job.family, job.config, inputs, job.run_dir, control,
-        device=job.device, precision=job.precision,
+        request.family, request.config, inputs, request.run_dir, control,
+        device=request.device, precision=request.precision,
     )  # fmt: skip
 
 
-def _resume(job: ResumeJob, control: Control) -> Iterator[Event]:
+def _resume(request: ResumeRequest, control: Control) -> Iterator[Event]:
     yield events.Progress("Loading PyTorch and the saved run…")
     from napari_mrgen.engine.fit import resume
 
-    yield from resume(job.run_dir, families.get, control, device=job.device)
+    yield from resume(request.run_dir, families.get, control, device=request.device)
 
 
 def _read_preview(run_dir: Path, event: events.Previewed) -> Preview:
@@ -118,12 +125,12 @@ def _read_preview(run_dir: Path, event: events.Previewed) -> Preview:
     return Preview(event.step, tuple(read_preview(run_dir, event)))
 
 
-def look_at_data(
+def preview_data(
     family: Family, config: TrainConfig, sources: Sources, folder: Path, control: Control
 ) -> Iterator[Progress | Survey | DataPreview]:
-    """Yield how the scans lie, where that matters, then what the networks will be fed.
+    """Yield the survey of the scans, where the family has one, then what the networks are given.
 
-    Between them comes how far it is, and there it ends where a stop was asked for.
+    Progress comes between them; a stop ends it there.
     """
     yield Progress("Reading the scans", 0, 0)
     paths = save_sources(sources, folder, suffix=".nii")
@@ -136,71 +143,83 @@ def look_at_data(
 
 
 def last_preview(run_dir: Path) -> Iterator[Preview]:
-    """Yield the newest preview of a run that is kept; nothing where there is none."""
+    """Yield the newest preview that a run has kept, if there is one."""
     from napari_mrgen.engine.run.folder import Run
 
-    shown = [event for event in Run(run_dir).history if isinstance(event, events.Previewed)]
-    if shown and all((run_dir / path).exists() for path in shown[-1].paths):
-        yield _read_preview(run_dir, shown[-1])
+    previewed = [event for event in Run(run_dir).history if isinstance(event, events.Previewed)]
+    if previewed and all((run_dir / path).exists() for path in previewed[-1].paths):
+        yield _read_preview(run_dir, previewed[-1])
 
 
-def replayed(run_dir: Path) -> Iterator[Volume]:
+def replay_previews(run_dir: Path) -> Iterator[Volume]:
     """Yield the previews of a run as a movie."""
     from napari_mrgen.app.info import replay
 
     yield replay(run_dir)
 
 
-def generated(
-    model: Path,
+def generate_results(
+    open_generator: Callable[[], VolumeGenerator],
     sources: Mapping[str, Path | Volume],
     config: GenerateConfig,
-    device: str,
     control: Control,
-) -> Iterator[Volume | Drawn]:
-    """Yield the results of a trained model; samples that come in blocks as one, at the end."""
+) -> Iterator[Volume | SampleCount]:
+    """Yield the results of a trained model; blocks of samples are collected into one volume.
+
+    Parameters
+    ----------
+    open_generator
+        Loads the model, here or at a service; called in the worker's thread.
+    """
     from napari_mrgen.app.generate import collect
-    from napari_mrgen.service.client import generator_for
 
     blocks: list[Volume] = []
-    for result in generator_for(model, device).generate(sources, config, control):
+    for result in open_generator().generate(sources, config, control):
         if result.samples is not None:
             blocks.append(result)
-            yield Drawn(sum(block.size("n") for block in blocks))
+            yield SampleCount(sum(block.size("n") for block in blocks))
         else:
             yield result
     yield from collect(blocks)
 
 
-def folder_generated(
-    model: Path,
+def generate_into_folder(
+    open_generator: Callable[[], VolumeGenerator],
     paths: Mapping[str, Path],
     out: Path,
     config: GenerateConfig,
-    device: str,
     control: Control,
 ) -> Iterator[ScanResult]:
-    """Yield what came of each scan of a folder, whose results are written to another."""
+    """Generate from every scan of a folder and write into another; yield the result of each."""
     from napari_mrgen.app.cases import find_cases
     from napari_mrgen.app.result_folder import ResultFolder, generate_folder
-    from napari_mrgen.service.client import generator_for
 
-    generator = generator_for(model, device)
+    generator = open_generator()
     cases = find_cases(generator.family.generate_inputs, paths, out)
     folder = ResultFolder(out, generator.record(config))
     yield from generate_folder(generator, cases, config, folder, control)
 
 
-def plan_arguments(job: TrainJob, paths: Mapping[str, list[Path]], config_file: Path) -> list[str]:
+def plan_arguments(
+    request: TrainRequest, paths: Mapping[str, list[Path]], config_file: Path
+) -> list[str]:
     """Return the command line that plans a training in a process of its own."""
-    config_file.write_text(job.config.to_yaml(), encoding="utf-8")
+    config_file.write_text(request.config.to_yaml(), encoding="utf-8")
     inputs: list[Any] = [
         part
-        for role, given in paths.items()
-        for path in given
+        for role, role_paths in paths.items()
+        for path in role_paths
         for part in ("--input", f"{role}={path}")
     ]
     return [
-        *("train", job.family.name, "--config", str(config_file), *inputs),
-        *("--device", job.device, "--precision", job.precision, "--plan", "--unread", "--json"),
+        *("train", request.family.name, "--config", str(config_file), *inputs),
+        *(
+            "--device",
+            request.device,
+            "--precision",
+            request.precision,
+            "--plan",
+            "--unread",
+            "--json",
+        ),
     ]

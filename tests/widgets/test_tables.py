@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_mrgen.app.session import Phase, RunState
+from napari_mrgen.app.session import Phase, RunState, diagnostics
 from napari_mrgen.engine.family import GenerateConfig, Plan
 from napari_mrgen.widgets.tables import describe
-from napari_mrgen.widgets.wording import diagnostics
 
 
 def test_a_report_holds_what_is_needed_and_no_users_name() -> None:
