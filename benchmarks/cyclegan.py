@@ -5,8 +5,8 @@
 
 Trains on two of the three aligned pairs of Open MS and scores on the third, all ways round, and on
 the MNI152 averages, which no model was trained on: ``quick``, a plain U-Net of the same size that
-learns from pairs alone, and ``published`` for the same time on the clock. Then the native pairs of the
-same data, which lie on different grids: registered, trained on and translated by themselves.
+learns from pairs alone, and ``published`` for the same time on the clock. Then the native pairs of
+the same data, which lie on different grids: registered, trained on and translated by themselves.
 Finished trainings under RUNS are used again; with ``--finished`` nothing else is looked at.
 """
 
