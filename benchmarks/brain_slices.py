@@ -23,7 +23,7 @@ from napari_mrgen.app.inputs import gather
 from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.family import TrainConfig
 from napari_mrgen.engine.run.model import Model, load_model
-from napari_mrgen.metrics.image_set import Sets
+from napari_mrgen.metrics.distributions import Sets
 from napari_mrgen.metrics.scoreboard import Scoreboard, tabulate
 from napari_mrgen.metrics.sets import score_sets
 
@@ -126,7 +126,7 @@ def samples(inputs: Inputs, runs: Path) -> dict[str, Any]:
         stage = "gan" if name.startswith("dcgan") else "prior"
         sets = _sets(_load(runs / name, stage), inputs)
         first = first or sets
-        for method, images in sets.made.items():
+        for method, images in sets.generated.items():
             made[f"{name}: {method}"] = images
     if first is None:
         raise SystemExit("There is no model to score.")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_mrgen.data.slices import SliceSet, condition_vectors
-from napari_mrgen.metrics.image_set import ImageSet
+from napari_mrgen.metrics.distributions import ImageSet
 from napari_mrgen.volume import Participant, Sex, Source, Volume
 
 MOST = 1500

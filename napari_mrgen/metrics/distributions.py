@@ -1,21 +1,78 @@
-"""How far apart two sets lie in a feature space, and how much of one the other covers.
+"""Sets of images, and the distance of their distributions in a feature space.
 
-Slices of one brain are much alike. Were they taken for independent, two sets of real slices of
-different people would seem to differ, and neighbourhoods would reach no further than the next slice
-of the same brain. So all that is counted here is counted over pairs of different subjects.
+Slices of one brain are similar. If they counted as independent, two sets of real slices of
+different subjects would seem to differ, and neighbourhoods would reach no further than the next
+slice of the same brain. All statistics here are therefore over pairs of different subjects.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from napari_mrgen.metrics.image_set import strangers
-
 NEIGHBOURS = 5
-_DRAWS, _CONFIDENCE = 1000, 0.95
+_RESAMPLES, _CONFIDENCE = 1000, 0.95
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images ``(n, y, x)``, 0 to 1, with the subject and the level of each where known.
+
+    Real slices, and images computed from them (reconstructions, blurred slices), have ``subjects``:
+    a slice is never compared with one of its own subject. ``levels``, ``(n,)`` from 0 to 1, are
+    positions within the brain.
+    """
+
+    images: Tensor
+    subjects: tuple[str, ...] = ()
+    levels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: Sequence[int] | Tensor) -> ImageSet:
+        chosen = torch.as_tensor(indices, dtype=torch.long)
+        subjects = tuple(self.subjects[i] for i in chosen.tolist()) if self.subjects else ()
+        levels = None if self.levels is None else self.levels[chosen]
+        return ImageSet(self.images[chosen], subjects, levels)
+
+    def thin(self, most: int) -> ImageSet:
+        """Return at most ``most`` images, evenly spread over the set."""
+        if len(self) <= most:
+            return self
+        return self.take(torch.arange(most) * len(self) // most)
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Generated sets by method, and the real slices that they are compared with."""
+
+    generated: Mapping[str, ImageSet]
+    """The model comes first."""
+    held_out: ImageSet
+    train: ImageSet | None = None
+
+
+class WithSubjects(Protocol):
+    """Items with one subject each, or without any."""
+
+    @property
+    def subjects(self) -> tuple[str, ...]: ...
+    def __len__(self) -> int: ...
+
+
+def comparable_pairs(a: WithSubjects, b: WithSubjects) -> Tensor:
+    """Return which pairs ``(n, m)`` are comparable: of different subjects, none with itself."""
+    if a.subjects and b.subjects:
+        numbers = {name: number for number, name in enumerate({*a.subjects, *b.subjects})}
+        left, right = (torch.tensor([numbers[name] for name in s.subjects]) for s in (a, b))
+        return left[:, None] != right
+    pairs = torch.ones(len(a), len(b), dtype=torch.bool)
+    return pairs.fill_diagonal_(False) if a is b else pairs
 
 
 @dataclass(frozen=True)
@@ -33,9 +90,9 @@ class Points:
 
 
 def kid(a: Points, b: Points) -> float:
-    """Squared maximum mean discrepancy with the kernel ``(x y / d + 1)^3``, unbiased.
+    """Return the squared maximum mean discrepancy with kernel ``(x y / d + 1)^3``, unbiased.
 
-    About 0, and at times below, for two sets of one distribution. NaN where a set has but one
+    It is about 0, sometimes below, for two sets of one distribution, and NaN if a set has only one
     subject.
 
     References
@@ -46,30 +103,29 @@ def kid(a: Points, b: Points) -> float:
 
 
 def kid_interval(a: Points, b: Points, seed: int = 0) -> tuple[float, float]:
-    """Return the bounds of `kid` that hold 95 % of a bootstrap over subjects.
+    """Return the 95 % confidence interval of `kid` by a bootstrap over subjects.
 
-    Where images have no subjects, each stands for itself. Subjects that both sets have in common
-    are drawn together.
+    Images without subjects are resampled one by one. Subjects of both sets are resampled together.
     """
     return _Discrepancy.of(a, b).interval(torch.Generator().manual_seed(seed))
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """Kernel values and counts of the pairs that count, summed by pairs of subjects."""
+    """Kernel values and counts of the comparable pairs, summed by pairs of subjects."""
 
     kernel: Tensor
     counts: Tensor
 
     @classmethod
     def of(cls, a: Points, b: Points) -> _Sums:
-        counted = strangers(a, b).double()
+        counted = comparable_pairs(a, b).double()
         x, y = a.values.double(), b.values.double()
         kernel = (x @ y.T / x.shape[1] + 1) ** 3
         return cls(_by_subject(kernel * counted, a, b), _by_subject(counted, a, b))
 
     def mean(self, left: Tensor, right: Tensor) -> Tensor:
-        """Average with weights ``(draws, subjects)`` on either side."""
+        """Return the mean with weights ``(resamples, subjects)`` on either side."""
         kernel, counts = ((m * right).sum(1) for m in (left @ self.kernel, left @ self.counts))
         return kernel / counts
 
@@ -80,7 +136,7 @@ class _Discrepancy:
     bb: _Sums
     ab: _Sums
     is_paired: bool
-    """Both sets are of the same subjects."""
+    """Whether both sets are of the same subjects."""
 
     @classmethod
     def of(cls, a: Points, b: Points) -> _Discrepancy:
@@ -93,12 +149,12 @@ class _Discrepancy:
         return float(self._weighted(left, right))
 
     def interval(self, generator: torch.Generator) -> tuple[float, float]:
-        right = _redrawn(len(self.bb.kernel), generator)
-        left = right if self.is_paired else _redrawn(len(self.aa.kernel), generator)
-        found = self._weighted(left, right)
+        right = _resampled(len(self.bb.kernel), generator)
+        left = right if self.is_paired else _resampled(len(self.aa.kernel), generator)
+        estimates = self._weighted(left, right)
         rest = (1 - _CONFIDENCE) / 2
         limits = torch.tensor([rest, 1 - rest], dtype=torch.double)
-        low, high = found.nanquantile(limits).tolist()
+        low, high = estimates.nanquantile(limits).tolist()
         return low, high
 
     def _weighted(self, left: Tensor, right: Tensor) -> Tensor:
@@ -107,7 +163,7 @@ class _Discrepancy:
 
 
 def _by_subject(pairs: Tensor, a: Points, b: Points) -> Tensor:
-    """Sum ``(n, m)`` over the images of each subject; a subject drawn twice has no pairs more."""
+    """Sum ``(n, m)`` over the images of each subject."""
     for axis, points in enumerate((a, b)):
         if points.subjects:
             numbers = {name: number for number, name in enumerate(dict.fromkeys(points.subjects))}
@@ -118,21 +174,21 @@ def _by_subject(pairs: Tensor, a: Points, b: Points) -> Tensor:
     return pairs
 
 
-def _redrawn(count: int, generator: torch.Generator) -> Tensor:
-    """Return how often each of ``count`` is drawn, with replacement, ``(draws, count)``."""
-    drawn = torch.randint(0, count, (_DRAWS, count), generator=generator)
-    times = torch.zeros(_DRAWS, count, dtype=torch.double)
-    return times.scatter_add_(1, drawn, torch.ones_like(times))
+def _resampled(count: int, generator: torch.Generator) -> Tensor:
+    """Return how often each of ``count`` items is drawn, ``(resamples, count)``."""
+    chosen = torch.randint(0, count, (_RESAMPLES, count), generator=generator)
+    times = torch.zeros(_RESAMPLES, count, dtype=torch.double)
+    return times.scatter_add_(1, chosen, torch.ones_like(times))
 
 
 # ---- Gaussian distance --------------------------------------------------------------------------
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
-    """Fréchet distance of the Gaussians fitted to two sets of points ``(n, d)``.
+    """Return the Fréchet distance of the Gaussians fitted to two sets of points ``(n, d)``.
 
-    Large where points are few beside the dimensions: give it few dimensions, and compare with what
-    two real sets of the same sizes give. NaN for a single point.
+    It is biased upwards if there are few points: use few dimensions, and compare with the distance
+    of two real sets of the same sizes. NaN for a single point.
 
     References
     ----------
@@ -160,51 +216,51 @@ def _root(matrix: Tensor) -> Tensor:
 # ---- neighbourhoods -----------------------------------------------------------------------------
 
 
-def precision(made: Points, real: Points, k: int = NEIGHBOURS) -> float:
-    """Share of ``made`` that lies in the neighbourhood of a real point.
+def precision(generated: Points, real: Points, k: int = NEIGHBOURS) -> float:
+    """Return the share of generated points within the neighbourhood of a real point.
 
-    A neighbourhood reaches to the ``k``-th nearest real point of another subject; NaN where there
-    are not so many.
+    A neighbourhood reaches to the ``k``-th nearest real point of another subject; NaN if there are
+    fewer.
 
     References
     ----------
     Kynkäänniemi et al., Improved precision and recall metric, NeurIPS 2019.
     """
-    return float(_inside(made, real, k).amax(1).mean())
+    return float(_inside(generated, real, k).amax(1).mean())
 
 
-def recall(made: Points, real: Points, k: int = NEIGHBOURS) -> float:
-    """Share of the real points that lie in the neighbourhood of a made one; see `precision`."""
-    return precision(real, made, k)
+def recall(generated: Points, real: Points, k: int = NEIGHBOURS) -> float:
+    """Return the share of real points within the neighbourhood of a generated one."""
+    return precision(real, generated, k)
 
 
-def density(made: Points, real: Points, k: int = NEIGHBOURS) -> float:
-    """Mean number of real neighbourhoods, in units of ``k``, that a made point lies in.
+def density(generated: Points, real: Points, k: int = NEIGHBOURS) -> float:
+    """Return the mean number of real neighbourhoods, over ``k``, around a generated point.
 
-    Unlike precision, one real outlier does not make what surrounds it right. It can exceed 1.
+    Unlike precision it is robust to real outliers. It can exceed 1.
 
     References
     ----------
     Naeem et al., Reliable fidelity and diversity metrics for generative models, ICML 2020.
     """
-    return float(_inside(made, real, k).sum(1).mean() / k)
+    return float(_inside(generated, real, k).sum(1).mean() / k)
 
 
-def coverage(made: Points, real: Points, k: int = NEIGHBOURS) -> float:
-    """Share of the real neighbourhoods that a made point lies in; see `density`."""
-    return float(_inside(made, real, k).amax(0).mean())
+def coverage(generated: Points, real: Points, k: int = NEIGHBOURS) -> float:
+    """Return the share of real neighbourhoods with a generated point; see `density`."""
+    return float(_inside(generated, real, k).amax(0).mean())
 
 
 def _inside(points: Points, centres: Points, k: int) -> Tensor:
-    """Say which points lie in which neighbourhoods, ``(points, centres)``: 1, 0 or NaN."""
-    among = _distances(centres, centres)
+    """Return which points lie in which neighbourhoods, ``(points, centres)``: 1, 0 or NaN."""
+    distances = _distances(centres, centres)
     if len(centres) < k:
-        return among.new_full((len(points), len(centres)), float("nan"))
-    radii = among.kthvalue(k, dim=1).values
+        return distances.new_full((len(points), len(centres)), float("nan"))
+    radii = distances.kthvalue(k, dim=1).values
     inside = (_distances(points, centres) <= radii).float()
     return inside.masked_fill(radii.isinf(), float("nan"))
 
 
 def _distances(a: Points, b: Points) -> Tensor:
-    """Return Euclidean distances ``(n, m)``, infinite between what may not be compared."""
-    return torch.cdist(a.values, b.values).masked_fill(~strangers(a, b), torch.inf)
+    """Return Euclidean distances ``(n, m)``, infinite between pairs that may not be compared."""
+    return torch.cdist(a.values, b.values).masked_fill(~comparable_pairs(a, b), torch.inf)

@@ -1,4 +1,4 @@
-"""Structural similarity between images of sets: the best match of each, and of random pairs."""
+"""Structural similarity between sets of images: best matches, and random pairs (diversity)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_mrgen.metrics.distributions import ImageSet, comparable_pairs
 from napari_mrgen.metrics.features import in_batches
-from napari_mrgen.metrics.image_set import ImageSet, strangers
 from napari_mrgen.metrics.images import SSIM_WINDOW, ssim, ssim_terms
 
 LEVEL_WINDOW = 0.1
@@ -24,10 +24,9 @@ def best_match(
 ) -> tuple[Tensor, Tensor]:
     """Find the slice of the gallery that is most similar to each query.
 
-    SSIM is taken with the few ``candidates`` that differ least from the query, by squared error
-    of 32 x 32 pixels: on brain slices the mean over the best of 8 is 0.001 less than over the best
-    of all. A query may be mirrored for it. Slices of the query's own subject or of another level do
-    not take part.
+    SSIM is computed for the ``candidates`` with the least squared error at 32 x 32 pixels: on brain
+    slices the mean over the best of 8 is 0.001 below that over all. A query may be mirrored. Slices
+    of the query's own subject or of another level are excluded.
 
     Returns
     -------
@@ -36,7 +35,7 @@ def best_match(
     index
         ``(n,)``, the slice of the gallery.
     """
-    allowed = strangers(queries, gallery)
+    allowed = comparable_pairs(queries, gallery)
     if queries.levels is not None and gallery.levels is not None:
         allowed &= (queries.levels[:, None] - gallery.levels).abs() <= LEVEL_WINDOW
     both = torch.cat([queries.images, queries.images.flip(-1)])
@@ -52,15 +51,15 @@ def best_match(
         _BATCH,
     )
     best = similarity.view_as(nearest).masked_fill(nearest.isinf(), -torch.inf).max(1)
-    found = index.gather(1, best.indices[:, None])[:, 0]
-    return best.values.masked_fill(best.values.isinf(), torch.nan), found
+    match = index.gather(1, best.indices[:, None])[:, 0]
+    return best.values.masked_fill(best.values.isinf(), torch.nan), match
 
 
 def ms_ssim(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Multi-scale structural similarity of slices ``(n, y, x)``, data range 1.
+    """Return the multi-scale structural similarity of slices ``(n, y, x)``, data range 1.
 
     Five scales need 176 pixels; smaller images have as many scales as the window of 11 pixels
-    fits (four at 128), their weights raised to sum to one.
+    fits (four at 128), with weights normalised to sum to one.
 
     References
     ----------
@@ -81,16 +80,16 @@ def ms_ssim(prediction: Tensor, truth: Tensor) -> Tensor:
 
 
 def pair_similarity(images: ImageSet, pairs: int = _PAIRS, seed: int = 0) -> float:
-    """Mean `ms_ssim` of random pairs: how little the images of a set differ; NaN without a pair."""
-    allowed = strangers(images, images).nonzero()
+    """Return the mean `ms_ssim` of random pairs (lower is more diverse); NaN without a pair."""
+    allowed = comparable_pairs(images, images).nonzero()
     if not len(allowed):
         return float("nan")
     generator = torch.Generator().manual_seed(seed)
-    drawn = allowed[torch.randint(len(allowed), (pairs,), generator=generator)]
-    found = in_batches(
-        lambda part: ms_ssim(images.images[part[:, 0]], images.images[part[:, 1]]), drawn, _BATCH
+    chosen = allowed[torch.randint(len(allowed), (pairs,), generator=generator)]
+    similarity = in_batches(
+        lambda part: ms_ssim(images.images[part[:, 0]], images.images[part[:, 1]]), chosen, _BATCH
     )
-    return float(found.mean())
+    return float(similarity.mean())
 
 
 def _shrink(images: Tensor) -> Tensor:

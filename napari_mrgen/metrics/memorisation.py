@@ -1,11 +1,11 @@
-"""Suspected copies: samples that are nearer to a training slice than new people's slices are.
+"""Memorisation: samples that are nearer to a training slice than slices of new subjects are.
 
-How alike two slices are is said by the correlation of their details: images of 64 x 64 pixels
-without what is coarser than a few pixels, which all brains share. Correlation ignores gain and
-offset, and the best over mirror images, sizes of 95 to 105 % and shifts of up to 3 of 128 pixels
-counts, so a copy is known again after any of these. Held-out slices say what is near: by
-definition a hundredth of them would be flagged. Had one of these people been trained on under
-another name, nothing would be near enough.
+The similarity of two slices is the correlation of their details: images of 64 x 64 pixels without
+structure coarser than a few pixels, which all brains share. Correlation ignores gain and offset,
+and the maximum over mirror images, scales of 95 to 105 % and shifts of up to 3 of 128 pixels is
+taken, so that a near-copy is recognised after any of these. The threshold is the first percentile
+of held-out slices. If a held-out subject were also in the training set, the threshold would be too
+strict and no sample would be flagged.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_mrgen.metrics.distributions import ImageSet, comparable_pairs
 from napari_mrgen.metrics.features import in_batches
-from napari_mrgen.metrics.image_set import ImageSet, strangers
 from napari_mrgen.metrics.images import blur
 
 PERCENTILE = 0.01
-"""Share of the held-out slices that lie below the limit."""
+"""Share of the held-out slices below the threshold."""
 SCALES = (0.95, 0.975, 1.0, 1.025, 1.05)
 _FINE, _COARSE = 64, 32
 _SHIFTS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
-"""In pixels of the fine images."""
+"""Shifts in pixels of the fine images."""
 _SHARP, _SOFT = 1.0, 3.0
 """Details lie between these two widths of a Gaussian, in pixels."""
 _CANDIDATES = 24
@@ -34,17 +34,18 @@ _BATCH = 4
 
 @dataclass(frozen=True)
 class NearCopies:
-    """What was found: for each sample its distance to the nearest training slice, and which."""
+    """Distance of each sample to its nearest training slice, and the threshold."""
 
     distance: Tensor
     """``(n,)``, one minus the correlation of details."""
     nearest: Tensor
+    """``(n,)``, index of that training slice."""
     limit: float
-    """First percentile of the held-out slices' distances."""
+    """Threshold: the first percentile of the held-out slices' distances."""
 
     @property
     def flagged(self) -> Tensor:
-        """``(n,)``, true for a suspected copy."""
+        """``(n,)``, true for a near-copy."""
         return self.distance < self.limit
 
     @property
@@ -53,7 +54,7 @@ class NearCopies:
 
 
 class NearCopyFinder:
-    """Knows the training slices, and how near to them held-out slices come."""
+    """Comparison with the training slices, with a threshold from held-out slices."""
 
     def __init__(self, train: ImageSet, held_out: ImageSet) -> None:
         self._train = train
@@ -71,14 +72,14 @@ class NearCopyFinder:
         return torch.cat(distances), torch.cat(indices)
 
     def _nearest_of(self, samples: ImageSet) -> tuple[Tensor, Tensor]:
-        """Compare coarsely with all training slices, and finely with the likeliest."""
-        varied = _varied(samples.images.float())
-        allowed = strangers(samples, self._train)
-        likeness = torch.stack([_details(v, _COARSE) @ self._coarse.T for v in varied], 1)
-        likeness = likeness.masked_fill(~allowed[:, None], -torch.inf).flatten(1)
-        top = likeness.topk(min(_CANDIDATES, likeness.shape[1]))
+        """Compare coarsely with all training slices, and finely with the best candidates."""
+        variants = _variants(samples.images.float())
+        allowed = comparable_pairs(samples, self._train)
+        similarity = torch.stack([_details(v, _COARSE) @ self._coarse.T for v in variants], 1)
+        similarity = similarity.masked_fill(~allowed[:, None], -torch.inf).flatten(1)
+        top = similarity.topk(min(_CANDIDATES, similarity.shape[1]))
         variant, index = top.indices // len(self._train), top.indices % len(self._train)
-        details = torch.stack([_details(v, _FINE) for v in varied], 1)
+        details = torch.stack([_details(v, _FINE) for v in variants], 1)
         chosen = details.gather(1, variant[..., None].expand(-1, -1, details.shape[2]))
         correlation = _correlation(chosen, self._fine[index])
         best = correlation.masked_fill(top.values.isinf(), -torch.inf).max(1)
@@ -87,18 +88,18 @@ class NearCopyFinder:
 
 
 def find_near_copies(samples: ImageSet, train: ImageSet, held_out: ImageSet) -> NearCopies:
-    """Look for copies of training slices among samples; see the module's text for how."""
+    """Find near-copies of training slices among samples; the module's docstring says how."""
     return NearCopyFinder(train, held_out).find(samples)
 
 
-def _varied(images: Tensor) -> list[Tensor]:
-    """Return the images as they are and mirrored, in all sizes."""
+def _variants(images: Tensor) -> list[Tensor]:
+    """Return the images and their mirror images at all scales."""
     both = (images, images.flip(-1))
     return [_resized(mirrored, scale) for mirrored in both for scale in SCALES]
 
 
 def _resized(images: Tensor, scale: float) -> Tensor:
-    """Enlarge or shrink about the centre, in a frame of the same size."""
+    """Scale about the centre, with the same number of pixels."""
     if scale == 1:
         return images
     theta = torch.tensor([[1 / scale, 0, 0], [0, 1 / scale, 0]], dtype=images.dtype)
@@ -120,7 +121,7 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
     turns = 2j * torch.pi * torch.tensor(_SHIFTS)
     down = (turns[:, None] * torch.fft.fftfreq(_FINE)).exp()
     across = (turns * torch.fft.rfftfreq(_FINE)[:, None]).exp()
-    # Half of the spectrum stands for all of it; its first and last columns stand for themselves.
+    # The half spectrum counts twice, but for its first and last columns.
     times = torch.full((_FINE // 2 + 1, 1), 2.0)
     times[[0, -1]] = 1.0
     shifted = (down @ (left * right.conj()) @ (across * times)).real / _FINE**2

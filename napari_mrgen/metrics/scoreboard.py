@@ -1,4 +1,4 @@
-"""Scoreboard: figures of a model on held-out subjects, with the trivial methods beside it."""
+"""Scoreboard: metrics of a model and of baselines on held-out subjects."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 WHOLE_SET = "held-out set"
-"""Subject of a `Score` that is of all held-out subjects at once."""
+"""Subject of a `Score` over all held-out subjects at once."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Figures of one method on one subject."""
+    """Metrics of one method on one subject."""
 
     method: str
     subject: str
@@ -22,11 +22,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Row:
-    """Mean and spread over subjects of one method's figures."""
+    """Mean and standard deviation over subjects of one method's metrics."""
 
     method: str
     subjects: int
-    """0 for figures of the whole set."""
+    """Number of subjects; 0 for metrics of the whole set."""
     mean: Mapping[str, float]
     spread: Mapping[str, float]
 
@@ -46,7 +46,14 @@ class Scoreboard:
 
 
 def tabulate(scores: Iterable[Score]) -> Scoreboard:
-    """Average over subjects; a figure that a subject lacks (NaN) is left out of its mean."""
+    """Average over subjects; a metric that a subject lacks (NaN) is left out of its mean.
+
+    Examples
+    --------
+    >>> scores = [Score("model", "a", {"PSNR": 20.0}), Score("model", "b", {"PSNR": 22.0})]
+    >>> tabulate(scores).row("model").mean
+    {'PSNR': 21.0}
+    """
     by_method: dict[str, list[Score]] = {}
     for score in scores:
         by_method.setdefault(score.method, []).append(score)

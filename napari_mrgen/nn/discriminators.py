@@ -1,4 +1,4 @@
-"""Discriminators that judge patches, and their losses."""
+"""Patch discriminators, and the losses of GANs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _POOLINGS = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches of ``(n, c, y, x)``; frames as channels make it spatio-temporal.
+    """Discriminator of overlapping patches of ``(n, c, y, x)``, or with 3 ``dims`` of volumes.
 
-    With 3 ``dims`` it judges volumes ``(n, c, z, y, x)``. Each level halves the resolution.
+    Frames as channels make it spatio-temporal. Each level halves the resolution.
 
     References
     ----------
@@ -36,8 +36,8 @@ class PatchDiscriminator(nn.Module):
                 spectral_norm(convolution(before, after, 4, stride=2, padding=1)),
                 nn.LeakyReLU(0.2),
             ]
-        opinion = spectral_norm(convolution(widths[-1], 1, 3, padding=1))
-        self.layers = nn.Sequential(*layers, opinion)
+        head = spectral_norm(convolution(widths[-1], 1, 3, padding=1))
+        self.layers = nn.Sequential(*layers, head)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return one logit a patch: ``(n, 1, y / 8, x / 8)`` with 3 levels."""
@@ -45,7 +45,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """Judges what it sees at full resolution, at half, and so on, each with a network of its own.
+    """Patch discriminators at full resolution, at half, and so on.
 
     References
     ----------
@@ -74,31 +74,31 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Loss of a discriminator from its logits (Lim and Ye, "Geometric GAN", 2017)."""
+    """Return the hinge loss of a discriminator (Lim and Ye, "Geometric GAN", 2017)."""
     return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
 
 
-def lsgan_loss(logits: Sequence[Tensor], wanted: float) -> Tensor:
-    """Mean squared distance of logits from what they shall be, each scale counting alike.
+def lsgan_loss(logits: Sequence[Tensor], target: float) -> Tensor:
+    """Return the mean squared distance of logits from their target, averaged over scales.
 
     References
     ----------
     Mao et al., "Least squares generative adversarial networks", ICCV 2017.
     """
-    return torch.stack([(scale - wanted).square().mean() for scale in logits]).mean()
+    return torch.stack([(scale - target).square().mean() for scale in logits]).mean()
 
 
-def bce_loss(real: Tensor, fake: Tensor, certainty: float = 1.0) -> Tensor:
-    """Loss of a discriminator from its logits: binary cross-entropy (Goodfellow et al., 2014).
+def bce_loss(real: Tensor, fake: Tensor, real_label: float = 1.0) -> Tensor:
+    """Return the cross-entropy loss of a discriminator (Goodfellow et al., 2014).
 
-    Real images count as ``certainty``, so that a discriminator need not be too sure of them.
+    ``real_label`` below 1 is one-sided label smoothing.
     """
-    wanted = torch.full_like(real, certainty)
-    true = functional.binary_cross_entropy_with_logits(real, wanted)
-    return true + functional.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    target = torch.full_like(real, real_label)
+    loss = functional.binary_cross_entropy_with_logits(real, target)
+    return loss + functional.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
 
 
 def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
-    """R1: mean squared gradient of the logits at real inputs (Mescheder et al., ICML 2018)."""
+    """Return R1, the mean squared gradient at real inputs (Mescheder et al., ICML 2018)."""
     (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()

@@ -8,10 +8,10 @@ from napari_mrgen.metrics.images import radial_power
 
 
 def charbonnier(error: Tensor, width: float = 0.01, weight: Tensor | None = None) -> Tensor:
-    """Mean absolute error, rounded off within ``width`` (Charbonnier et al., ICIP 1994).
+    """Return the mean absolute error, smooth within ``width`` (Charbonnier et al., ICIP 1994).
 
-    A ``width`` of 0 is the plain one. With weights, in the shape of ``error``, their mean counts;
-    without any weight in them it is 0.
+    A ``width`` of 0 is the plain mean. With weights, in the shape of ``error``, it is a weighted
+    mean; if all weights are 0 it is 0.
     """
     size = ((error.square() + width * width).sqrt() - width) if width else error.abs()
     if weight is None:
@@ -20,18 +20,18 @@ def charbonnier(error: Tensor, width: float = 0.01, weight: Tensor | None = None
 
 
 def log_mse(error: Tensor, dims: int, floor: float = 1e-4) -> Tensor:
-    """Mean logarithm of the squared error, which is averaged over the last ``dims`` axes first.
+    """Return the mean logarithm of the squared error, averaged over the last ``dims`` axes first.
 
-    It is PSNR up to sign and unit: each image counts alike, however large its error. Below
-    ``floor``, noise of a hundredth of the intensity range, less error gains little.
+    It is PSNR up to sign and unit, so that images count equally whatever their error. Errors below
+    ``floor``, noise of a hundredth of the intensity range, matter little.
     """
     return (error.square().mean(tuple(range(-dims, 0))) + floor).log().mean()
 
 
 def spectral_loss(prediction: Tensor, truth: Tensor, band: tuple[float, float]) -> Tensor:
-    """Mean absolute difference of the log10 radial power of two sets of images ``(..., y, x)``.
+    """Return the mean absolute difference of log10 radial power of two sets ``(..., y, x)``.
 
-    Power is averaged over each set, so that the texture is compared, not each image's own spectrum.
+    Power is averaged over each set, so that the texture is compared, not single spectra.
     """
     frequency, power = radial_power(prediction.float())
     _, reference = radial_power(truth.float())

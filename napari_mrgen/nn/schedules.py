@@ -1,4 +1,4 @@
-"""How learning rates change while a stage trains: functions of the share that is done."""
+"""Learning-rate schedules as functions of the share of the training that is done."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 
 
 def one_cycle(done: float, warm_up: float = 0.05) -> float:
-    """Learning rate as a share of its peak: up in a line, down along half a cosine."""
+    """Return the rate relative to its peak: linear warm-up, then cosine decay."""
     if done < warm_up:
         return (done + 1e-3) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up))) + 1e-3
 
 
 def linear_decay(done: float, constant: float, warm_up: float = 0.0) -> float:
-    """Learning rate as a share of its peak: up in a line, constant, down in a line to nothing.
+    """Return the rate relative to its peak: linear warm-up, constant, then linear decay to 0.
 
-    It falls from the share ``constant`` of the training on.
+    The decay starts at the share ``constant`` of the training.
     """
     if done < warm_up:
         return (done + 1e-3) / (warm_up + 1e-3)

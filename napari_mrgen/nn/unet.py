@@ -1,4 +1,4 @@
-"""A residual U-Net whose blocks are steered by a vector."""
+"""Residual U-Net whose blocks are modulated by a vector (FiLM)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.nn import functional
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside an identity; a vector may scale and shift between them (FiLM).
+    """Residual block of two convolutions, optionally modulated by a vector (FiLM).
 
-    The second convolution starts at zero, so an untrained block passes its input on.
+    The second convolution starts at zero, so an untrained block is the identity.
 
     References
     ----------
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features at falling resolution: ``(n, c, y, x)`` to one map a level, each half as large."""
+    """Encoder of ``(n, c, y, x)`` to one feature map a level, each at half the resolution."""
 
     def __init__(self, channels: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the features of an `Encoder` and a vector ``(n, condition)`` back to full resolution."""
+    """Decoder from the features of an `Encoder` and a vector ``(n, condition)``."""
 
     def __init__(self, widths: Sequence[int], condition: int, out: int) -> None:
         super().__init__()

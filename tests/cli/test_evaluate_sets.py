@@ -37,7 +37,9 @@ def test_report_table_and_figure_agree(
     table = capsys.readouterr().out
     methods = [row["method"] for row in json.loads(report.read_text())["rows"]]
     assert {"real, trained on", "mean image", "blurred real"} < set(methods)
-    assert all(word in table for word in (*methods, "KID x1000", "copies", "all held-out slices"))
+    assert all(
+        word in table for word in (*methods, "KID x1000", "near-copies", "all held-out slices")
+    )
     assert max(map(len, table.splitlines())) <= 100
     assert iio.imread(figure).std() > 10
     assert main([*given, "--figure", str(figure)]) == MISTAKE

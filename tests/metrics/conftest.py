@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_mrgen.data.slices import SliceSpec, slices_of
-from napari_mrgen.metrics.image_set import ImageSet
+from napari_mrgen.metrics.distributions import ImageSet
 from napari_mrgen.samples import brain
 from napari_mrgen.volume import Volume
 

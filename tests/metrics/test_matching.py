@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from napari_mrgen.metrics.image_set import ImageSet
+from napari_mrgen.metrics.distributions import ImageSet
 from napari_mrgen.metrics.images import ssim
 from napari_mrgen.metrics.matching import best_match, ms_ssim, pair_similarity
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from napari_mrgen.data.inputs import split_subjects
 from napari_mrgen.io import nifti
-from napari_mrgen.metrics.image_set import ImageSet
+from napari_mrgen.metrics.distributions import ImageSet
 from napari_mrgen.metrics.memorisation import NearCopyFinder, find_near_copies
 from tests.metrics.conftest import cut
 

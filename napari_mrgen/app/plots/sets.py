@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from napari_mrgen.io.files import replacing
-from napari_mrgen.metrics.image_set import ImageSet, Sets
+from napari_mrgen.metrics.distributions import ImageSet, Sets
 from napari_mrgen.metrics.images import radial_power
 from napari_mrgen.metrics.memorisation import find_near_copies
 from napari_mrgen.metrics.scoreboard import Scoreboard
@@ -32,7 +32,7 @@ def draw(sets: Sets, scoreboard: Scoreboard, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = {"real, held out": sets.held_out, **sets.made}
+    rows = {"real, held out": sets.held_out, **sets.generated}
     heights = [1.25 * len(rows), 3.2, 2.0, 0.5 + 0.19 * len(scoreboard.columns)]
     if sets.train is None:
         del heights[2]
@@ -87,7 +87,7 @@ def _draw_curves(part: Any, rows: dict[str, ImageSet]) -> None:
 
 def _draw_copies(part: Any, sets: Sets, train: ImageSet) -> None:
     """Show the first method's samples that are nearest to a training slice, beside that slice."""
-    name, made = next(iter(sets.made.items()))
+    name, made = next(iter(sets.generated.items()))
     copies = find_near_copies(made, train, sets.held_out)
     nearest = copies.distance.argsort()[:PAIRS].tolist()
     grid = part.subplots(1, 2 * PAIRS)

@@ -49,7 +49,7 @@ def save_model(path: Path, networks: Mapping[str, nn.Module], header: Header) ->
 
 
 def load_model(path: Path, lookup: Callable[[str], Family]) -> Model:
-    """Load a model file, or the model of a run folder; safe for files from strangers."""
+    """Load a model file, or the model of a run folder; safe for files from comparable_pairs."""
     path = model_file(path)
     header = read_header(path)
     family = lookup(header.family)

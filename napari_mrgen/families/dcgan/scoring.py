@@ -14,7 +14,7 @@ from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.families.dcgan.config import DcganConfig
 from napari_mrgen.families.dcgan.networks import sample_images
 from napari_mrgen.families.dcgan.training import ROLE, slice_spec
-from napari_mrgen.metrics.image_set import ImageSet
+from napari_mrgen.metrics.distributions import ImageSet
 from napari_mrgen.metrics.matching import best_match
 from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.metrics.sets import Sets, score_sets
@@ -37,9 +37,9 @@ def score(networks: Networks, trained: DcganConfig, inputs: Inputs) -> Iterator[
         mean = ImageSet(result.train.images.mean(0, keepdim=True))
         published = {
             name: _published_metric(images, result.train)
-            for name, images in {**result.made, "mean image": mean}.items()
+            for name, images in {**result.generated, "mean image": mean}.items()
         }
-    for row in score_sets(result.made, result.held_out, result.train):
+    for row in score_sets(result.generated, result.held_out, result.train):
         yield replace(row, values={**row.values, **published.get(row.method, {})})
 
 
@@ -51,8 +51,8 @@ def sets(networks: Networks, trained: DcganConfig, inputs: Inputs) -> Sets:
     generator = Draws((trained.seed, "score"))()
     noise = torch.randn(len(held_out), trained.latent, generator=generator)
     images = sample_images(networks["generator"], noise, test.conditions[chosen], trained.size)
-    made = {MODEL: ImageSet(images, levels=held_out.levels)}
-    return Sets(made, held_out, real_set(train)[0] if len(train) else None)
+    generated = {MODEL: ImageSet(images, levels=held_out.levels)}
+    return Sets(generated, held_out, real_set(train)[0] if len(train) else None)
 
 
 def _published_metric(images: ImageSet, train: ImageSet) -> dict[str, float]:

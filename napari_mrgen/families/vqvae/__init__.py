@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_mrgen.engine.device import Precision
     from napari_mrgen.engine.exportable import Exportable
     from napari_mrgen.engine.task import Networks, Stage
-    from napari_mrgen.metrics.image_set import Sets
+    from napari_mrgen.metrics.distributions import Sets
     from napari_mrgen.metrics.scoreboard import Score
 
 _SLICES_HELP = "Volumes or folders of slices; they are cut and chosen by the brain's extent."

@@ -22,9 +22,8 @@ from napari_mrgen.families.vqvae.networks import codebook, decode, encode
 from napari_mrgen.families.vqvae.quantization import perplexity
 from napari_mrgen.families.vqvae.sampling import sample_codes
 from napari_mrgen.families.vqvae.training import slices
-from napari_mrgen.metrics.image_set import ImageSet
-from napari_mrgen.metrics.images import psnr, ssim
-from napari_mrgen.metrics.masks import head_mask
+from napari_mrgen.metrics.distributions import ImageSet
+from napari_mrgen.metrics.images import head_mask, psnr, ssim
 from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.metrics.sets import Sets, score_sets
 
@@ -43,22 +42,22 @@ def score(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Iterator[
     data = slices(trained, inputs)
     yield from score_reconstruction(networks, trained, data.train_slices, data.test_slices)
     result = sets(networks, trained, inputs)
-    yield from score_sets(result.made, result.held_out, result.train)
+    yield from score_sets(result.generated, result.held_out, result.train)
 
 
 def sets(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Sets:
     """Sample as many slices as are held out, and reconstruct the held-out ones."""
     data = slices(trained, inputs)
     held_out, chosen = real_set(data.test_slices)
-    made = {}
+    generated = {}
     for network, name in PRIORS.items():
         if network in networks:
             samples = _sample(networks, trained, data.test_slices.conditions[chosen])
-            made[name] = ImageSet(samples, levels=held_out.levels)
+            generated[name] = ImageSet(samples, levels=held_out.levels)
     reconstructions = reconstruct(networks, held_out.images)
-    made[RECONSTRUCTION] = ImageSet(reconstructions, held_out.subjects, held_out.levels)
+    generated[RECONSTRUCTION] = ImageSet(reconstructions, held_out.subjects, held_out.levels)
     train = real_set(data.train_slices)[0] if len(data.train_slices) else None
-    return Sets(made, held_out, train)
+    return Sets(generated, held_out, train)
 
 
 def score_reconstruction(

@@ -22,8 +22,7 @@ from napari_mrgen.families.vqvae.networks import (
     shade,
 )
 from napari_mrgen.families.vqvae.quantization import perplexity, used_share
-from napari_mrgen.metrics.images import psnr, ssim
-from napari_mrgen.metrics.masks import head_mask
+from napari_mrgen.metrics.images import head_mask, psnr, ssim
 from napari_mrgen.nn.discriminators import hinge_loss
 from napari_mrgen.nn.losses import spectral_loss
 from napari_mrgen.nn.schedules import one_cycle

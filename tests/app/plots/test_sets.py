@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from napari_mrgen.app.plots.sets import draw
-from napari_mrgen.metrics.image_set import ImageSet, Sets
+from napari_mrgen.metrics.distributions import ImageSet, Sets
 from napari_mrgen.metrics.scoreboard import WHOLE_SET, Score, tabulate
 
 BOARD = tabulate([Score(name, WHOLE_SET, {"KID x1000": 1.0}) for name in ("model", "mean image")])

@@ -75,7 +75,7 @@ def turned(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def strangers(tmp_path: Path) -> Path:
+def comparable_pairs(tmp_path: Path) -> Path:
     """The T1w of one head and the T2w of another, by the same name."""
     write_pair(tmp_path / "scans", "s1", (head(1)[0], head(2)[1]))
     return tmp_path / "scans"
@@ -166,9 +166,9 @@ def test_or_trained_on_as_unpaired(turned: Path) -> None:
     assert all(pair.check.relation == "not aligned" for pair in prepared.train)
 
 
-def test_strangers_are_refused_even_where_registering_is_asked_for(strangers: Path) -> None:
+def test_strangers_are_refused_even_where_registering_is_asked_for(comparable_pairs: Path) -> None:
     with pytest.raises(MrgenError, match="two heads"):
-        made(strangers, REGISTER)
+        made(comparable_pairs, REGISTER)
 
 
 def test_a_missing_partner_is_trained_on_alone(scans: Path) -> None:

@@ -1,4 +1,4 @@
-"""Model files: whole models, safe to open from strangers."""
+"""Model files: whole models, safe to open from comparable_pairs."""
 
 from __future__ import annotations
 

@@ -78,10 +78,10 @@ def test_without_training_scans_there_is_no_mean_image(tiny: Networks, heads: In
 
 def test_drawn_slices_are_told_what_the_held_out_are(tiny: Networks, heads: Inputs) -> None:
     found = sets(tiny, TINY, heads)
-    assert list(found.made) == ["masked transformer", "reconstruction"]
-    drawn = found.made["masked transformer"]
+    assert list(found.generated) == ["masked transformer", "reconstruction"]
+    drawn = found.generated["masked transformer"]
     assert drawn.images.shape == found.held_out.images.shape
     assert drawn.levels is not None
     assert found.held_out.levels is not None
     assert torch.equal(drawn.levels, found.held_out.levels)
-    assert found.made["reconstruction"].subjects == found.held_out.subjects
+    assert found.generated["reconstruction"].subjects == found.held_out.subjects

@@ -1,6 +1,6 @@
 import torch
 
-from napari_mrgen.metrics.masks import head_mask
+from napari_mrgen.metrics.images import head_mask
 
 
 def disc(radius: float, size: int = 64) -> torch.Tensor:
