@@ -1,6 +1,8 @@
-"""k-space in the raw data format of the ISMRM: HDF5 with one record for each readout.
+"""k-space in HDF5: the raw data format of the ISMRM, and that of fastMRI, which has its header.
 
-Inati et al., Magn Reson Med 77:411 (2017).
+ISMRMRD has one record for each readout (Inati et al., Magn Reson Med 77:411, 2017). fastMRI has a
+dataset ``kspace`` with the axes slices, coils (not where there is one), readout and phase encoding
+(Zbontar et al., arXiv:1811.08839).
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ _NOT_IMAGING = sum(1 << (flag - 1) for flag in (19, 20, 23, 24, 26, 27, 28, 29))
 _REVERSED = 1 << 21
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 _NOTE = "Orientation and position are those that the ISMRMRD file gives for its readouts."
+_FASTMRI_NOTE = "fastMRI files hold no orientation: left and right are not known."
+_NO_SIZE = "The file has no header: lengths are in voxels."
 _NO_DIRECTIONS = "The ISMRMRD file gives no directions: left and right are not known."
 
 
@@ -73,15 +77,18 @@ class Header:
         return Space((z, y, x), (z * pixel[0], y * pixel[1], x * pixel[2]))
 
 
-def is_ismrmrd(path: Path) -> bool:
-    """Whether a file is HDF5 with a header and records of readouts."""
+def hdf5_kind(path: Path) -> str:
+    """Return which k-space an HDF5 file holds, ``fastmri`` or ``ismrmrd``; '' for others."""
     import h5py
 
     if not h5py.is_hdf5(path):
-        return False
+        return ""
     with opened_hdf5(path) as file:
+        if isinstance(file.get("kspace"), h5py.Dataset):
+            return "fastmri"
         group = file.get(_GROUP)
-        return isinstance(group, h5py.Group) and "xml" in group and "data" in group
+        is_raw = isinstance(group, h5py.Group) and "xml" in group and "data" in group
+        return "ismrmrd" if is_raw else ""
 
 
 def read_ismrmrd(path: Path) -> KSpace:
@@ -91,7 +98,7 @@ def read_ismrmrd(path: Path) -> KSpace:
     one repetition and phase; frames that have fewer than most, such as the last, are left out.
     """
     with opened_hdf5(path) as file:
-        header = read_ismrmrd_header(path, file[_GROUP]["xml"][0])
+        header = _read_header(path, file[_GROUP]["xml"][0])
         records = file[_GROUP]["data"][()]
     heads, index = records["head"], records["head"]["idx"]
     taken = (heads["flags"] & np.uint64(_NOT_IMAGING)) == 0
@@ -113,6 +120,42 @@ def read_ismrmrd(path: Path) -> KSpace:
         name=path.stem,
         subject=plain_subject(path),
         source=Source(str(path), "ismrmrd", notes=(note,)),
+    )
+
+
+def read_fastmri(path: Path) -> KSpace:
+    """Read the slices; the image is the part of the readout that the header asks for."""
+    with opened_hdf5(path) as file:
+        stored = file["kspace"][()]
+        text = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
+        subject = file.attrs.get("patient_id")
+    if stored.dtype.kind != "c" or stored.ndim not in (3, 4):
+        msg = (
+            f"{path.name} holds {stored.dtype} {stored.shape} as kspace; expected complex, "
+            "(slices, coils, readout, phase) or without coils."
+        )
+        raise MrgenError(msg)
+    coils = stored if stored.ndim == 4 else stored[:, None]
+    shape, spacing = coils.shape[-2:], (1.0, 1.0, 1.0)
+    if text is not None:
+        # Rows are along the readout, which is x of the header.
+        header = _read_header(path, text)
+        z, y, x = header.image.pixel
+        spacing = (z, x, y)
+        _, height, width = header.image.matrix
+        shape = (min(shape[0], width), min(shape[1], height))
+    return KSpace(
+        samples=np.ascontiguousarray(coils[None], np.complex64),
+        shape=shape,
+        affine=upright_affine(spacing),
+        name=path.stem,
+        subject=str(subject) if subject else plain_subject(path),
+        source=Source(
+            str(path),
+            "fastmri",
+            spacing_known=text is not None,
+            notes=(_FASTMRI_NOTE,) if text is not None else (_FASTMRI_NOTE, _NO_SIZE),
+        ),
     )
 
 
@@ -235,7 +278,7 @@ def _place(image: Space, heads: Array, slices: int) -> tuple[Affine, str]:
     return affine, _NOTE
 
 
-def read_ismrmrd_header(path: Path, text: bytes | str) -> Header:
+def _read_header(path: Path, text: bytes | str) -> Header:
     """Read the header of a file, whose path is for the errors."""
     centre = "encodingLimits/kspace_encoding_step_{}/center"
     try:

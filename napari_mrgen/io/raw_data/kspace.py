@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.naming import plain_subject
-from napari_mrgen.io.raw_data import bart, fastmri, ismrmrd
+from napari_mrgen.io.raw_data import bart, ismrmrd
 from napari_mrgen.kspace import KSpace, Samples
 from napari_mrgen.volume import Source, Volume, upright_affine
 
@@ -34,7 +34,7 @@ def is_kspace(path: Path) -> bool:
         return bart.is_bart(path)
     if suffix == ".npy":
         return _is_array(path)
-    return suffix in SUFFIXES and (fastmri.is_fastmri(path) or ismrmrd.is_ismrmrd(path))
+    return suffix in SUFFIXES and bool(ismrmrd.hdf5_kind(path))
 
 
 def read_kspace(path: Path) -> KSpace:
@@ -44,10 +44,9 @@ def read_kspace(path: Path) -> KSpace:
         return bart.read_bart(path)
     if path.suffix.lower() == ".npy":
         return _read_array(path)
-    if fastmri.is_fastmri(path):
-        return fastmri.read_fastmri(path)
-    if ismrmrd.is_ismrmrd(path):
-        return ismrmrd.read_ismrmrd(path)
+    kind = ismrmrd.hdf5_kind(path)
+    if kind:
+        return ismrmrd.read_fastmri(path) if kind == "fastmri" else ismrmrd.read_ismrmrd(path)
     msg = (
         f"{path.name} holds no k-space in a known format; expected ISMRMRD or fastMRI (HDF5), "
         "BART (.cfl with .hdr) or a complex .npy."
