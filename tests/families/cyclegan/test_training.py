@@ -212,3 +212,29 @@ def test_a_preview_shows_both_contrasts_side_by_side(inputs: Inputs) -> None:
     assert found.montage.array.shape == (8, 1, 16, 32)
     assert np.isfinite(found.montage.array).all()
     assert set(found.train) == set(inputs.split.train)
+
+
+def test_a_state_with_the_names_of_earlier_versions_is_loaded(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    """They called a discriminator a judge, and its last layer an opinion."""
+
+    def renamed(values: dict[str, object]) -> dict[str, object]:
+        return {
+            key.replace("discriminator", "judge").replace("logits", "opinion"): value
+            for key, value in values.items()
+        }
+
+    state, other = state_of(WHOLE, inputs), state_of(WHOLE.with_values({"seed": 1}), inputs)
+    path = save_state(tmp_path, state)
+    content = torch.load(path, weights_only=True)
+    for part in ("networks", "optimizers"):
+        content[part] = renamed(content[part])
+    content["networks"] = {name: renamed(own) for name, own in content["networks"].items()}
+    assert "opinion.weight" in content["networks"]["judge_t1"]
+    torch.save(content, path)
+    assert load_state(tmp_path, other) == (3, [])
+    for name, network in state.stage.task.networks.items():
+        for key, value in network.state_dict().items():
+            loaded = other.stage.task.networks[name].state_dict()[key]
+            assert torch.equal(value, loaded), (name, key)
