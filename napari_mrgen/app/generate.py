@@ -169,7 +169,8 @@ def read_inputs(specs: tuple[Input, ...], inputs: Mapping[str, Source]) -> dict[
                 f"got {volume.axes} of shape {volume.array.shape}."
             )
             raise MrgenError(msg)
-        volumes[spec.role] = volume
+        # A result says what made it, not what made its input.
+        volumes[spec.role] = replace(volume, provenance=None)
     return volumes
 
 

@@ -41,6 +41,18 @@ def test_a_result_says_what_made_it(trained: Path, cine: Path) -> None:
     json.dumps(record)
 
 
+def test_a_result_of_a_result_says_what_made_itself(
+    trained: Path, cine: Path, tmp_path: Path
+) -> None:
+    (first,) = generate(trained, {"cine": cine}, config(seed=5, frames=8))
+    save(first, tmp_path / "next.nii.gz")
+    assert nifti.read(tmp_path / "next.nii.gz").provenance == first.provenance
+    for source in (first, tmp_path / "next.nii.gz"):
+        (second,) = generate(trained, {"cine": source}, config(seed=6))
+        assert second.provenance is not None
+        assert second.provenance["seed"] == 6
+
+
 def test_a_path_and_its_volume_give_the_same(trained: Path, cine: Path) -> None:
     (one,) = generate(trained, {"cine": cine}, config())
     (two,) = generate(trained / "model.safetensors", {"cine": nifti.read(cine)}, config())
