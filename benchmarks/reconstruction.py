@@ -26,21 +26,21 @@ from torch import Tensor
 from napari_mrgen import families
 from napari_mrgen.data.cine import load
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.realtime import BASE
-from napari_mrgen.data.undersampled import Case, ScanSpec
+from napari_mrgen.data.realtime import VIEW_SHARED
+from napari_mrgen.data.undersampled import NetworkInputs, ScanSpec
 from napari_mrgen.engine.device import devices
 from napari_mrgen.engine.run.model import load_model
-from napari_mrgen.families.reconstruction.networks import resampled
+from napari_mrgen.families.reconstruction.networks import normal_operator
 from napari_mrgen.families.reconstruction.scoring import (
     Method,
-    held_out,
-    inner,
-    inputs_of,
-    played,
-    scanned,
+    held_out_slices,
+    scanned_frames,
+    scanned_slices,
     score_subject,
+    scored_frames,
+    trained_channels,
 )
-from napari_mrgen.families.reconstruction.tasks import figures, run_case
+from napari_mrgen.families.reconstruction.tasks import reconstruct_slice, series_metrics
 from napari_mrgen.families.reconstruction.training import scan_spec
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 
@@ -67,13 +67,13 @@ def main() -> None:
         "quick": train(FAMILY, quick, inputs, chosen.runs / "quick"),
         "zero-filled": train(FAMILY, alone, inputs, chosen.runs / "zero-filled"),
     }
-    spec = replace(scan_spec(quick), shared=True)  # type: ignore[arg-type]
+    spec = replace(scan_spec(quick), view_sharing=True)  # type: ignore[arg-type]
     weight, tried = tune(inputs, spec, chosen.tuning)
     clock: dict[str, list[float]] = {}
     iterations: list[int] = []
 
-    def solved(case: Case) -> Tensor:
-        found = total_variation(case, weight)
+    def solved(inputs: NetworkInputs) -> Tensor:
+        found = total_variation(inputs, weight)
         iterations.append(found.iterations)
         return found.series
 
@@ -82,7 +82,7 @@ def main() -> None:
         "zero-filled input alone": timed("alone", model(chosen.runs / "zero-filled"), clock),
         "temporal TV": timed("temporal TV", solved, clock),
     }
-    every = list(held_out(quick, inputs))[: chosen.subjects]  # type: ignore[arg-type]
+    every = list(held_out_slices(quick, inputs))[: chosen.subjects]  # type: ignore[arg-type]
     cases = [(subject, middle(slices)) for subject, slices in every]
     found = {
         "machine": machine(),
@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def scores(
-    cases: Sequence[tuple[str, list[tuple[Case, Tensor]]]], methods: dict[str, Method]
+    cases: Sequence[tuple[str, list[tuple[NetworkInputs, Tensor]]]], methods: dict[str, Method]
 ) -> Iterator[Score]:
     for subject, slices in cases:
         print("scoring", subject, flush=True)
@@ -113,18 +113,20 @@ def model(run: Path, device: torch.device = CPU) -> Method:
     loaded = load_model(run / "model-last.safetensors", families.get)
     network, config = loaded.networks["reconstructor"].to(device), loaded.config
 
-    def method(case: Case) -> Tensor:
-        return run_case(network, replace(case, inputs=inputs_of(case, config)))
+    def method(inputs: NetworkInputs) -> Tensor:
+        return reconstruct_slice(
+            network, replace(inputs, channels=trained_channels(inputs, config))
+        )
 
     return method
 
 
 def timed(name: str, method: Method, clock: dict[str, list[float]]) -> Method:
-    def run(case: Case) -> Tensor:
+    def run(inputs: NetworkInputs) -> Tensor:
         began = time.perf_counter()
-        made = method(case)
+        series = method(inputs)
         clock.setdefault(name, []).append(time.perf_counter() - began)
-        return made
+        return series
 
     return run
 
@@ -141,15 +143,15 @@ class Solved:
     """Of the last iteration, relative."""
 
 
-def total_variation(case: Case, weight: float) -> Solved:
+def total_variation(inputs: NetworkInputs, weight: float) -> Solved:
     """Minimise ``1/2 |A x - y|_W^2 + weight * |D x|_1`` over real series, D from frame to frame.
 
     The smooth phase is a part of the maps, as for the network. By the primal-dual algorithm of
     Condat and Vu (Condat, J Optim Theory Appl 158:460, 2013), started from the view-shared series,
     until an iteration changes less than `CONVERGED`.
     """
-    maps, kernel, zero_filled = case.physics["maps"], case.physics["kernel"], case.inputs[0]
-    x = case.inputs[BASE]
+    maps, kernel = inputs.operator["maps"], inputs.operator["kernel"]
+    zero_filled, x = inputs.channels[0], inputs.channels[VIEW_SHARED]
     dual = torch.zeros_like(x[1:])
     size = greatest(maps, kernel, x)
     sigma = size / 8
@@ -161,12 +163,12 @@ def total_variation(case: Case, weight: float) -> Solved:
         change = float((moved - x).norm() / x.norm())
         x = moved
         if change < CONVERGED:
-            return Solved(x.clamp(min=0) * case.scale, iteration, change)
+            return Solved(x.clamp(min=0) * inputs.scale, iteration, change)
     raise SystemExit(f"Total variation has not converged in {MOST} iterations: {change:.2g}.")
 
 
 def normal(x: Tensor, maps: Tensor, kernel: Tensor) -> Tensor:
-    return resampled(x[None, None], maps[None], kernel[None])[0, 0]
+    return normal_operator(x[None, None], maps[None], kernel[None])[0, 0]
 
 
 def divergence(dual: Tensor) -> Tensor:
@@ -189,11 +191,15 @@ def tune(inputs: Inputs, spec: ScanSpec, subjects: int) -> tuple[float, dict[flo
     """Return the weight with the best PSNR on middle slices of training patients, and all tried."""
     slices = []
     for reference in inputs.train("cine")[:: len(inputs.train("cine")) // subjects][:subjects]:
-        slices += middle(scanned(reference.subject, played(load(reference.read())), spec, 0))
+        slices += middle(
+            scanned_slices(reference.subject, scanned_frames(load(reference.read())), spec, 0)
+        )
 
     def quality(weight: float) -> float:
         made = [(total_variation(case, weight).series, truth) for case, truth in slices]
-        found = fmean(figures(inner(one), inner(truth))["PSNR"] for one, truth in made)
+        found = fmean(
+            series_metrics(scored_frames(one), scored_frames(truth))["PSNR"] for one, truth in made
+        )
         print(f"TV weight {weight:.3g}: {found:.2f} dB", flush=True)
         return found
 
@@ -204,7 +210,7 @@ def tune(inputs: Inputs, spec: ScanSpec, subjects: int) -> tuple[float, dict[flo
     return best, tried
 
 
-def middle(slices: Sequence[tuple[Case, Tensor]]) -> list[tuple[Case, Tensor]]:
+def middle(slices: Sequence[tuple[NetworkInputs, Tensor]]) -> list[tuple[NetworkInputs, Tensor]]:
     """Keep one slice: total variation takes minutes for each."""
     return list(slices[len(slices) // 2 :][:1])
 
@@ -214,17 +220,18 @@ def middle(slices: Sequence[tuple[Case, Tensor]]) -> list[tuple[Case, Tensor]]:
 
 def large(run: Path, spec: ScanSpec, device: torch.device) -> float:
     """Return the least time of three for a scan of `LARGE`: gridding, maps, kernel and network."""
-    from napari_mrgen.data.measured import case_of_samples
-    from napari_mrgen.data.realtime import draw_maps, scan
+    from napari_mrgen.data.realtime import random_maps, scan
+    from napari_mrgen.data.undersampled import inputs_of_samples
 
     frames, size = LARGE
     g = torch.Generator().manual_seed(0)
     images = torch.rand(frames, size, size, generator=g)
-    measured = scan(images, spec.protocol, draw_maps(spec.coils, (size, size), g), 0.01, g)
+    maps = random_maps(spec.coils, (size, size), g)
+    samples = scan(images, spec.protocol, maps, 0.01, g)
     method, times = model(run, device), []
     for _ in range(3):
         began = time.perf_counter()
-        method(case_of_samples(measured.to(device), shared=True, physics=True))
+        method(inputs_of_samples(samples.to(device), view_sharing=True, with_operator=True))
         times.append(time.perf_counter() - began)
     return min(times)
 

@@ -31,7 +31,7 @@ from napari_mrgen.widgets.tables import ModelDialog, SurveyDialog
 SIZE = (1366, 768)
 CINE = {
     "autoencoder_steps": 120, "gan_steps": 10, "patch": 64, "slices": 1, "width": 16,
-    "batch_size": 6, "new_motion": 0.2, "ema_decay": 0.97, "preview_every": 20, "save_every": 60,
+    "batch_size": 6, "retimed_share": 0.2, "ema_decay": 0.97, "preview_every": 20, "save_every": 60,
 }  # fmt: skip
 """Trains in a minute, and the preview can be seen to get better."""
 GAN = {
@@ -245,7 +245,7 @@ class RealTimeTour(Tour):
         add = self.viewer.window.add_plugin_dock_widget
         dock, queue = add("napari-mrgen", "Queue", tabify=True)
         self.train.setup.choose_runs_folder(self.runs)
-        for network in ("unet3d", "unet2d1d"):
+        for network in ("published", "unet2d1d"):
             changes = {"network": network, "width": 4, "depth": 3, "steps": 2000}
             config = self.train.setup.family.preset("quick").with_values({**REAL_TIME, **changes})
             self.train.setup.show_config(config)
@@ -262,7 +262,7 @@ class RealTimeTour(Tour):
 
     def generate(self) -> None:
         panel = self.train.open_generate()
-        panel.form.editor("beside").set_value(True)
+        panel.form.editor("include_inputs").set_value(True)
         self.viewer.dims.set_current_step(1, self.viewer.layers[0].data.shape[1] // 2)
         self.take_generated("real-time-generated", panel)
         self.viewer.canvas.grid.enabled = True

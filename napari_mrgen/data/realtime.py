@@ -1,7 +1,7 @@
-"""Real-time radial scans: simulated of any cine, gridded, and put together for a network.
+"""Real-time radial scans: simulation from a cine, gridding, and averages over frames.
 
-The object is scanned on a finer grid than it is reconstructed on, so no reconstruction can profit
-from knowing how the samples were made.
+The object is scanned on a finer grid than it is reconstructed on, so that no reconstruction can
+invert the simulation itself (the "inverse crime").
 """
 
 from __future__ import annotations
@@ -18,46 +18,60 @@ from napari_mrgen.data.scaling import Scaling
 from napari_mrgen.mri import coils, gridding, nufft, trajectories
 from napari_mrgen.mri.noise import complex_noise
 
-SHARED = (1, 5, 9)
-"""Frames that are averaged in the channels of a network's input; the last holds all frames."""
-BASE = 2
-"""The channel that a network corrects: the one of 9 frames."""
-_FINER = 1.5
-_DENSER = 2
+AVERAGED_FRAMES = (1, 5, 9)
+"""Frames averaged in the channels of a network's input; a further channel averages all frames."""
+VIEW_SHARED = 2
+"""Channel that a network corrects: the average of 9 frames."""
+_FINE_GRID = 1.5
+"""Grid points a pixel along each side of the simulated object."""
+_OVERSAMPLING = 2
 """Samples along a spoke for each pixel."""
-_MOST_KERNELS, _LARGEST_KEPT = 256, 256
-"""How many kernels are kept, and of images of which size: a larger one takes long anyway."""
+_CACHED_KERNELS, _LARGEST_CACHED = 256, 256
+"""Number of cached kernels, and the largest side of images whose kernels are cached."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a real-time scan samples k-space: spokes that are each turned from the last."""
+    """Sampling of a real-time scan: golden-angle spokes.
+
+    Attributes
+    ----------
+    spokes
+        Spokes in each frame.
+    angle
+        Azimuthal increment between spokes.
+    first
+        Frames scanned before the first one, which set its first angle.
+
+    Examples
+    --------
+    >>> tuple(Protocol(spokes=13).trajectory(frames=2, size=64).shape)
+    (2, 1664, 2)
+    """
 
     spokes: int
-    """In each frame."""
     angle: trajectories.Angle = "tiny golden"
     first: int = 0
-    """Frames that were scanned before the first: where the angles stand."""
 
     def trajectory(self, frames: int, size: int) -> Tensor:
-        """Return ``(t, k, 2)`` for images of so many pixels a side; readouts are twice as dense."""
-        return torch.stack([_places(self, self.first + i, size) for i in range(frames)])
+        """Return ``(t, k, 2)`` for images of ``size`` pixels a side, with twofold oversampling."""
+        return torch.stack([_frame_trajectory(self, self.first + i, size) for i in range(frames)])
 
     def weights(self, frames: int, size: int) -> Tensor:
-        """Return the shares of k-space that the samples stand for, ``(t, k)``."""
-        return torch.stack([_shares(self, self.first + i, size) for i in range(frames)])
+        """Return the density compensation of the samples, ``(t, k)``."""
+        return torch.stack([_frame_weights(self, self.first + i, size) for i in range(frames)])
 
     def kernel(self, frames: int, shape: tuple[int, int]) -> Tensor:
-        """Return what `nufft.normal` needs, ``(t, 2y, 2x)``."""
-        # Angles follow from the frame, so scans that begin elsewhere share what is kept.
-        whole = replace(self, first=0)
-        make = _kernel if max(shape) <= _LARGEST_KEPT else _kernel.__wrapped__
-        return torch.stack([make(whole, self.first + i, shape) for i in range(frames)])
+        """Return the kernel of `nufft.normal`, ``(t, 2y, 2x)``."""
+        # Angles follow from the frame, so that scans with another first frame share the cache.
+        from_start = replace(self, first=0)
+        kernel = _frame_kernel if max(shape) <= _LARGEST_CACHED else _frame_kernel.__wrapped__
+        return torch.stack([kernel(from_start, self.first + i, shape) for i in range(frames)])
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a real-time scan has measured of one slice."""
+class RadialSamples:
+    """The samples of one slice of a real-time scan."""
 
     samples: Tensor
     """Complex, ``(t, c, k)``."""
@@ -69,34 +83,36 @@ class Measured:
     """Pixels along y and x."""
 
     def to(self, device: torch.device) -> Self:
-        """Bring the samples to a device: what is gridded there stays there."""
-        samples, places = self.samples.to(device), self.trajectory.to(device)
-        return replace(self, samples=samples, trajectory=places, weights=self.weights.to(device))
+        """Return the samples on a device, where they are then gridded."""
+        samples, trajectory = self.samples.to(device), self.trajectory.to(device)
+        weights = self.weights.to(device)
+        return replace(self, samples=samples, trajectory=trajectory, weights=weights)
 
 
 @dataclass(frozen=True)
 class Gridded:
-    """A scan as images: what a reconstruction without a model makes of it."""
+    """A slice that was gridded frame by frame."""
 
     series: Tensor
-    """The zero-filled frames, complex, ``(t, y, x)``; near to real, as maps have their phase."""
+    """Zero-filled frames, complex, ``(t, y, x)``; nearly real, since the maps contain the phase."""
     maps: Tensor
-    """Sensitivities of the coils times the image's smooth phase, complex, ``(c, y, x)``."""
+    """Coil sensitivities times the smooth phase of the image, complex, ``(c, y, x)``."""
 
 
 def scan(
     frames: Tensor, protocol: Protocol, maps: Tensor, noise: float, g: torch.Generator
-) -> Measured:
+) -> RadialSamples:
     """Simulate the scan of frames ``(t, y, x)``, scaled to about 0..1.
 
     Parameters
     ----------
     maps
-        What the coils see, smooth phase included: complex ``(c, y, x)`` on the fine grid, see
-        `draw_maps`.
+        Coil sensitivities times the smooth phase, complex ``(c, y, x)`` on the fine grid; see
+        `random_maps`.
     noise
-        Standard deviation in real and imaginary part of an image of as many pixels that was sampled
-        fully, and as fast, on a grid. A spoke's samples are twice as dense, and so noisier.
+        Standard deviation of real and imaginary part in an image of the same size that is fully
+        sampled on a grid with the same readout time. Spokes are oversampled twofold, and their
+        samples are noisier accordingly.
     """
     count, *shape = frames.shape
     fine = refine(frames, (maps.shape[-2], maps.shape[-1]))
@@ -105,13 +121,13 @@ def scan(
     steps = torch.tensor([a / b for a, b in zip(shape, fine.shape[-2:], strict=True)])
     # Radians a fine pixel; a sum over fine pixels counts more of them.
     samples = nufft.forward(fine[:, None] * maps, trajectory * steps) * float(steps.prod())
-    samples = complex_noise(samples, noise * float(_DENSER * np.prod(shape)) ** 0.5, g)
-    return Measured(samples, trajectory, protocol.weights(count, size), (shape[0], shape[1]))
+    samples = complex_noise(samples, noise * float(_OVERSAMPLING * np.prod(shape)) ** 0.5, g)
+    return RadialSamples(samples, trajectory, protocol.weights(count, size), (shape[0], shape[1]))
 
 
-def draw_maps(count: int, shape: tuple[int, int], g: torch.Generator) -> Tensor:
-    """Draw sensitivities of coils and a smooth phase on the fine grid of images of ``shape``."""
-    fine = (round(shape[0] * _FINER), round(shape[1] * _FINER))
+def random_maps(count: int, shape: tuple[int, int], g: torch.Generator) -> Tensor:
+    """Return random coil sensitivities times a smooth phase, on the fine grid of ``shape``."""
+    fine = (round(shape[0] * _FINE_GRID), round(shape[1] * _FINE_GRID))
     maps = coils.simulate_maps(count, fine, g)
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, size) for size in fine), indexing="ij")
     waves = torch.stack([y, x, y * x, y * y - x * x, torch.ones_like(y)])
@@ -122,17 +138,15 @@ def draw_maps(count: int, shape: tuple[int, int], g: torch.Generator) -> Tensor:
 def refine(frames: Tensor, shape: tuple[int, int]) -> Tensor:
     """Interpolate ``(t, y, x)`` onto a finer grid over the same field of view, about its centre.
 
-    By cubic splines of Catmull and Rom: between pixels there is more than what is reconstructed.
+    The interpolation is by Catmull-Rom splines.
     """
     y, x = (_spline(a, b) for a, b in zip(frames.shape[-2:], shape, strict=True))
     return y @ frames @ x.T
 
 
-def grid(measured: Measured) -> Gridded:
-    """Grid each frame, and estimate what the coils see from the average of all."""
-    images = gridding.zero_filled(
-        measured.samples, measured.trajectory, measured.weights, measured.shape
-    )
+def grid(radial: RadialSamples) -> Gridded:
+    """Grid each frame, and estimate the coil sensitivities from the time average."""
+    images = gridding.zero_filled(radial.samples, radial.trajectory, radial.weights, radial.shape)
     average = images.mean(0)
     maps = coils.estimate_maps(average)
     maps = maps * smooth_phase(coils.combine(average, maps))
@@ -140,31 +154,37 @@ def grid(measured: Measured) -> Gridded:
 
 
 def smooth_phase(image: Tensor, width: int = 7) -> Tensor:
-    """Return the phase of a complex image ``(y, x)`` averaged over ``width`` pixels, of size 1."""
+    """Return the phase factor of a complex image ``(y, x)`` averaged over ``width`` pixels."""
     phase = coils.blur(image, width).angle()
     return torch.polar(torch.ones_like(phase), phase)
 
 
-def channels(series: Tensor) -> Tensor:
-    """Put averages of 1, 5, 9 and all frames side by side: ``(t, y, x)`` to ``(4, t, y, x)``.
+def averaged_channels(series: Tensor) -> Tensor:
+    """Stack averages of 1, 5, 9 and all frames: ``(t, y, x)`` to ``(4, t, y, x)``.
 
-    Of a gridded series they are what gridding the spokes of so many frames together gives.
+    For a gridded series they equal gridding the spokes of these frames together (view sharing).
+
+    Examples
+    --------
+    >>> series = torch.arange(9.0).view(9, 1, 1)
+    >>> averaged_channels(series)[:, 4, 0, 0].tolist()
+    [4.0, 4.0, 4.0, 4.0]
     """
-    averages = [gridding.moving_average(series, min(n, len(series))) for n in SHARED]
+    averages = [gridding.moving_average(series, min(n, len(series))) for n in AVERAGED_FRAMES]
     return torch.stack([*averages, series.mean(0).expand_as(series)])
 
 
-def scale_of(series: Tensor) -> float:
-    """Return the intensity that a network takes for 1: of the time average, which is clean."""
+def intensity_scale(series: Tensor) -> float:
+    """Return the intensity that becomes 1, from the time average, which has few artefacts."""
     return Scaling.fit(series.mean(0).clamp(min=0).cpu().numpy()).scale
 
 
 @lru_cache(maxsize=64)
 def _spline(size: int, fine: int) -> Tensor:
-    """Return ``(fine, size)``; the pixels at ``size // 2`` and ``fine // 2`` are in one place."""
-    places = (torch.arange(fine) - fine // 2) * (size / fine) + size // 2
-    before = places.floor()
-    t = (places - before)[:, None]
+    """Return the interpolation matrix ``(fine, size)``; ``size // 2`` maps to ``fine // 2``."""
+    positions = (torch.arange(fine) - fine // 2) * (size / fine) + size // 2
+    before = positions.floor()
+    t = (positions - before)[:, None]
     kernel = 0.5 * torch.cat(
         [
             -t + 2 * t**2 - t**3,
@@ -178,21 +198,22 @@ def _spline(size: int, fine: int) -> Tensor:
     return torch.zeros(fine, size).scatter_add_(1, columns, kernel)
 
 
-# Of a frame each is the same for every slice, and the kernel takes longer than the scan.
+# A frame's trajectory and kernel are the same for every slice, and the kernel takes longer than the
+# scan: both are cached.
 
 
 @lru_cache(maxsize=4096)
-def _places(protocol: Protocol, frame: int, size: int) -> Tensor:
-    turned = trajectories.increment_degrees(protocol.angle)
-    offset = frame * protocol.spokes * turned
-    return trajectories.radial(1, protocol.spokes, _DENSER * size, angle=turned, offset=offset)[0]
+def _frame_trajectory(protocol: Protocol, frame: int, size: int) -> Tensor:
+    angle = trajectories.increment_degrees(protocol.angle)
+    offset, readout = frame * protocol.spokes * angle, _OVERSAMPLING * size
+    return trajectories.radial(1, protocol.spokes, readout, angle=angle, offset=offset)[0]
 
 
-def _shares(protocol: Protocol, frame: int, size: int) -> Tensor:
-    return gridding.radial_weights(_places(protocol, frame, size)[None])[0]
+def _frame_weights(protocol: Protocol, frame: int, size: int) -> Tensor:
+    return gridding.radial_weights(_frame_trajectory(protocol, frame, size)[None])[0]
 
 
-@lru_cache(maxsize=_MOST_KERNELS)
-def _kernel(protocol: Protocol, frame: int, shape: tuple[int, int]) -> Tensor:
-    places = _places(protocol, frame, max(shape))[None]
-    return nufft.toeplitz_kernel(places, gridding.radial_weights(places), shape)[0]
+@lru_cache(maxsize=_CACHED_KERNELS)
+def _frame_kernel(protocol: Protocol, frame: int, shape: tuple[int, int]) -> Tensor:
+    trajectory = _frame_trajectory(protocol, frame, max(shape))[None]
+    return nufft.toeplitz_kernel(trajectory, gridding.radial_weights(trajectory), shape)[0]

@@ -1,4 +1,4 @@
-"""Simulated scans: right in place and scale, and honest about what they were made from."""
+"""Simulated scans: right in position, scale and noise."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def disc() -> torch.Tensor:
 
 def gridded(frames: torch.Tensor, protocol: Protocol, noise: float = 0.0) -> realtime.Gridded:
     g = torch.Generator().manual_seed(0)
-    maps = realtime.draw_maps(3, (SIZE, SIZE), g)
+    maps = realtime.random_maps(3, (SIZE, SIZE), g)
     return realtime.grid(realtime.scan(frames, protocol, maps, noise, g))
 
 
 def test_many_spokes_give_the_series_back_in_place_and_scale(disc: torch.Tensor) -> None:
-    made = gridded(disc[:1], Protocol(99)).series
-    assert float(psnr(made.real, disc[:1], dims=3)) > 34
-    assert float(made.imag.abs().mean()) < 0.1 * float(made.real.abs().mean())
+    series = gridded(disc[:1], Protocol(99)).series
+    assert float(psnr(series.real, disc[:1], dims=3)) > 34
+    assert float(series.imag.abs().mean()) < 0.1 * float(series.real.abs().mean())
 
 
 def test_refining_keeps_what_lies_on_both_grids(disc: torch.Tensor) -> None:
@@ -41,7 +41,7 @@ def test_refining_keeps_what_lies_on_both_grids(disc: torch.Tensor) -> None:
 def test_samples_are_as_noisy_as_their_shares_of_an_image_say() -> None:
     silent, spokes = torch.zeros(8, SIZE, SIZE), 75
     g = torch.Generator().manual_seed(0)
-    maps = realtime.draw_maps(2, (SIZE, SIZE), g)
+    maps = realtime.random_maps(2, (SIZE, SIZE), g)
     full = realtime.scan(silent, Protocol(spokes), maps, 0.1, g)
     # Sampled on a grid, each of n samples would have a share of 1 / n: an image of that noise.
     assert float(full.samples.real.std()) == pytest.approx(0.1 * (2 * SIZE**2) ** 0.5, rel=0.02)
@@ -52,15 +52,15 @@ def test_samples_are_as_noisy_as_their_shares_of_an_image_say() -> None:
 
 def test_channels_are_averages_of_the_first() -> None:
     series = torch.rand(12, 4, 4)
-    made = realtime.channels(series)
-    assert made.shape == (4, 12, 4, 4)
-    torch.testing.assert_close(made[0], series)
-    torch.testing.assert_close(made[2, 6], series[2:11].mean(0))
-    torch.testing.assert_close(made[3, 0], series.mean(0))
+    channels = realtime.averaged_channels(series)
+    assert channels.shape == (4, 12, 4, 4)
+    torch.testing.assert_close(channels[0], series)
+    torch.testing.assert_close(channels[2, 6], series[2:11].mean(0))
+    torch.testing.assert_close(channels[3, 0], series.mean(0))
 
 
 def test_a_short_series_has_all_channels() -> None:
-    assert realtime.channels(torch.rand(3, 4, 4)).shape == (4, 3, 4, 4)
+    assert realtime.averaged_channels(torch.rand(3, 4, 4)).shape == (4, 3, 4, 4)
 
 
 def test_a_scan_that_begins_later_goes_on_with_the_angles() -> None:
@@ -77,6 +77,6 @@ def test_the_kernel_is_that_of_the_trajectory() -> None:
 
 
 def test_maps_have_unit_size() -> None:
-    maps = realtime.draw_maps(3, (16, 20), torch.Generator().manual_seed(0))
+    maps = realtime.random_maps(3, (16, 20), torch.Generator().manual_seed(0))
     size = coils.root_sum_of_squares(maps)
     torch.testing.assert_close(size, torch.ones_like(size))

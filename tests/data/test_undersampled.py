@@ -1,4 +1,4 @@
-"""Training samples: drawn by the generator alone, of the shape that was asked for."""
+"""Training samples: they follow from the generator alone and have the shape of the spec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_mrgen.data.undersampled import (
     PairedSeries,
     ScanSpec,
     SimulatedScans,
-    case_of,
+    network_inputs,
     pair_series,
 )
 from napari_mrgen.errors import MrgenError
@@ -22,8 +22,8 @@ from napari_mrgen.io.find import find, find_series
 h5py = pytest.importorskip("h5py")
 
 SPEC = ScanSpec(
-    frames=9, patch=24, protocol=Protocol(5), spread=2, coils=2, noise=0.01, shared=True,
-    physics=True, retime=0.5, varied=True,
+    frames=9, patch=24, protocol=Protocol(5), spokes_variation=2, coils=2, noise=0.01,
+    view_sharing=True, with_operator=True, retimed_share=0.5, augmentation=True,
 )  # fmt: skip
 
 
@@ -49,22 +49,22 @@ def test_a_held_out_series_lies_where_its_slice_is(hearts: Path) -> None:
     (reference, *_) = find(hearts)
     whole = reference.read()
     middle = whole.size("z") // 2
-    place = SimulatedScans((), (reference,), SPEC).held_out_place(0)
-    assert place.array.shape == (*whole.array.shape[:1], 1, *whole.array.shape[2:])
+    source = SimulatedScans((), (reference,), SPEC).held_out_volume(0)
+    assert source.array.shape == (*whole.array.shape[:1], 1, *whole.array.shape[2:])
     expected = whole.affine @ (middle, 0, 0, 1)
-    np.testing.assert_allclose(place.affine @ (0, 0, 0, 1), expected)
+    np.testing.assert_allclose(source.affine @ (0, 0, 0, 1), expected)
 
 
 def test_zero_filled_alone_is_magnitude() -> None:
     g = torch.Generator().manual_seed(0)
     series = torch.randn(9, 16, 16, dtype=torch.complex64, generator=g) + 1
     gridded = Gridded(series, torch.ones(1, 16, 16, dtype=torch.complex64))
-    case = case_of(gridded, None, shared=False)
-    torch.testing.assert_close(case.inputs[0] * case.scale, series.abs())
-    assert not case.physics
-    shared = case_of(gridded, None, shared=True)
-    torch.testing.assert_close(shared.inputs[0] * shared.scale, series.real)
-    torch.testing.assert_close(shared.magnitude, case.inputs)
+    inputs = network_inputs(gridded, None, view_sharing=False)
+    torch.testing.assert_close(inputs.channels[0] * inputs.scale, series.abs())
+    assert not inputs.operator
+    shared = network_inputs(gridded, None, view_sharing=True)
+    torch.testing.assert_close(shared.channels[0] * shared.scale, series.real)
+    torch.testing.assert_close(shared.magnitude, inputs.channels)
 
 
 @pytest.fixture
@@ -78,15 +78,15 @@ def pairs(tmp_path: Path) -> Path:
 
 
 def test_pairs_are_read_one_at_a_time(pairs: Path) -> None:
-    made = pair_series(find_series(pairs / "x.h5"), find_series(pairs / "y.h5"))
-    assert [one.subject for one, _ in made] == [f"series {i:06d}" for i in range(3)]
-    spec = ScanSpec(9, 16, Protocol(5), 0, 1, 0.0, shared=True, physics=False)
-    sample = PairedSeries(made, made, spec).sample(1, torch.Generator().manual_seed(0))
+    pairs_read = pair_series(find_series(pairs / "x.h5"), find_series(pairs / "y.h5"))
+    assert [one.subject for one, _ in pairs_read] == [f"series {i:06d}" for i in range(3)]
+    spec = ScanSpec(9, 16, Protocol(5), 0, 1, 0.0, view_sharing=True, with_operator=False)
+    sample = PairedSeries(pairs_read, pairs_read, spec).sample(1, torch.Generator().manual_seed(0))
     assert sample["inputs"].shape == (4, 9, 16, 16)
     assert float((sample["inputs"][0] - sample["truth"][0]).min()) > 0
     with h5py.File(pairs / "y.h5") as file:
         np.testing.assert_array_equal(
-            made[1][1].read().array[3, 0], file["imagesTrue"][1, :, :, 3].T
+            pairs_read[1][1].read().array[3, 0], file["imagesTrue"][1, :, :, 3].T
         )
 
 
@@ -100,5 +100,5 @@ def test_a_file_that_names_its_set_tells_its_subjects_apart(pairs: Path) -> None
     names = {"train": "x_train.h5", "val": "x_validation.h5"}
     for kind, name in names.items():
         (pairs / name).hardlink_to(pairs / "x.h5")
-        found = {reference.subject for reference in find_series(pairs / name)}
-        assert found == {f"{kind} {i:06d}" for i in range(3)}
+        subjects = {reference.subject for reference in find_series(pairs / name)}
+        assert subjects == {f"{kind} {i:06d}" for i in range(3)}

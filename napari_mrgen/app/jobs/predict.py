@@ -93,10 +93,10 @@ def _write(folder: Path, cases: Iterator[tuple[str, Mapping[str, Volume]]]) -> N
 
 
 def _settings(job: Job, generator: LocalGenerator) -> GenerateConfig:
-    """Return the job's settings of generation; a model that can tell what it was given does."""
+    """Return the job's settings of generation; inputs are included where a model can do so."""
     kind: type[GenerateConfig] = generator.family.generate_config
-    told = {"beside": True} if "beside" in kind.model_fields else {}
-    return kind.parse({**told, **job.prediction.settings})
+    defaults = {"include_inputs": True} if "include_inputs" in kind.model_fields else {}
+    return kind.parse({**defaults, **kind.with_current_names(job.prediction.settings)})
 
 
 def _draw_samples(

@@ -27,7 +27,7 @@ SERIES = "imagesRecon"
 """Where a file keeps its undersampled series, ``(series, x, y, t)``."""
 
 NETWORKS = {
-    "UNet3D": "unet3d",
+    "UNet3D": "published",
     "UNet3D_old": "unet3d_old",
     "UNet2D1D": "unet2d1d",
     "UNet2D2D": "unet2d2d",

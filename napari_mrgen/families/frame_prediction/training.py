@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
 import torch
 
 from napari_mrgen.data.checks import find_oddities
@@ -27,7 +26,7 @@ from napari_mrgen.families.frame_prediction.tasks import (
     PreviewSource,
     frame_times,
 )
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Volume, upright_affine
 
 _SHOWN = 8
 _FEW = 8
@@ -109,11 +108,10 @@ def preview_windows(config: FramePredictionConfig, inputs: Inputs) -> DataPrevie
     samples = [dataset.sample(index, draws(index))["frames"] for index in range(count)]
     stack = as_array(torch.stack(samples))  # (n, t, z, y, x)
     first = inputs.train("cine")[0].read()
-    z, y, x = first.spacing
     montage = Volume(
         stack,
         "ntzyx",
-        np.diag([x, y, z, 1.0])[:, [2, 1, 0, 3]],
+        upright_affine(first.spacing),
         name="training windows",
         times=frame_times(first, stack.shape[1]),
     )

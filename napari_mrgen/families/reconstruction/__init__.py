@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from napari_mrgen.engine.task import Networks, Stage
     from napari_mrgen.metrics.scoreboard import Score
 
-_CINE_HELP = "Fully sampled series, one file a patient; a real-time scan of them is simulated."
+_CINE_HELP = "Fully sampled series, one file a patient; from which real-time scans are simulated."
 _UNDERSAMPLED_HELP = (
-    "In place of a cine: series with artefacts, as HDF5 (imagesRecon) or NIfTI, and their truth."
+    "In place of cines: series with artefacts, as HDF5 (imagesRecon) or NIfTI, and their truth."
 )
 _TRUTH_HELP = "The same series without artefacts, in the same order, as HDF5 (imagesTrue) or NIfTI."
-_TRY_HELP = "A fully sampled series to try the model on: its real-time scan is simulated."
+_SIMULATED_HELP = "A fully sampled series, from which a real-time scan is simulated."
 _ARTEFACTS_HELP = "A series with artefacts, for a model that was trained on such images."
 _KSPACE_HELP = "A file of radial k-space (ISMRMRD, BART), or the image that was read from it."
 _SERIES = ("tzyx",)
@@ -43,7 +43,7 @@ class Reconstruction(Family[ReconstructionConfig, ReconstructionGenerateConfig],
 
     name = "reconstruction"
     title = "Real-time cine reconstruction"
-    summary = "Learn to remove the artefacts of undersampled series, true to what was measured."
+    summary = "Learn to remove the artefacts of undersampled series, consistent with the data."
     paper = (
         "After G. Archie, UNet-MRI-Reconstruction (2020), "
         "https://github.com/g2archie/UNet-MRI-Reconstruction, and Hauptmann et al., Magn Reson Med "
@@ -71,7 +71,7 @@ class Reconstruction(Family[ReconstructionConfig, ReconstructionGenerateConfig],
         ),
     )
     generate_inputs = (
-        Input("cine", "Cine series", _SERIES, help=_TRY_HELP, optional=True),
+        Input("cine", "Cine series", _SERIES, help=_SIMULATED_HELP, optional=True),
         Input(
             "undersampled",
             "Undersampled",
@@ -93,7 +93,7 @@ class Reconstruction(Family[ReconstructionConfig, ReconstructionGenerateConfig],
     ) -> dict[str, nn.Module]:
         from napari_mrgen.families.reconstruction import networks
 
-        return networks.networks(config, shape)
+        return networks.reconstructor_networks(config, shape)
 
     @override
     def plan(
@@ -101,7 +101,7 @@ class Reconstruction(Family[ReconstructionConfig, ReconstructionGenerateConfig],
     ) -> Plan:
         from napari_mrgen.families.reconstruction import training
 
-        return training.plan(config, inputs, precision)
+        return training.plan_reconstruction(config, inputs, precision)
 
     @override
     def preview_data(
@@ -109,13 +109,13 @@ class Reconstruction(Family[ReconstructionConfig, ReconstructionGenerateConfig],
     ) -> Iterator[DataPreview | Progress]:
         from napari_mrgen.families.reconstruction import training
 
-        yield training.preview_data(config, inputs)
+        yield training.preview_series(config, inputs)
 
     @override
     def stages(self, config: ReconstructionConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
         from napari_mrgen.families.reconstruction import training
 
-        return training.stages(config, inputs)
+        return training.reconstruction_stages(config, inputs)
 
     @override
     def generate(
@@ -127,9 +127,9 @@ class Reconstruction(Family[ReconstructionConfig, ReconstructionGenerateConfig],
         generator: torch.Generator,
         data: Mapping[str, Any],
     ) -> Iterator[Volume]:
-        from napari_mrgen.families.reconstruction import generation
+        from napari_mrgen.families.reconstruction import sampling
 
-        return generation.generate(networks, trained, config, inputs, generator, data)
+        return sampling.reconstruct_input(networks, trained, config, inputs, generator, data)
 
     @override
     def score(
@@ -137,19 +137,19 @@ class Reconstruction(Family[ReconstructionConfig, ReconstructionGenerateConfig],
     ) -> Iterator[Score]:
         from napari_mrgen.families.reconstruction import scoring
 
-        return scoring.score(networks, trained, inputs)
+        return scoring.score_reconstructions(networks, trained, inputs)
 
     @override
     def exports(self, networks: Networks, trained: ReconstructionConfig) -> Iterator[Exportable]:
-        from napari_mrgen.families.reconstruction import export
+        from napari_mrgen.families.reconstruction import sampling
 
-        return export.exports(networks, trained)
+        return sampling.reconstructor_exports(networks, trained)
 
     @override
     def why_no_export(self, trained: ReconstructionConfig) -> str:
-        from napari_mrgen.families.reconstruction import export
+        from napari_mrgen.families.reconstruction import sampling
 
-        return export.why_not(trained)
+        return sampling.why_no_export(trained)
 
 
 FAMILY = Reconstruction()

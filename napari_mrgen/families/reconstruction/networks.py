@@ -1,4 +1,4 @@
-"""The networks: the published U-Nets of series, and one that goes back to the measured data."""
+"""Networks: the published U-Nets of series, and an unrolled one with data consistency."""
 
 from __future__ import annotations
 
@@ -9,46 +9,48 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mrgen.data.realtime import BASE, SHARED
+from napari_mrgen.data.realtime import AVERAGED_FRAMES, VIEW_SHARED
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
-from napari_mrgen.families.reconstruction.regularizers import layer
+from napari_mrgen.families.reconstruction.regularizers import regularization_layer
 from napari_mrgen.mri import nufft
 
 Kernel = tuple[int, int, int]
-"""Along t, y and x."""
+"""Size along t, y and x."""
 
-PUBLISHED: dict[str, tuple[Kernel, Kernel]] = {
-    "unet3d": ((3, 3, 3), (3, 3, 3)),
+KERNELS: dict[str, tuple[Kernel, Kernel]] = {
+    "published": ((3, 3, 3), (3, 3, 3)),
     "unet3d_old": ((3, 3, 3), (3, 3, 3)),
     "unet2d1d": ((1, 3, 3), (3, 1, 1)),
     "unet2d2d": ((3, 1, 3), (3, 3, 1)),
 }
-"""The two convolutions of a level."""
+"""Kernels of the two convolutions of a level."""
 _FOLD = 2
 
 
-def networks(config: ReconstructionConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
-    """Build the network; it takes series of any size, so ``shape`` does not matter."""
+def reconstructor_networks(
+    config: ReconstructionConfig, shape: tuple[int, ...]
+) -> dict[str, nn.Module]:
+    """Build the network; it works at any size, so that ``shape`` is not needed."""
     del shape
     network = Unrolled(config) if config.network == "unrolled" else SeriesUNet(config)
     return {"reconstructor": network}
 
 
 def input_channels(config: ReconstructionConfig) -> int:
-    return len(SHARED) + 1 if config.inputs == "shared" else 1
+    return len(AVERAGED_FRAMES) + 1 if config.inputs == "view-shared" else 1
 
 
-def base_channel(config: ReconstructionConfig) -> int:
-    """Return which channel of the input the network corrects."""
-    return BASE if config.inputs == "shared" else 0
+def corrected_channel(config: ReconstructionConfig) -> int:
+    """Return the input channel to which the network adds its correction."""
+    return VIEW_SHARED if config.inputs == "view-shared" else 0
 
 
 class SeriesUNet(nn.Module):
     """A published U-Net of series: ``(b, c, t, y, x)`` to ``(b, 1, t, y, x)``.
 
-    Only space is pooled, so there may be any number of frames; sides are padded to what its levels
-    need. The last convolution is linear: what it adds to the input may be negative too, while the
-    published networks could only add signal.
+    Only space is pooled, so that any number of frames works; sides are padded to a multiple that
+    all levels divide. The last convolution is linear, so that the residual may be negative; in the
+    published networks it was rectified.
 
     References
     ----------
@@ -58,22 +60,24 @@ class SeriesUNet(nn.Module):
 
     def __init__(self, config: ReconstructionConfig) -> None:
         super().__init__()
-        kernels = PUBLISHED[config.network]
+        kernels = KERNELS[config.network]
         is_old = config.network == "unet3d_old"
         widths = [config.width * 2**level for level in range(config.depth)]
         inputs = [input_channels(config), *widths]
-        self.base, self.multiple = base_channel(config), 2 ** (config.depth - 1)
+        self.base, self.multiple = corrected_channel(config), 2 ** (config.depth - 1)
         self.ways_down = nn.ModuleList(
             DoubleConvolution(a, b, kernels, config) for a, b in pairwise(inputs)
         )
-        self.up = nn.ModuleList(Widening(b, a, 3 if is_old else 2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(
+            UpConvolution(b, a, 3 if is_old else 2) for a, b in pairwise(widths)
+        )
         self.ways_up = nn.ModuleList(
             DoubleConvolution(2 * width, width, kernels, config) for width in widths[:-1]
         )
         self.head = nn.Conv3d(widths[0], 1, 3, padding=1)
 
     def forward(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        x = padded(inputs, self.multiple)
+        x = pad_to_multiple(inputs, self.multiple)
         skips: list[Tensor] = []
         for level, block in enumerate(self.ways_down):
             x = functional.max_pool3d(x, (1, 2, 2)) if level else x
@@ -87,7 +91,7 @@ class SeriesUNet(nn.Module):
 
 
 class DoubleConvolution(nn.Module):
-    """Two convolutions with ReLU; a regularising layer stands before it, in the old one after."""
+    """Two convolutions, each with regularisation and ReLU; in ``unet3d_old`` after ReLU."""
 
     def __init__(
         self, inputs: int, width: int, kernels: tuple[Kernel, Kernel], config: ReconstructionConfig
@@ -96,7 +100,9 @@ class DoubleConvolution(nn.Module):
         self.convolutions = nn.ModuleList(
             _same(a, width, kernel) for a, kernel in zip((inputs, width), kernels, strict=True)
         )
-        self.layers = nn.ModuleList(layer(config, width, kernel) for kernel in kernels)
+        self.layers = nn.ModuleList(
+            regularization_layer(config, width, kernel) for kernel in kernels
+        )
         self.is_old = config.network == "unet3d_old"
 
     def forward(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -109,8 +115,8 @@ class DoubleConvolution(nn.Module):
         return x
 
 
-class Widening(nn.Module):
-    """A transposed convolution with ReLU that doubles ``y`` and ``x`` and keeps ``t``."""
+class UpConvolution(nn.Module):
+    """Double ``y`` and ``x`` by a transposed convolution with ReLU."""
 
     def __init__(self, inputs: int, width: int, kernel: int) -> None:
         super().__init__()
@@ -118,16 +124,16 @@ class Widening(nn.Module):
         self.convolution = nn.ConvTranspose3d(inputs, width, kernel, (1, 2, 2), padding, more)
 
     def forward(self, x: Tensor) -> Tensor:
-        # An even kernel makes one frame more.
+        # An even kernel adds one frame.
         return functional.relu(self.convolution(x)[:, :, : x.shape[2]])
 
 
 class Unrolled(nn.Module):
-    """Small networks, and steps towards the measured data before each and at the end.
+    """An unrolled network: small networks alternate with data-consistency steps.
 
-    A step goes along the residual ``A^H W (y - A x)``, where the image does not agree with the
-    samples, as far as it was learned; the networks see the residual too. The series is real, its
-    smooth phase a part of the maps.
+    A step moves along the residual ``A^H W (y - A x)`` by a learned length, before each network and
+    at the end; the networks get the residual too. The series is real, since its smooth phase is
+    part of the maps.
 
     References
     ----------
@@ -137,7 +143,7 @@ class Unrolled(nn.Module):
 
     def __init__(self, config: ReconstructionConfig) -> None:
         super().__init__()
-        self.base = base_channel(config)
+        self.base = corrected_channel(config)
         channels = input_channels(config) + 2
         self.correctors = nn.ModuleList(
             Corrector(channels, config.width) for _ in range(config.consistency_steps)
@@ -154,27 +160,28 @@ class Unrolled(nn.Module):
         maps
             Complex, ``(b, coils, y, x)``.
         kernel
-            Of `nufft.normal`, ``(b, t, 2y, 2x)``.
+            Kernel of `nufft.normal`, ``(b, t, 2y, 2x)``.
         """
         x = inputs[:, self.base : self.base + 1]
         *steps, last = self.steps
 
-        def missing(x: Tensor) -> Tensor:
-            # Without a gradient: what is made of a residual teaches the network before it enough.
-            return inputs[:, :1] - resampled(x.detach().float(), maps, kernel)
+        def residual_of(x: Tensor) -> Tensor:
+            # Without a gradient, which makes a step cheaper: each network still learns through its
+            # own correction.
+            return inputs[:, :1] - normal_operator(x.detach().float(), maps, kernel)
 
         for step, corrector in zip(steps, self.correctors, strict=True):
-            residual = missing(x)
+            residual = residual_of(x)
             x = x + step * residual + corrector(torch.cat([inputs, x, residual], 1))
-        made: Tensor = x + last * missing(x)
-        return made
+        series: Tensor = x + last * residual_of(x)
+        return series
 
 
 class Corrector(nn.Module):
     """A residual U-Net of three levels that convolves in space and then in time.
 
-    ``(b, c, t, y, x)`` to ``(b, 1, t, y, x)``. Squares of pixels are folded into channels first:
-    most artefacts are larger than a pixel, and a step costs a quarter.
+    ``(b, c, t, y, x)`` to ``(b, 1, t, y, x)``. Squares of pixels are first folded into channels,
+    since most artefacts are larger than a pixel; that takes a quarter of the time.
     """
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -194,7 +201,7 @@ class Corrector(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         y, x = inputs.shape[-2:]
-        skips = [self.ways_down[0](self.stem(folded(padded(inputs, self.multiple))))]
+        skips = [self.ways_down[0](self.stem(folded(pad_to_multiple(inputs, self.multiple))))]
         for down, block in zip(self.down, list(self.ways_down)[1:], strict=True):
             skips.append(block(down(skips[-1])))
         h = skips.pop()
@@ -205,7 +212,7 @@ class Corrector(nn.Module):
 
 
 class SeriesBlock(nn.Module):
-    """Convolve in space, then in time, beside an identity; at first it passes its input on."""
+    """Residual convolutions in space, in time and in space; at first the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -221,23 +228,20 @@ class SeriesBlock(nn.Module):
         return self.out(h).add_(x)  # type: ignore[no-any-return]
 
 
-def resampled(series: Tensor, maps: Tensor, kernel: Tensor) -> Tensor:
-    """Scan real series ``(b, 1, t, y, x)`` and grid them again: what the measured data would be."""
-    made = [
-        nufft.normal_with_coils(one[0], seen, spread).real
-        for one, seen, spread in zip(series, maps, kernel, strict=True)
-    ]
-    return torch.stack(made)[:, None]
+def normal_operator(series: Tensor, maps: Tensor, kernel: Tensor) -> Tensor:
+    """Apply the normal operator ``A^H W A`` to real series ``(b, 1, t, y, x)``."""
+    batch = zip(series, maps, kernel, strict=True)
+    return torch.stack([nufft.normal_with_coils(x[0], m, k).real for x, m, k in batch])[:, None]
 
 
-def padded(x: Tensor, multiple: int) -> Tensor:
-    """Repeat the last rows and columns until ``y`` and ``x`` are multiples."""
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad ``y`` and ``x`` by replication to multiples of ``multiple``."""
     y, w = x.shape[-2:]
     return functional.pad(x, (0, -w % multiple, 0, -y % multiple, 0, 0), mode="replicate")
 
 
 def folded(x: Tensor) -> Tensor:
-    """Lay squares of pixels into channels: ``(b, c, t, y, x)`` to ``(b, 4c, t, y/2, x/2)``."""
+    """Fold squares of pixels into channels: ``(b, c, t, y, x)`` to ``(b, 4c, t, y/2, x/2)``."""
     return functional.pixel_unshuffle(x.transpose(1, 2), _FOLD).transpose(1, 2)
 
 

@@ -1,4 +1,4 @@
-"""Regularisers by name: penalties on the weights, and layers after each convolution."""
+"""Regularisation: penalties on the weights, and layers after each convolution."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from napari_mrgen.nn.noise import dropout
 PENALTIES = ("l1", "l2", "l1_l2")
 
 
-class Layer(nn.Module):
-    """What stands after a convolution of ``(b, c, t, y, x)``; this one does nothing."""
+class RegularizationLayer(nn.Module):
+    """The layer after a convolution of ``(b, c, t, y, x)``; this one is the identity."""
 
     def forward(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Regularise; what draws needs a ``generator`` and does nothing without one."""
+        """Regularise; random layers are the identity without a ``generator``."""
         del generator
         return x
 
 
-class Normalized(Layer):
-    """Batch or instance normalisation: of all series of a batch, or of each by itself."""
+class Normalized(RegularizationLayer):
+    """Batch or instance normalisation."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Normalized(Layer):
         return self.norm(x)  # type: ignore[no-any-return]
 
 
-class Dropout(Layer):
+class Dropout(RegularizationLayer):
     """Set single values to 0 (Srivastava et al., JMLR 15:1929, 2014)."""
 
     def __init__(self, rate: float) -> None:
@@ -46,8 +46,8 @@ class Dropout(Layer):
         return dropout(x, self.rate, generator)
 
 
-class DropBlock(Layer):
-    """Set blocks to 0, in the axes along which the convolution before it reaches.
+class DropBlock(RegularizationLayer):
+    """Set blocks to 0, along the axes of the preceding convolution.
 
     References
     ----------
@@ -61,20 +61,22 @@ class DropBlock(Layer):
     def forward(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None or self.rate == 0:
             return x
-        # An odd block that is no larger than the image, so that it has a middle.
+        # Odd sides, not larger than the image, so that a block has a centre.
         sides = [
-            min(self.size, n) - (min(self.size, n) + 1) % 2 if reaches else 1
-            for n, reaches in zip(x.shape[2:], self.axes, strict=True)
+            min(self.size, n) - (min(self.size, n) + 1) % 2 if is_convolved else 1
+            for n, is_convolved in zip(x.shape[2:], self.axes, strict=True)
         ]
         volume = sides[0] * sides[1] * sides[2]
-        middles = torch.rand(x.shape, generator=generator, device=generator.device)
-        chosen = (middles < self.rate / volume).to(x)
-        kept = 1 - functional.max_pool3d(chosen, sides, 1, [side // 2 for side in sides])
-        return x * kept / kept.mean().clamp(min=1e-6)
+        uniform = torch.rand(x.shape, generator=generator, device=generator.device)
+        centres = (uniform < self.rate / volume).to(x)
+        mask = 1 - functional.max_pool3d(centres, sides, 1, [side // 2 for side in sides])
+        return x * mask / mask.mean().clamp(min=1e-6)
 
 
-def layer(config: ReconstructionConfig, width: int, kernel: Sequence[int]) -> Layer:
-    """Return what stands after a convolution of this ``kernel``, ``(t, y, x)``."""
+def regularization_layer(
+    config: ReconstructionConfig, width: int, kernel: Sequence[int]
+) -> RegularizationLayer:
+    """Return the layer that follows a convolution with this ``kernel``, ``(t, y, x)``."""
     axes = [side > 1 for side in kernel]
     match config.regularizer:
         case "batch_norm":
@@ -83,13 +85,20 @@ def layer(config: ReconstructionConfig, width: int, kernel: Sequence[int]) -> La
             return Normalized(nn.InstanceNorm3d(width, affine=True))
         case "dropout":
             return Dropout(config.drop_rate)
-        case "dropblock" if sum(axes) > 1:  # Published without one after a convolution in time.
+        case "dropblock" if sum(axes) > 1:  # As published, not after a convolution in time.
             return DropBlock(config.drop_rate, config.block_size, axes)
-    return Layer()
+    return RegularizationLayer()
 
 
-def penalty(config: ReconstructionConfig, parameters: Iterable[Tensor]) -> Tensor | float:
-    """Return what is added to the loss for the size of the kernels; biases are free."""
+def weight_penalty(config: ReconstructionConfig, parameters: Iterable[Tensor]) -> Tensor | float:
+    """Return the penalty on the kernels, weighted; biases are not penalised.
+
+    Examples
+    --------
+    >>> config = ReconstructionConfig(regularizer="l2", penalty=0.1)
+    >>> round(float(weight_penalty(config, [torch.ones(2, 3), torch.ones(2)])), 3)
+    0.6
+    """
     if config.regularizer not in PENALTIES:
         return 0.0
     kernels = [p for p in parameters if p.ndim > 1]

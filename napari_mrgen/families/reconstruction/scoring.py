@@ -1,4 +1,4 @@
-"""How well held-out series are reconstructed, with what gridding alone gives beside the model."""
+"""Scores of held-out series, for the model and for gridding alone as the baselines."""
 
 from __future__ import annotations
 
@@ -11,107 +11,127 @@ from torch import Tensor
 
 from napari_mrgen.data.cine import Cine, load
 from napari_mrgen.data.inputs import Inputs
-from napari_mrgen.data.realtime import BASE
+from napari_mrgen.data.realtime import VIEW_SHARED
 from napari_mrgen.data.undersampled import (
-    Case,
+    NetworkInputs,
     ScanSpec,
-    case_of_magnitude,
+    inputs_of_magnitude,
     pair_series,
     read_pair,
-    simulate,
+    simulated_inputs,
 )
 from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
-from napari_mrgen.families.reconstruction.tasks import figures, run_case
+from napari_mrgen.families.reconstruction.tasks import reconstruct_slice, series_metrics
 from napari_mrgen.families.reconstruction.training import scan_spec
 from napari_mrgen.metrics.scoreboard import Score
 
 SLICES = 3
-"""Of each subject, evenly spread."""
+"""Slices of each subject that are scored, evenly spread."""
 EDGE = 4
-"""Frames at both ends of a series that are not scored: there an average of 9 lacks some."""
+"""Frames at both ends of a series that are not scored, where an average of 9 is incomplete."""
 MODEL = "model"
-TRIVIAL = {"view sharing 9": BASE, "view sharing 5": 1, "time average": -1, "zero-filled": 0}
-"""Methods that gridding alone gives: channels of an input."""
-OF_IMAGES = {"average of 9 frames": BASE, "average of 5 frames": 1, "time average": -1, "given": 0}
-"""The same of series of magnitude, whose artefacts do not cancel as those of samples do."""
+GRIDDING_BASELINES = {
+    "view sharing 9": VIEW_SHARED, "view sharing 5": 1, "time average": -1, "zero-filled": 0
+}  # fmt: skip
+"""Baselines of simulated scans, and the input channel that each is."""
+MAGNITUDE_BASELINES = {
+    "average of 9 frames": VIEW_SHARED, "average of 5 frames": 1, "time average": -1, "input": 0
+}  # fmt: skip
+"""The same for magnitude series, whose artefacts do not cancel as those of samples do."""
 
-Method = Callable[[Case], Tensor]
+Method = Callable[[NetworkInputs], Tensor]
+"""Maps the inputs of a slice to its series ``(t, y, x)``."""
+Slices = list[tuple[NetworkInputs, Tensor]]
+"""Slices of a subject, with all input channels, and the truth ``(t, y, x)`` of each."""
 
 
-def score(networks: Networks, trained: ReconstructionConfig, inputs: Inputs) -> Iterator[Score]:
-    """Yield the figures of each held-out subject: the model's, then the trivial methods'."""
+def score_reconstructions(
+    networks: Networks, trained: ReconstructionConfig, inputs: Inputs
+) -> Iterator[Score]:
+    """Yield the metrics of each held-out subject: those of the model, then of the baselines."""
     network = networks["reconstructor"]
 
-    def model(case: Case) -> Tensor:
-        return run_case(network, replace(case, inputs=inputs_of(case, trained)))
+    def model(slice_inputs: NetworkInputs) -> Tensor:
+        channels = trained_channels(slice_inputs, trained)
+        return reconstruct_slice(network, replace(slice_inputs, channels=channels))
 
-    trivial = TRIVIAL if inputs.references.get("cine") else OF_IMAGES
-    for subject, slices in held_out(trained, inputs):
-        yield from score_subject(subject, slices, {MODEL: model}, trivial)
+    baselines = GRIDDING_BASELINES if inputs.references.get("cine") else MAGNITUDE_BASELINES
+    for subject, slices in held_out_slices(trained, inputs):
+        yield from score_subject(subject, slices, {MODEL: model}, baselines)
 
 
-def inputs_of(case: Case, trained: ReconstructionConfig) -> Tensor:
-    """Return what a network is given of a case that has all channels."""
-    if trained.inputs == "shared":
-        return case.inputs
-    return case.inputs[:1] if case.physics else case.magnitude
+def trained_channels(inputs: NetworkInputs, trained: ReconstructionConfig) -> Tensor:
+    """Return those of all channels that a network was trained on."""
+    if trained.inputs == "view-shared":
+        return inputs.channels
+    return inputs.channels[:1] if inputs.operator else inputs.magnitude
 
 
 def score_subject(
     subject: str,
-    slices: Sequence[tuple[Case, Tensor]],
+    slices: Sequence[tuple[NetworkInputs, Tensor]],
     methods: Mapping[str, Method],
-    trivial: Mapping[str, int] = TRIVIAL,
+    baselines: Mapping[str, int] = GRIDDING_BASELINES,
 ) -> Iterator[Score]:
-    """Average over slices ``(case, truth)``; cases have all channels."""
+    """Average the metrics of each method and baseline over slices with all channels."""
 
-    def gridding(channel: int) -> Method:
-        return lambda case: case.inputs[channel] * case.scale
+    def baseline(channel: int) -> Method:
+        return lambda inputs: inputs.channels[channel] * inputs.scale
 
-    everything = {**methods, **{name: gridding(c) for name, c in trivial.items()}}
-    for name, method in everything.items():
-        found = [figures(inner(method(case).clamp(min=0)), inner(truth)) for case, truth in slices]
-        yield Score(name, subject, {key: fmean(f[key] for f in found) for key in found[0]})
+    for name, method in {**methods, **{n: baseline(c) for n, c in baselines.items()}}.items():
+        metrics = [
+            series_metrics(scored_frames(method(inputs).clamp(min=0)), scored_frames(truth))
+            for inputs, truth in slices
+        ]
+        yield Score(name, subject, {key: fmean(m[key] for m in metrics) for key in metrics[0]})
 
 
-def held_out(
-    trained: ReconstructionConfig, inputs: Inputs
-) -> Iterator[tuple[str, list[tuple[Case, Tensor]]]]:
-    """Yield slices of each held-out subject, scanned anew, with their truth ``(t, y, x)``."""
-    spec = replace(scan_spec(trained), shared=True)
+def held_out_slices(trained: ReconstructionConfig, inputs: Inputs) -> Iterator[tuple[str, Slices]]:
+    """Yield each held-out subject and its slices, from newly simulated scans or from pairs."""
+    spec = replace(scan_spec(trained), view_sharing=True)
     if inputs.references.get("cine"):
         for reference in inputs.test("cine"):
-            frames = played(load(reference.read()))
-            yield reference.subject, scanned(reference.subject, frames, spec, trained.seed)
+            frames = scanned_frames(load(reference.read()))
+            yield reference.subject, scanned_slices(reference.subject, frames, spec, trained.seed)
         return
     for pair in pair_series(inputs.test("undersampled"), inputs.test("truth")):
         series, truth = read_pair(*pair)
-        chosen = spread(series.shape[1])
-        cases = [(case_of_magnitude(series[:, z], shared=True), truth[:, z]) for z in chosen]
-        yield pair[0].subject, cases
+        yield (
+            pair[0].subject,
+            [
+                (inputs_of_magnitude(series[:, z], view_sharing=True), truth[:, z])
+                for z in spread_slices(series.shape[1])
+            ],
+        )
 
 
-def played(cine: Cine) -> Tensor:
-    """Return the frames ``(t, z, y, x)`` to scan: a beat, and `EDGE` more on both sides."""
+def scanned_frames(cine: Cine) -> Tensor:
+    """Return the frames ``(t, z, y, x)`` to scan: one cycle, with `EDGE` frames on both sides."""
     if not cine.cycle:
         return cine.frames
     return cine.frames[torch.arange(-EDGE, cine.cycle + EDGE) % cine.cycle]
 
 
-def inner(series: Tensor) -> Tensor:
+def scored_frames(series: Tensor) -> Tensor:
     """Return the frames of ``(t, y, x)`` that are scored."""
     return series[EDGE:-EDGE] if len(series) > 2 * EDGE else series
 
 
-def scanned(subject: str, frames: Tensor, spec: ScanSpec, seed: int) -> list[tuple[Case, Tensor]]:
+def scanned_slices(subject: str, frames: Tensor, spec: ScanSpec, seed: int) -> Slices:
     """Scan some slices of ``(t, z, y, x)``; noise and coils follow from the subject's name."""
     draws = Draws((seed, "score", subject))
-    cuts = [(z, frames[:, z].contiguous()) for z in spread(frames.shape[1])]
-    return [(simulate(cut, spec, draws(z)), cut) for z, cut in cuts]
+    slices = [(z, frames[:, z].contiguous()) for z in spread_slices(frames.shape[1])]
+    return [(simulated_inputs(one, spec, draws(z)), one) for z, one in slices]
 
 
-def spread(count: int, most: int = SLICES) -> list[int]:
-    """Return the places of a few slices, the outermost left out where there are enough."""
+def spread_slices(count: int, most: int = SLICES) -> list[int]:
+    """Return the indices of evenly spread slices, without the outermost where there are enough.
+
+    Examples
+    --------
+    >>> spread_slices(9)
+    [1, 4, 7]
+    """
     chosen = min(most, count)
     return [(2 * i + 1) * count // (2 * chosen) for i in range(chosen)]

@@ -23,7 +23,7 @@ from tests.service.conftest import write_model
 PARTS = {"input", "result", "truth"}
 
 
-@pytest.mark.parametrize("settings", [{}, {"beside": False}])
+@pytest.mark.parametrize("settings", [{}, {"include_inputs": False}])
 def test_of_a_simulated_scan_the_cine_is_the_truth(
     settings: dict[str, bool], hearts: Path, tmp_path: Path
 ) -> None:

@@ -130,7 +130,8 @@ def test_losses(name: str, loss: str, root: Path) -> None:
 @pytest.mark.parametrize("network", ["UNet3D", "UNet3D_old", "UNet2D1D", "UNet2D2D"])
 def test_networks(network: str, root: Path) -> None:
     (job,) = translate(root, ("network_settings.network_type", network)).jobs
-    assert job.settings["network"] == network.lower()
+    expected = "published" if network == "UNet3D" else network.lower()
+    assert job.settings["network"] == expected
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_mrgen.families.reconstruction.config import ReconstructionConfig
-from napari_mrgen.families.reconstruction.losses import LOSSES, total_loss
+from napari_mrgen.families.reconstruction.tasks import LOSSES, total_loss
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def test_a_nearer_series_has_a_smaller_loss(name: str, truth: torch.Tensor) -> N
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_has_a_gradient(name: str, truth: torch.Tensor) -> None:
-    made = (truth + 0.05).requires_grad_()
-    total_loss(ReconstructionConfig(loss=name, second_loss="none"), made, truth).backward()
-    assert made.grad is not None
-    assert float(made.grad.abs().sum()) > 0
+    predicted = (truth + 0.05).requires_grad_()
+    total_loss(ReconstructionConfig(loss=name, second_loss="none"), predicted, truth).backward()
+    assert predicted.grad is not None
+    assert float(predicted.grad.abs().sum()) > 0
 
 
 def test_a_mixture_is_the_weighted_sum(truth: torch.Tensor) -> None:
-    made = truth + 0.1
+    predicted = truth + 0.1
     mixed = ReconstructionConfig(loss="ssim", second_loss="mae", second_weight=0.5)
-    expected = LOSSES["ssim"](made, truth) + 0.5 * LOSSES["mae"](made, truth)
-    torch.testing.assert_close(total_loss(mixed, made, truth), expected)
+    expected = LOSSES["ssim"](predicted, truth) + 0.5 * LOSSES["mae"](predicted, truth)
+    torch.testing.assert_close(total_loss(mixed, predicted, truth), expected)

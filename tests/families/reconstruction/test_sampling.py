@@ -1,4 +1,4 @@
-"""Generation: a cine on trial, images with artefacts, k-space in a file."""
+"""Reconstruction of a simulated scan, of images with artefacts, and of k-space in a file."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import pytest
 import torch
 
 from napari_mrgen.data import realtime
-from napari_mrgen.data.measured import is_radial, measured_of
+from napari_mrgen.data.undersampled import is_radial, radial_slices
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.reconstruction.config import (
     ReconstructionConfig,
     ReconstructionGenerateConfig,
 )
-from napari_mrgen.families.reconstruction.generation import generate
-from napari_mrgen.families.reconstruction.networks import networks
-from napari_mrgen.families.reconstruction.scoring import spread
+from napari_mrgen.families.reconstruction.networks import reconstructor_networks
+from napari_mrgen.families.reconstruction.sampling import reconstruct_input
+from napari_mrgen.families.reconstruction.scoring import spread_slices
 from napari_mrgen.io.find import find
-from napari_mrgen.io.geometry import picture_affine
 from napari_mrgen.kspace import KSpace
 from napari_mrgen.mri import gridding
 from napari_mrgen.samples import beating_heart
-from napari_mrgen.volume import Source, Volume
+from napari_mrgen.volume import Source, Volume, upright_affine
 from tests.io.kspace_files import write_bart
 
 TRAINED = ReconstructionConfig(width=4, consistency_steps=1, coils=2, spokes=7)
@@ -35,8 +34,9 @@ def run(
 ) -> list[Volume]:
     torch.manual_seed(0)
     config = ReconstructionGenerateConfig.parse(values)
-    built = networks(trained, ())
-    return list(generate(built, trained, config, inputs, torch.Generator().manual_seed(0), {}))
+    networks = reconstructor_networks(trained, ())
+    generator = torch.Generator().manual_seed(0)
+    return list(reconstruct_input(networks, trained, config, inputs, generator, {}))
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +44,23 @@ def heart() -> Volume:
     return beating_heart(0, frames=10, slices=2, size=40)[0]
 
 
-def test_a_cine_on_trial_comes_back_in_its_place_and_time(heart: Volume) -> None:
-    made, given, shared = run({"cine": heart}, beside=True)
-    for volume in (made, given, shared):
+def test_a_simulated_scan_comes_back_in_its_place_and_time(heart: Volume) -> None:
+    series, zero_filled, shared = run({"cine": heart}, include_inputs=True)
+    for volume in (series, zero_filled, shared):
         assert volume.array.shape == heart.array.shape
         assert volume.array.dtype == heart.array.dtype
         assert volume.times == heart.times
         np.testing.assert_array_equal(volume.affine, heart.affine)
-    assert given.provenance == {"part": "input", "source_is": "truth"}
+    assert zero_filled.provenance == {"part": "input", "source_is": "truth"}
     # An untrained network gives the view-shared series.
-    np.testing.assert_array_equal(made.array, shared.array)
+    np.testing.assert_array_equal(series.array, shared.array)
 
 
 def test_more_spokes_come_nearer(heart: Volume) -> None:
     errors = []
     for spokes in (7, 60):
-        made = run({"cine": heart}, spokes=spokes, noise=0.0, beside=True)[1]
-        errors.append(float(np.abs(made.array.astype(float) - heart.array).mean()))
+        series = run({"cine": heart}, spokes=spokes, noise=0.0, include_inputs=True)[1]
+        errors.append(float(np.abs(series.array.astype(float) - heart.array).mean()))
     assert errors[1] < 0.5 * errors[0]
 
 
@@ -68,8 +68,8 @@ def test_images_with_artefacts_need_a_network_of_images(heart: Volume) -> None:
     with pytest.raises(MrgenError, match="measured data"):
         run({"undersampled": heart})
     trained = TRAINED.with_values({"network": "unet2d1d", "depth": 2})
-    (made,) = run({"undersampled": heart}, trained)
-    assert made.array.shape == heart.array.shape
+    (series,) = run({"undersampled": heart}, trained)
+    assert series.array.shape == heart.array.shape
 
 
 def test_one_input_is_taken(heart: Volume) -> None:
@@ -80,16 +80,16 @@ def test_one_input_is_taken(heart: Volume) -> None:
 def radial(frames: int = 9, size: int = 32) -> KSpace:
     g = torch.Generator().manual_seed(0)
     images = torch.rand(frames, size, size, generator=g)
-    maps = realtime.draw_maps(2, (size, size), g)
+    maps = realtime.random_maps(2, (size, size), g)
     scan = realtime.scan(images, realtime.Protocol(9), maps, 0.0, g)
     return KSpace(
-        scan.samples.numpy()[:, None], scan.shape, picture_affine(), scan.trajectory.numpy()
+        scan.samples.numpy()[:, None], scan.shape, upright_affine(), scan.trajectory.numpy()
     )
 
 
-def test_radial_samples_are_weighed_as_spokes() -> None:
-    (measured,) = measured_of(radial())
-    torch.testing.assert_close(measured.weights, gridding.radial_weights(measured.trajectory))
+def test_radial_samples_are_weighted_as_spokes() -> None:
+    (samples,) = radial_slices(radial())
+    torch.testing.assert_close(samples.weights, gridding.radial_weights(samples.trajectory))
 
 
 def test_only_spokes_are_taken_for_spokes() -> None:
@@ -102,13 +102,13 @@ def test_only_spokes_are_taken_for_spokes() -> None:
 
 
 def test_samples_on_a_grid_are_refused() -> None:
-    grid = KSpace(np.ones((1, 1, 1, 8, 8), np.complex64), (8, 8), picture_affine())
+    grid = KSpace(np.ones((1, 1, 1, 8, 8), np.complex64), (8, 8), upright_affine())
     with pytest.raises(MrgenError, match="on a grid"):
-        list(measured_of(grid))
+        list(radial_slices(grid))
 
 
 def test_an_image_without_a_file_of_kspace_is_refused(heart: Volume) -> None:
-    with pytest.raises(MrgenError, match="no file of k-space"):
+    with pytest.raises(MrgenError, match="has no file of k-space"):
         run({"kspace": heart.with_array(heart.array, source=Source("none.h5"))})
 
 
@@ -130,15 +130,15 @@ def test_a_file_of_radial_kspace_becomes_a_cine(tmp_path: Path) -> None:
         places.transpose(1, 3, 2, 0).reshape(3, 2 * size, spokes, 1, *idle, frames),
     )
     image = find(tmp_path / "scan.cfl")[0].read()
-    made, given = run({"kspace": image}, beside=True)[:2]
-    assert made.array.shape == (frames, 1, size, size)
-    assert made.name == "scan reconstructed"
-    np.testing.assert_array_equal(made.affine, image.affine)
+    series, zero_filled = run({"kspace": image}, include_inputs=True)[:2]
+    assert series.array.shape == (frames, 1, size, size)
+    assert series.name == "scan reconstructed"
+    np.testing.assert_array_equal(series.affine, image.affine)
     # Zero-filled along its spokes it looks as the reader shows it, but for the scale.
-    likeness = np.corrcoef(given.array[0].ravel(), image.array[0].ravel())[0, 1]
-    assert likeness > 0.8
+    correlation = np.corrcoef(zero_filled.array[0].ravel(), image.array[0].ravel())[0, 1]
+    assert correlation > 0.8
 
 
 @pytest.mark.parametrize(("count", "places"), [(1, [0]), (2, [0, 1]), (9, [1, 4, 7])])
 def test_scored_slices_are_spread(count: int, places: list[int]) -> None:
-    assert spread(count) == places
+    assert spread_slices(count) == places
