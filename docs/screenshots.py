@@ -142,10 +142,10 @@ class CineTour(Tour):
 
     def look(self) -> None:
         before = len(self.viewer.layers)
-        self.train.look_at_data()
+        self.train.preview_data()
         self.settle(lambda: len(self.viewer.layers) > before)
         self.take("look-at-the-data")
-        self.train.look_at_model()
+        self.train.show_model_summary()
         self.settle(lambda: bool(self.train.findChildren(ModelDialog)))
         self.take("look-at-the-model")
         for dialog in self.train.findChildren(ModelDialog):
@@ -173,7 +173,7 @@ class GanTour(Tour):
 
     def walk(self) -> None:
         self.viewer.open_sample("napari-mrgen", "brain")
-        self.train.look_at_data()
+        self.train.preview_data()
         self.settle(lambda: len(self.viewer.layers) > 2)
         self.take("slices-look-at-the-data")
         self.train_with(GAN)
@@ -236,7 +236,7 @@ class RealTimeTour(Tour):
 
     def look(self) -> None:
         before = len(self.viewer.layers)
-        self.train.look_at_data()
+        self.train.preview_data()
         self.settle(lambda: len(self.viewer.layers) > before)
         self.take("real-time-look-at-the-data")
 
@@ -291,12 +291,12 @@ class CycleTour(Tour):
 
     def compare(self, folder: Path) -> None:
         self.choose(folder)
-        self.train.look_at_data()
+        self.train.preview_data()
         self.settle(lambda: bool(self.train.findChildren(SurveyDialog)))
         self.take("t1-to-t2-pairs")
         for dialog in self.train.findChildren(SurveyDialog):
             dialog.close()
-        self.train.setup.stop_looking_requested.emit()
+        self.train.setup.stop_preview_requested.emit()
 
     def run(self, folder: Path) -> None:
         """Train for a few minutes, or show the run that MRGEN_RUN names."""

@@ -147,7 +147,7 @@ class RunState:
             return ""
         title = self.stage_title or self.stage
         if len(self.stages) > 1 and self.stage in self.stages:
-            title = f"Part {self.stages.index(self.stage) + 1} of {len(self.stages)}: {title}"
+            title = f"Stage {self.stages.index(self.stage) + 1} of {len(self.stages)}: {title}"
         return f"{title}, step {self.step:,} of {self.steps:,}"
 
     @property
@@ -158,7 +158,7 @@ class RunState:
             if self.seconds_left is None
             else f", about {format_duration(self.seconds_left)} left"
         )
-        left += " in this part" if left and len(self.stages) > 1 else ""
+        left += " in this stage" if left and len(self.stages) > 1 else ""
         return {
             Phase.IDLE: "Nothing is running.",
             Phase.STARTING: self.doing or "Getting ready…",

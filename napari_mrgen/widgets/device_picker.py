@@ -12,8 +12,8 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.service.address import Address
 from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.editors import combo
-from napari_mrgen.widgets.helper import Helper
 from napari_mrgen.widgets.parts import Note
+from napari_mrgen.widgets.planner import CommandProcess
 from napari_mrgen.wording import format_size
 
 NO_GPU = "No GPU was found: the model runs on the processor."
@@ -30,7 +30,7 @@ ASK = (
 
 
 class DevicePicker(QWidget):
-    """Lists the devices as soon as a helper process has found them; "auto" until then.
+    """Lists the devices as soon as a process of its own has found them; "auto" until then.
 
     Parameters
     ----------
@@ -63,10 +63,10 @@ class DevicePicker(QWidget):
         layout.setSpacing(3)
         for widget in (self._box, self._note, self._memory):
             layout.addWidget(widget)
-        self._helper = Helper(self)
-        self._helper.answered.connect(self._on_listed)
-        self._helper.failed.connect(self._on_failed)
-        self._helper.ask(["devices", "--json"])
+        self._command = CommandProcess(self)
+        self._command.answered.connect(self._on_listed)
+        self._command.failed.connect(self._on_failed)
+        self._command.run(["devices", "--json"])
 
     def device(self) -> str:
         return str(self._box.currentData())
@@ -79,7 +79,7 @@ class DevicePicker(QWidget):
         Raises
         ------
         MrgenError
-            If this is no address.
+            If this is not an address.
         """
         address = Address.parse(text)
         remember.note("service", address.url)
@@ -99,7 +99,7 @@ class DevicePicker(QWidget):
         return "; ".join(f"{d['name']} {d['title']}" for d in self._devices)
 
     def show_plan(self, plan: Plan | None) -> None:
-        """Hold the memory that a training needs against what there is."""
+        """Compare the memory that a training needs with what is free."""
         self._needed = plan.memory_bytes if plan else 0
         self._has_advice = bool(plan and plan.advice)
         self._show_memory()

@@ -1,4 +1,4 @@
-"""Generate panel: use a trained model on a scan in the viewer, and save what it makes."""
+"""Generate panel: use a trained model on a scan in the viewer, and save the results."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import npe2
 from napari import Viewer
 from napari.layers import Layer
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QUrl, Signal
-from qtpy.QtGui import QDesktopServices, QShowEvent
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout
 
 from napari_mrgen import families
@@ -24,13 +24,13 @@ from napari_mrgen.service.client import generator_for
 from napari_mrgen.volume import Volume
 from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.activity import Activity
-from napari_mrgen.widgets.closing import ClosingGuard
 from napari_mrgen.widgets.device_picker import DevicePicker
 from napari_mrgen.widgets.form import Form
 from napari_mrgen.widgets.layer_inputs import InputPickers, needs_scan
 from napari_mrgen.widgets.model_picker import ModelPicker
-from napari_mrgen.widgets.parts import Note, Panel, ShareBar, button, group, row, scrolled
-from napari_mrgen.widgets.result_layers import add_volume, go_to
+from napari_mrgen.widgets.panel import Panel
+from napari_mrgen.widgets.parts import ShareBar, button, group, row, scrolled
+from napari_mrgen.widgets.preview_layers import add_volume, go_to
 from napari_mrgen.widgets.worker import run_in_thread
 
 if TYPE_CHECKING:
@@ -43,27 +43,25 @@ class GeneratePanel(Panel):
     """The dock widget: model, input, settings, results."""
 
     generated = Signal(object)
-    """The layers of a generation that has ended, if it made any."""
-    filled = Signal(object)
-    """What came of each scan of a folder."""
+    """The layers of a generation that has ended, if it written any."""
+    folder_generated = Signal(object)
+    """The result of each scan of a folder."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
         self._control = Control()
-        self.is_busy = False
         self._family: Family | None = None
         self.form: Form[GenerateConfig] | None = None
         self.results: list[Layer] = []
         self._done: list[ScanResult] = []
         self._details = ""
-        self._wanted = 1
+        self._samples = 1
         self.model = ModelPicker()
         self.inputs = InputPickers(napari_viewer.layers)
         self.device = DevicePicker(with_service=True)
         self._form_place = QVBoxLayout()
         self._activity = Activity(self)
-        self._guard = ClosingGuard(self, lambda: self.is_busy, self._on_stop)
         self._lay_out()
         self.model.changed.connect(self._on_model)
         self._show_family(None)
@@ -72,15 +70,13 @@ class GeneratePanel(Panel):
     # ------------------------------------------------------------ layout
 
     def _lay_out(self) -> None:
-        self._headline = Note()
-        self._headline.setObjectName("headline")
         self._bar = ShareBar()
         self._generate = button("Generate", self.generate, "Run the model")
-        self._fill = button(
-            "Folder…", self._on_fill, "Run the model on every scan of the chosen folder, "
+        self._folder = button(
+            "Folder…", self._on_folder, "Run the model on every scan of the chosen folder, "
             "and write the results into another", name="fill",
         )  # fmt: skip
-        self._stop = button("Stop", self._on_stop, "Keep what there is and end")
+        self._stop = button("Stop", self.stop, "Keep what there is and end")
         self._save = button("Save…", self._on_save, "Write the last result to a file", name="save")
         self._input_group = group("Start from", self.inputs)
         self._form_group = group("Settings", self._form_place)
@@ -98,9 +94,9 @@ class GeneratePanel(Panel):
         bottom = QVBoxLayout()
         bottom.setContentsMargins(4, 0, 4, 4)
         bottom.setSpacing(4)
-        for widget in (self._bar, self._headline):
+        for widget in (self._bar, self.headline):
             bottom.addWidget(widget)
-        bottom.addLayout(row(self._generate, self._fill, self._stop, self._save))
+        bottom.addLayout(row(self._generate, self._folder, self._stop, self._save))
         bottom.addLayout(
             row(
                 button("Open run folder", self._on_open_folder),
@@ -108,10 +104,6 @@ class GeneratePanel(Panel):
             )
         )
         layout.addLayout(bottom)
-
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        super().showEvent(event)
-        self._guard.watch_window()
 
     # ------------------------------------------------------------ what the user asked for
 
@@ -121,11 +113,11 @@ class GeneratePanel(Panel):
 
     def generate(self) -> None:
         """Read the form, once, and run the model with it."""
-        job = self._read_form()
-        if job is None:
+        form = self._read_form()
+        if form is None:
             return
-        model, sources, config, device = job
-        self._wanted = config.results
+        model, sources, config, device = form
+        self._samples = config.results
         control = self._control = Control()
         self.results = []
         self._set_busy("Generating… The result becomes a layer.")
@@ -137,15 +129,15 @@ class GeneratePanel(Panel):
             self._on_generated,
         )
 
-    def fill(self, out: Path) -> None:
+    def generate_folder(self, out: Path) -> None:
         """Run the model on every scan of the folder that is chosen, and write into ``out``."""
-        job = self._read_form()
-        if job is None:
+        form = self._read_form()
+        if form is None:
             return
-        model, sources, config, device = job
+        model, sources, config, device = form
         paths = {role: source for role, source in sources.items() if isinstance(source, Path)}
         if len(paths) < len(sources) or not any(path.is_dir() for path in paths.values()):
-            self._complain("Choose a folder as input: Disk, then Choose a folder…")
+            self.complain("Choose a folder as input: Disk, then Choose a folder…")
             return
         control = self._control = Control()
         self._done = []
@@ -155,20 +147,20 @@ class GeneratePanel(Panel):
                 partial(generator_for, model, device), paths, out, config, control
             ),
             self._on_scan,
-            lambda error: self._on_filled(out, error),
+            lambda error: self._on_folder_generated(out, error),
         )
 
     def _read_form(self) -> tuple[Path, dict[str, Path | Volume], GenerateConfig, str] | None:
         """Return model, inputs, settings and device; None, with a complaint, where one lacks."""
         card = self.model.card
         if card is None or self.form is None:
-            self._complain("Choose a trained model first; the Train panel makes one.")
+            self.complain("Choose a trained model first; the Train panel makes one.")
             return None
         try:
             config = self.form.config()
-            sources = {role: given[0] for role, given in self.inputs.sources().items()}
+            sources = {role: paths[0] for role, paths in self.inputs.sources().items()}
         except MrgenError as error:
-            self._complain(str(error))
+            self.complain(str(error))
             return None
         remember.save_settings(f"generate_{card.family}", config)
         return card.path, sources, config, self.device.device()
@@ -176,7 +168,7 @@ class GeneratePanel(Panel):
     def save(self, path: Path) -> None:
         """Write the last result with napari's writers; the ending of the name says the format."""
         if not self.results:
-            self._complain("There is no result to save yet; press Generate.")
+            self.complain("There is no result to save yet; press Generate.")
             return
         # A list, for the worker gets values: the layer may change or go while it is written.
         data = [self._chosen_result().as_layer_data_tuple()]
@@ -192,14 +184,15 @@ class GeneratePanel(Panel):
         active = self._viewer.layers.selection.active
         return active if active in self.results else self.results[0]
 
-    def _on_stop(self) -> None:
+    def stop(self) -> None:
+        """Ask for the work to end; the results so far are kept."""
         self._control.stop()
-        self._headline.say("Stopping…")
+        self.headline.say("Stopping…")
 
-    def _on_fill(self) -> None:
+    def _on_folder(self) -> None:
         out = QFileDialog.getExistingDirectory(self, "Folder for the results")
         if out:
-            self.fill(Path(out))
+            self.generate_folder(Path(out))
 
     def _on_save(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Save the result", "generated.nii.gz", FILTERS)
@@ -215,27 +208,29 @@ class GeneratePanel(Panel):
     def _on_diagnostics(self) -> None:
         state = RunState(
             run_dir=self.model.card.path if self.model.card else None,
-            problem=self._headline.text(), details=self._details,
+            problem=self.headline.text(), details=self._details,
         )  # fmt: skip
         config = self.form.config() if self.form else None
         QApplication.clipboard().setText(diagnostics(state, config, self.device.describe()))
         show_info("Copied. Paste it into a report.")
 
-    # ------------------------------------------------------------ what came of it
+    # ------------------------------------------------------------ what the worker reports
 
     def _on_model(self) -> None:
         card = self.model.card
         name = card.family if card else ""
         if name != (self._family.name if self._family else ""):
             self._show_family(families.get(name) if name else None)
-        self._set_idle(_first_word(self._family))
+        self._set_idle(_first_step(self._family))
 
     def _show_family(self, family: Family | None) -> None:
         self._family, self.form = family, None
         while self._form_place.count():
             self._form_place.takeAt(0).widget().deleteLater()
-        wanted, trained = (family.generate_inputs, family.train_inputs) if family else ((), ())
-        self.inputs.show_inputs(wanted, trained)
+        if family is None:
+            self.inputs.clear()
+        else:
+            self.inputs.show_inputs(family.generate_inputs, family.train_inputs)
         self._input_group.setVisible(bool(family and family.generate_inputs))
         self._form_group.setVisible(family is not None)
         if family is not None:
@@ -244,16 +239,16 @@ class GeneratePanel(Panel):
             self._form_place.addWidget(self.form)
 
     def _on_result(self, result: Volume | window_work.SampleCount) -> None:
-        if self._guard.is_waiting:
+        if self.is_closing:
             return
         if isinstance(result, window_work.SampleCount):
             self._show_progress(result.count)
         else:
             self._show_result(result)
 
-    def _show_progress(self, drawn: int) -> None:
-        self._show_share("Drawing samples", drawn / self._wanted)
-        self._headline.say(f"{drawn:,} of {self._wanted:,} samples are drawn…")
+    def _show_progress(self, count: int) -> None:
+        self._show_share("Sampling", count / self._samples)
+        self.headline.say(f"{count:,} of {self._samples:,} samples are generated…")
 
     def _show_result(self, volume: Volume) -> None:
         name = volume.name if "synthetic" in volume.name else f"{volume.name} (synthetic)"
@@ -267,20 +262,20 @@ class GeneratePanel(Panel):
     def _on_scan(self, done: ScanResult) -> None:
         self._done.append(done)
         self._show_share("Generating", done.number / done.total)
-        self._headline.say(f"{done.number} of {done.total}: {done.scan.name}")
+        self.headline.say(f"{done.number} of {done.total}: {done.scan.name}")
 
-    def _on_filled(self, out: Path, error: BaseException | None) -> None:
+    def _on_folder_generated(self, out: Path, error: BaseException | None) -> None:
         failed = [done for done in self._done if done.problem]
-        made = len(self._done) - len(failed)
+        written = len(self._done) - len(failed)
         total = self._done[-1].total if self._done else 0
-        said = f"{made} of {total} scans are in {out}."
-        if made + len(failed) < total:
-            said += " Press Folder… again to go on."
-        self._set_idle(said, error)
+        message = f"{written} of {total} scans are in {out}."
+        if written + len(failed) < total:
+            message += " Press Folder… again to go on."
+        self._set_idle(message, error)
         if failed and error is None:
             first = f"{failed[0].scan.name}: {failed[0].problem}"
-            self._complain(f"{said} {len(failed)} failed; scans.csv says why. {first}")
-        self.filled.emit(self._done)
+            self.complain(f"{message} {len(failed)} failed; scans.csv says why. {first}")
+        self.folder_generated.emit(self._done)
 
     def _on_generated(self, error: BaseException | None) -> None:
         if not self.results and error is None:
@@ -294,20 +289,20 @@ class GeneratePanel(Panel):
 
     def _set_busy(self, text: str) -> None:
         self.is_busy = True
-        self._headline.say(text)
+        self.headline.say(text)
         self._show_share(text, None)
         self._show_buttons()
 
     def _set_idle(self, text: str, error: BaseException | None = None) -> None:
         self.is_busy = False
         self._activity.close()
-        self._headline.say(text)
+        self.headline.say(text)
         if error is not None:
             problem = window_work.failure_of(error)
             self._details = problem.details
-            self._complain(f"{problem.message} {problem.advice}".strip())
+            self.complain(f"{problem.message} {problem.advice}".strip())
         self._show_buttons()
-        self._guard.let_go()
+        self.work_ended()
 
     def _show_share(self, text: str, share: float | None) -> None:
         self._bar.show_share(share)
@@ -317,17 +312,13 @@ class GeneratePanel(Panel):
         self._bar.setVisible(self.is_busy)
         can_start = not self.is_busy and self.model.card is not None
         self._generate.setEnabled(can_start)
-        self._fill.setEnabled(can_start)
-        self._fill.setVisible(bool(self._family and self._family.generate_inputs))
+        self._folder.setEnabled(can_start)
+        self._folder.setVisible(bool(self._family and self._family.generate_inputs))
         self._stop.setEnabled(self.is_busy)
         self._save.setEnabled(not self.is_busy and bool(self.results))
 
-    def _complain(self, sentence: str) -> None:
-        self._headline.say(sentence, warning=True)
-        show_error(sentence)
 
-
-def _first_word(family: Family | None) -> str:
+def _first_step(family: Family | None) -> str:
     """Say what to do before Generate can be pressed."""
     if family is None:
         return "Train a model first, or choose one from the disk."

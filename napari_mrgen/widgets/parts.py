@@ -1,4 +1,4 @@
-"""Small pieces that both panels are made of."""
+"""Small widgets that the panels are made of."""
 
 from __future__ import annotations
 
@@ -21,21 +21,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-PANEL_WIDTH = 340
-"""Narrow enough to stand beside the images on a 1366-pixel screen."""
 _STEPS = 1000
-"""Of a bar from nothing to all."""
-
-
-class Panel(QWidget):
-    """A dock widget that asks for no more room than it needs beside the images."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setMinimumWidth(PANEL_WIDTH)
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        return QSize(PANEL_WIDTH, 600)
+"""Resolution of a progress bar."""
 
 
 class Section(QWidget):
@@ -66,7 +53,7 @@ class Section(QWidget):
 
 
 class Note(QLabel):
-    """A line or two of small print; hidden while it has nothing to say."""
+    """A line or two of text; hidden while it is empty."""
 
     def __init__(self, text: str = "", *, warning: bool = False) -> None:
         super().__init__()
@@ -88,7 +75,7 @@ class Note(QLabel):
 
 
 class ShareBar(QProgressBar):
-    """A thin bar that shows which share is done; where that is not known it only moves."""
+    """A thin bar that shows the fraction done; it only moves where that is unknown."""
 
     def __init__(self) -> None:
         super().__init__()

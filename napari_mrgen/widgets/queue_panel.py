@@ -10,8 +10,8 @@ from pathlib import Path
 
 from napari import Viewer
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QEvent, Qt, QUrl
-from qtpy.QtGui import QDesktopServices, QShowEvent
+from qtpy.QtCore import Qt, QUrl
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -31,8 +31,8 @@ from napari_mrgen.engine.run.events import Warned
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.service.extras import export_model
 from napari_mrgen.widgets import remember
-from napari_mrgen.widgets.closing import ClosingGuard
-from napari_mrgen.widgets.parts import Note, Panel, ShareBar, button, row
+from napari_mrgen.widgets.panel import Panel
+from napari_mrgen.widgets.parts import Note, ShareBar, button, row
 from napari_mrgen.widgets.worker import run_in_thread
 
 EMPTY = "Set up a training in the Train panel, then press Add; or load a file of jobs."
@@ -41,12 +41,11 @@ _ADD = "Put the training that stands in the Train panel at the end of the queue"
 _REMOVE = "Take this job out of the queue; what it has written stays"
 _AGAIN = "Add the jobs that were not finished when napari was closed"
 
-_closed_while_busy: set[QueuePanel] = set()
-"""Panels that were taken out of the window and live on until their run is saved."""
-
 
 class QueuePanel(Panel):
-    """The dock widget: a list of jobs, what may be done with it, and how far it is."""
+    """The dock widget: the list of jobs, its buttons, and the progress."""
+
+    closing_message = "The queue was closed: its run is being stopped and saved."
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -54,8 +53,6 @@ class QueuePanel(Panel):
         self.queue = Queue()
         self._notices: Notices | None = None
         self._control = Control()
-        self.is_busy = False
-        self._guard = ClosingGuard(self, lambda: self.is_busy, self.stop)
         self._file = remember.folder() / "queue.yaml"
         self._kept: tuple[Job, ...] = ()
         self._lay_out()
@@ -76,10 +73,8 @@ class QueuePanel(Panel):
         self.list.currentItemChanged.connect(lambda _now, _before: self._show_chosen())
         self._predicts = QCheckBox("and predict what is held out")
         self._predicts.setObjectName("predicts")
-        self._said = Note()
-        self._said.setObjectName("said")
-        self._headline = Note()
-        self._headline.setObjectName("headline")
+        self._message = Note()
+        self._message.setObjectName("message")
         self._bar = ShareBar()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
@@ -88,9 +83,9 @@ class QueuePanel(Panel):
         layout.addLayout(row(self._add, self._predicts))
         layout.addWidget(self.list, stretch=1)
         layout.addLayout(self._list_buttons())
-        layout.addWidget(self._said)
+        layout.addWidget(self._message)
         layout.addWidget(self._bar)
-        layout.addWidget(self._headline)
+        layout.addWidget(self.headline)
         layout.addLayout(self._run_buttons())
 
     def _list_buttons(self) -> QVBoxLayout:
@@ -115,41 +110,29 @@ class QueuePanel(Panel):
         both.addLayout(row(self._again))
         return both
 
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        super().showEvent(event)
-        self._guard.watch_window()
-
-    def event(self, event: QEvent) -> bool:
-        """Save the run when the panel is taken out of the window for good."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self.is_busy:
-            _closed_while_busy.add(self)
-            self.stop()
-            show_info("The queue was closed: its run is being stopped and saved.")
-        return bool(super().event(event))
-
     # ------------------------------------------------------------ what the user asked for
 
     def add(self) -> None:
         """Put the training that the Train panel shows at the end of the queue."""
         _, train = self._viewer.window.add_plugin_dock_widget("napari-mrgen", "Train", tabify=True)
         try:
-            job = train.setup.job()
+            request = train.setup.request()
         except MrgenError as error:
-            self._complain(str(error))
+            self.complain(str(error))
             return
-        job = replace(job, run_dir=self._free_folder(job.run_dir))
+        request = replace(request, run_dir=self._free_folder(request.run_dir))
         predicts = self._predicts.isChecked()
-        self._headline.say("Keeping what it trains on…")
+        self.headline.say("Keeping what it trains on…")
         self._add.setEnabled(False)
-        run_in_thread(lambda: as_job(job, predicts=predicts), self._on_queued, self._on_kept)
+        run_in_thread(lambda: as_job(request, predicts=predicts), self._on_queued, self._on_kept)
 
-    def _free_folder(self, wanted: Path) -> Path:
+    def _free_folder(self, folder: Path) -> Path:
         """Number the folders of jobs that are added within one second."""
         taken = {entry.job.out for entry in self.queue.entries}
-        path, number = wanted, 1
+        path, number = folder, 1
         while path in taken or path.exists():
             number += 1
-            path = wanted.with_name(f"{wanted.name}-{number}")
+            path = folder.with_name(f"{folder.name}-{number}")
         return path
 
     def _on_queued(self, job: Job) -> None:
@@ -159,16 +142,16 @@ class QueuePanel(Panel):
     def _on_kept(self, error: BaseException | None) -> None:
         self._add.setEnabled(True)
         if error is not None:
-            self._complain(failure_of(error).message)
+            self.complain(failure_of(error).message)
 
     def load(self, path: Path) -> None:
-        """Add the jobs of a file, and take over who is told of them."""
+        """Add the jobs of a file, and take over whom it notifies."""
         file: JobFile = read_jobs(path)
         self.queue.add(file.jobs)
         self._notices = file.notify or self._notices
         self._show()
         if file.translated:
-            self._headline.say("\n".join(file.translated))
+            self.headline.say("\n".join(file.translated))
 
     def save(self, path: Path) -> None:
         write_jobs([entry.job for entry in self.queue.entries], path, self._notices)
@@ -222,7 +205,7 @@ class QueuePanel(Panel):
         if name:
             self._try(lambda: self.save(Path(name)))
 
-    # ------------------------------------------------------------ what the jobs said
+    # ------------------------------------------------------------ what the jobs report
 
     def _on_report(self, report: Report) -> None:
         self.queue.follow(report)
@@ -236,11 +219,10 @@ class QueuePanel(Panel):
     def _on_end(self, error: BaseException | None) -> None:
         self.is_busy = False
         self.queue.end()
-        self._guard.let_go()
-        _closed_while_busy.discard(self)
+        self.work_ended()
         self._show()
         if error is not None:
-            self._complain(failure_of(error).message)
+            self.complain(failure_of(error).message)
         else:
             show_info(f"The queue has ended: {self.queue.summary}.")
 
@@ -262,7 +244,7 @@ class QueuePanel(Panel):
         self._start.setEnabled(not self.is_busy and self.queue.can_start)
         self._stop.setEnabled(self.is_busy and not self._control.is_stopped)
         self._save.setEnabled(bool(entries))
-        self._headline.say(self.queue.summary or EMPTY)
+        self.headline.say(self.queue.summary or EMPTY)
         running = self.queue.running
         self._bar.setVisible(running is not None)
         self._bar.show_share(running.share if running else None)
@@ -298,17 +280,13 @@ class QueuePanel(Panel):
         self._remove.setEnabled(entry is not None and entry.may_move)
         shown = entry or self.queue.running
         text = (shown.message or shown.text) if shown else ""
-        self._said.say(text, warning=bool(shown and shown.state == "failed"))
+        self._message.say(text, warning=bool(shown and shown.state == "failed"))
 
     def _try(self, act: Callable[[], object]) -> None:
         try:
             act()
         except (MrgenError, OSError) as error:
-            self._complain(str(error))
-
-    def _complain(self, sentence: str) -> None:
-        self._headline.say(sentence, warning=True)
-        show_error(sentence)
+            self.complain(str(error))
 
 
 def _write(item: QTreeWidgetItem, entry: Entry) -> None:

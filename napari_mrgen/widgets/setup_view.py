@@ -1,15 +1,18 @@
-"""Setup view: what to train, on what, how and where. It holds no run and no viewer."""
+"""Setup view: what to train, on what, how and where. It has no run and no viewer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from napari.components import LayerList
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
     QLineEdit,
     QToolButton,
     QVBoxLayout,
@@ -18,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_mrgen import families
 from napari_mrgen.app.session import TrainRequest
+from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.family import Advice, DataPreview, Family, Plan, Survey, TrainConfig
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.widgets import remember
@@ -25,10 +29,14 @@ from napari_mrgen.widgets.device_picker import NO_GPU_TO_TRAIN, DevicePicker
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.form import Form
 from napari_mrgen.widgets.layer_inputs import InputPickers, fits
-from napari_mrgen.widgets.looker import LookProgress
-from napari_mrgen.widgets.memory_advice import MemoryAdvice
-from napari_mrgen.widgets.parts import Note, button, group, row, scrolled
+from napari_mrgen.widgets.parts import Note, ShareBar, button, group, row, scrolled
+from napari_mrgen.wording import format_size
 
+PRECISIONS = {
+    "auto": "Automatic",
+    "32-true": "32 bit",
+    "bf16-mixed": "bfloat16, for less memory",
+}
 OWN_HINT = "Your own settings."
 OWN = "own settings"
 
@@ -37,9 +45,9 @@ class SetupView(QWidget):
     """The form of a training, from the family down to the run folder."""
 
     changed = Signal()
-    look_at_data_requested = Signal()
-    stop_looking_requested = Signal()
-    look_at_model_requested = Signal()
+    preview_data_requested = Signal()
+    stop_preview_requested = Signal()
+    model_summary_requested = Signal()
     failed = Signal(str)
 
     def __init__(self, layers: LayerList) -> None:
@@ -51,7 +59,7 @@ class SetupView(QWidget):
         self._preset_box = combo("preset")
         self._preset_hint = Note()
         self.inputs = InputPickers(layers)
-        self.looking = LookProgress(self.stop_looking_requested.emit)
+        self.preview_progress = PreviewProgress(self.stop_preview_requested.emit)
         self._survey: Survey | None = None
         self._survey_note = Note()
         self._survey_note.setObjectName("survey_note")
@@ -71,7 +79,7 @@ class SetupView(QWidget):
         self.memory.precision_changed.connect(self.changed)
         self.memory.advice_taken.connect(self.take_advice)
 
-    def job(self) -> TrainRequest:
+    def request(self) -> TrainRequest:
         """Read the whole form, once.
 
         Raises
@@ -123,7 +131,7 @@ class SetupView(QWidget):
         self.show_config(self.family.train_config.from_yaml(text))
 
     def show_plan(self, plan: Plan | None) -> None:
-        """Hold the needs of the training against what there is, and offer what makes it fit."""
+        """Compare what the training needs with what is free, and offer what makes it fit."""
         self.device.show_plan(plan)
         self.memory.show_plan(plan)
         self._planned_precision = plan.precision if plan else ""
@@ -137,33 +145,33 @@ class SetupView(QWidget):
         self.show_config(self.form.config().with_values(dict(advice.changes)))
 
     def show_survey(self, survey: Survey | None) -> None:
-        """Say what will be done with the scans, in the place of what the plan knows of them."""
+        """Say what will be done with the scans; the survey takes the place of the plan's notes."""
         self._survey = survey
         self._survey_note.say("\n".join(survey.notes) if survey else "")
 
-    def show_data(self, look: DataPreview | None) -> None:
-        """Say how the subjects are split and what looks wrong in the data."""
-        if look is None:
+    def show_data(self, preview: DataPreview | None) -> None:
+        """Say how the subjects are split, and warn of what looks wrong in the data."""
+        if preview is None:
             self._data_note.say("")
             return
-        held = f"{_subjects(look.test)} held out for testing" if look.test else "none held out"
+        held_out = f"{_subjects(preview.test)} held out" if preview.test else "none held out"
         lines = [
-            f"The new layer shows {_examples(look)} examples, alone until you press Train.",
-            f"{_subjects(look.train)} to train on, {held}.",
-            *look.warnings,
+            f"The new layer shows {_examples(preview)} examples, alone until you press Train.",
+            f"{_subjects(preview.train)} to train on, {held_out}.",
+            *preview.warnings,
         ]
-        self._data_note.say("\n".join(lines), warning=bool(look.warnings))
+        self._data_note.say("\n".join(lines), warning=bool(preview.warnings))
 
     # ------------------------------------------------------------ layout
 
     def _lay_out(self) -> None:
-        look_data = button(
-            "Look at the data", self.look_at_data_requested.emit,
-            "Add a layer with exactly what the model will see, and check it",
+        preview_data = button(
+            "Preview data", self.preview_data_requested.emit,
+            "Check the data, and add a layer with what the networks are given",
         )  # fmt: skip
-        look_model = button(
-            "Look at the model", self.look_at_model_requested.emit,
-            "List its layers, weights and the memory that it needs",
+        model_summary = button(
+            "Model summary", self.model_summary_requested.emit,
+            "List the layers, their weights and the memory that training needs",
         )  # fmt: skip
         settings = row(
             button("Save settings…", self._on_save, "Write these settings to a YAML file"),
@@ -181,13 +189,13 @@ class SetupView(QWidget):
                 group(
                     "Train on",
                     self.inputs,
-                    look_data,
-                    self.looking,
+                    preview_data,
+                    self.preview_progress,
                     self._survey_note,
                     self._data_note,
                 ),
                 group("Settings", self._preset_box, self._preset_hint, self._form_place, settings),
-                group("Computer", self.device, self.memory, look_model),
+                group("Computer", self.device, self.memory, model_summary),
                 group("Keep runs in", row(self._runs, browse)),
             )
         )
@@ -277,16 +285,93 @@ class SetupView(QWidget):
 
 def _likely_family(layers: LayerList) -> Family:
     """Return the family last used, or else the first that can train on what is open."""
-    known = [families.get(name) for name in families.names()]
-    last = [family for family in known if family.name == remember.recall("family")]
-    fitting = (f for f in known if any(fits(layer, f.train_inputs[0]) for layer in layers))
-    return last[0] if last else next(fitting, known[0])
+    all_families = [families.get(name) for name in families.names()]
+    last = [family for family in all_families if family.name == remember.recall("family")]
+    fitting = (f for f in all_families if any(fits(layer, f.train_inputs[0]) for layer in layers))
+    return last[0] if last else next(fitting, all_families[0])
 
 
-def _examples(look: DataPreview) -> int:
-    """Count what a montage shows: cases side by side, or slices one behind the other."""
-    return look.montage.size("n" if "n" in look.montage.axes else "z")
+def _examples(preview: DataPreview) -> int:
+    """Count the examples of a montage: cases side by side, or slices."""
+    return preview.montage.size("n" if "n" in preview.montage.axes else "z")
 
 
 def _subjects(names: tuple[str, ...]) -> str:
     return "1 subject" if len(names) == 1 else f"{len(names)} subjects"
+
+
+# ---------------------------------------------------------------- parts of the view
+
+
+class PreviewProgress(QWidget):
+    """Progress of the data preview, and a button that stops it; hidden while there is none."""
+
+    def __init__(self, stop: Callable[[], object]) -> None:
+        super().__init__()
+        self._note = Note()
+        self._bar = ShareBar()
+        self._stop = button("Stop preview", stop, "Stop; what has been read so far stays")
+        line = QHBoxLayout()
+        line.addWidget(self._bar, stretch=1)
+        line.addWidget(self._stop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addWidget(self._note)
+        layout.addLayout(line)
+        self.hide()
+
+    def show_step(self, step: Progress) -> None:
+        part = f" ({step.done + 1:.0f} of {step.total:.0f})" if step.done < step.total else ""
+        self._note.say(f"{step.message}{part}…")
+        self._bar.show_share(step.fraction)
+        self.show()
+
+
+class MemoryAdvice(QWidget):
+    """The numerical precision, and a button for each change with which the training fits."""
+
+    precision_changed = Signal()
+    advice_taken = Signal(object)
+    """The `Advice` whose button was pressed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._box = combo("precision")
+        for name, title in PRECISIONS.items():
+            self._box.addItem(title, name)
+        self._box.setToolTip("Automatic takes bfloat16 where the device is quicker with it")
+        self._box.currentIndexChanged.connect(lambda _index: self.precision_changed.emit())
+        self._note = Note()
+        self._buttons = QVBoxLayout()
+        self._buttons.setSpacing(3)
+        precision = QFormLayout()
+        precision.addRow("Precision", self._box)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addLayout(precision)
+        layout.addWidget(self._note)
+        layout.addLayout(self._buttons)
+
+    def precision(self) -> str:
+        return str(self._box.currentData())
+
+    def choose_precision(self, name: str) -> None:
+        self._box.setCurrentIndex(self._box.findData(name))
+
+    def show_plan(self, plan: Plan | None) -> None:
+        """Offer the changes that the plan advises; none for a training that fits."""
+        while self._buttons.count():
+            self._buttons.takeAt(0).widget().deleteLater()
+        advice = plan.advice if plan else ()
+        self._note.say("With one of these it fits:" if advice else "")
+        for number, one in enumerate(advice):
+            text = f"{one.title[:1].upper()}{one.title[1:]}: {format_size(one.memory_bytes)}"
+            take = partial(self.advice_taken.emit, one)
+            self._buttons.addWidget(button(text, take, _tip(one), name=f"advice_{number}"))
+
+
+def _tip(advice: Advice) -> str:
+    changes = [f"{name} {value}" for name, value in advice.changes.items()]
+    return f"Sets {', '.join([*changes, PRECISIONS[advice.precision]])}"

@@ -1,4 +1,4 @@
-"""Train panel: set up a training, watch it learn, and carry its model over to Generate."""
+"""Train panel: set up a training, follow it, and hand its model over to Generate."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, cast
 from napari import Viewer
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, QUrl, Signal
-from qtpy.QtGui import QDesktopServices, QShowEvent
+from qtpy.QtCore import QUrl, Signal
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QTabWidget, QVBoxLayout
 
 from napari_mrgen import families
@@ -23,30 +23,23 @@ from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 from napari_mrgen.widgets import remember
-from napari_mrgen.widgets.action_bar import ActionBar
 from napari_mrgen.widgets.activity import Activity
-from napari_mrgen.widgets.closing import ClosingGuard
 from napari_mrgen.widgets.generate_panel import GeneratePanel
-from napari_mrgen.widgets.looker import Looker
-from napari_mrgen.widgets.parts import Panel
-from napari_mrgen.widgets.planner import Planner
-from napari_mrgen.widgets.preview_layers import PreviewLayers
-from napari_mrgen.widgets.result_layers import Montage
-from napari_mrgen.widgets.run_view import RunView
+from napari_mrgen.widgets.panel import Panel
+from napari_mrgen.widgets.planner import DataPreviewer, Planner
+from napari_mrgen.widgets.preview_layers import Montage, PreviewLayers
+from napari_mrgen.widgets.run_view import ActionBar, RunView
 from napari_mrgen.widgets.setup_view import SetupView
 from napari_mrgen.widgets.tables import ModelDialog, ScoreDialog, SurveyDialog
 from napari_mrgen.widgets.tensorboard import TensorBoard
 from napari_mrgen.widgets.worker import run_in_thread
 
-_closed_while_busy: set[TrainPanel] = set()
-"""Panels that were taken out of the window and live on until their run is saved."""
-
 
 class TrainPanel(Panel):
-    """The dock widget: the only part of it that knows the viewer.
+    """The dock widget; of its parts only this class has the viewer.
 
-    Views say what the user asked for, handlers here do it, the session keeps the state, and every
-    new state is shown by all views.
+    Views signal what the user asks for, methods here do it, the session holds the state, and all
+    views show every new state.
     """
 
     state_changed = Signal(object)
@@ -57,16 +50,15 @@ class TrainPanel(Panel):
         self._viewer = napari_viewer
         self.setup = SetupView(napari_viewer.layers)
         self.run = RunView()
-        self.bar = ActionBar()
+        self.bar = ActionBar(self.headline)
         self.session = Session(window_work.run_events, run_in_thread, self._on_state)
-        self._planner = Planner(self.setup.job, self)
+        self._planner = Planner(self.setup.request, self)
         self._previews = PreviewLayers(napari_viewer)
         self._montage = Montage(napari_viewer)
         self._activity = Activity(self)
         self._tensorboard = TensorBoard(self)
-        self._guard = ClosingGuard(self, self._is_busy, self.session.stop)
-        self._looker = Looker(self._planner.folder / "look", self)
-        self._wants_model = False
+        self._previewer = DataPreviewer(self._planner.folder / "preview", self)
+        self._wants_summary = False
         self._shown_run: Path | None = None
         self._lay_out()
         self._connect()
@@ -88,16 +80,16 @@ class TrainPanel(Panel):
     def _connect(self) -> None:
         setup, run, bar = self.setup, self.run, self.bar
         setup.changed.connect(self._planner.plan_soon)
-        setup.changed.connect(self._looker.stop)
-        setup.failed.connect(self._complain)
-        setup.look_at_data_requested.connect(self.look_at_data)
-        setup.stop_looking_requested.connect(self._looker.stop)
-        self._looker.progressed.connect(self._on_looking)
-        self._looker.surveyed.connect(self._on_surveyed)
-        self._looker.looked.connect(self._on_looked)
-        self._looker.failed.connect(self._complain)
-        self._looker.ended.connect(self._on_look_ended)
-        setup.look_at_model_requested.connect(self.look_at_model)
+        setup.changed.connect(self._previewer.stop)
+        setup.failed.connect(self.complain)
+        setup.preview_data_requested.connect(self.preview_data)
+        setup.stop_preview_requested.connect(self._previewer.stop)
+        self._previewer.progressed.connect(self._on_preview_progress)
+        self._previewer.surveyed.connect(self._on_surveyed)
+        self._previewer.previewed.connect(self._on_previewed)
+        self._previewer.failed.connect(self.complain)
+        self._previewer.ended.connect(self._on_preview_ended)
+        setup.model_summary_requested.connect(self.show_model_summary)
         self._planner.planned.connect(self._on_planned)
         self._planner.failed.connect(self._on_plan_failed)
         run.generate_requested.connect(self.open_generate)
@@ -110,36 +102,27 @@ class TrainPanel(Panel):
         run.side_by_side_requested.connect(self._on_side_by_side)
         self._viewer.dims.events.ndisplay.connect(self._show_preview_view)
         self._tensorboard.opened.connect(lambda at: show_info(f"TensorBoard is shown at {at}"))
-        self._tensorboard.failed.connect(lambda said: show_error(f"TensorBoard: {said}"))
+        self._tensorboard.failed.connect(lambda problem: show_error(f"TensorBoard: {problem}"))
         bar.train_requested.connect(self.train)
         bar.pause_requested.connect(self.session.pause)
         bar.resume_requested.connect(self._on_resume)
-        bar.stop_requested.connect(self.session.stop)
+        bar.stop_requested.connect(self.stop)
         bar.diagnostics_requested.connect(self._on_diagnostics)
         bar.details_requested.connect(self._on_details)
         self._viewer.events.theme.connect(self._on_theme)
 
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        super().showEvent(event)
-        self._guard.watch_window()
-
-    def event(self, event: QEvent) -> bool:
-        """Save the run when the panel is taken out of the window for good."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._is_busy():
-            _closed_while_busy.add(self)
-            self.session.stop()
-            show_info("The panel was closed: its run is being stopped and saved.")
-        return bool(super().event(event))
+    def stop(self) -> None:
+        """Ask for the run to be saved and ended."""
+        self.session.stop()
 
     # ------------------------------------------------------------ what the user asked for
 
     def train(self) -> None:
         """Read the form, once, and start a run with it."""
         try:
-            job = self.setup.job()
-            self.session.start(job)
+            self.session.start(self.setup.request())
         except MrgenError as error:
-            self._complain(str(error))
+            self.complain(str(error))
             return
         self.setup.remember()
 
@@ -151,7 +134,7 @@ class TrainPanel(Panel):
             config, history = run.config(family), run.history
             self.session.open(run_dir, history)
         except (MrgenError, OSError) as error:
-            self._complain(str(error))
+            self.complain(str(error))
             return
         self.setup.choose_family(family.name)
         self.setup.show_config(config)
@@ -162,36 +145,36 @@ class TrainPanel(Panel):
             lambda: window_work.last_preview(run_dir), self._on_last_preview, self._on_read
         )
         if run.status == "running":
-            self._complain("Another process is training this run; open it again to see how it is.")
+            self.complain("Another process is training this run; open it again to see how it is.")
 
     def _on_last_preview(self, preview: window_work.Preview) -> None:
-        if not self._guard.is_waiting:
+        if not self.is_closing:
             self._previews.show(preview.volumes)
 
     def _on_resume(self) -> None:
         self.session.resume(self.setup.device.device())
 
-    def look_at_data(self) -> None:
-        """Show how the scans lie, where that matters, and add a layer with what is learned from."""
+    def preview_data(self) -> None:
+        """Check the data, and add a layer with what the networks are given."""
         try:
-            self._looker.look(self.setup.job())
+            self._previewer.start(self.setup.request())
         except MrgenError as error:
-            self._complain(str(error))
+            self.complain(str(error))
 
-    def _on_looking(self, step: Progress) -> None:
-        self.setup.looking.show_step(step)
+    def _on_preview_progress(self, step: Progress) -> None:
+        self.setup.preview_progress.show_step(step)
         self._activity.show(step.message, step.fraction)
 
     def _on_surveyed(self, survey: Survey) -> None:
         self.setup.show_survey(survey)
         SurveyDialog(survey, self).show()
 
-    def _on_looked(self, look: DataPreview) -> None:
-        self.setup.show_data(look)
-        self._montage.show(look.montage)
+    def _on_previewed(self, preview: DataPreview) -> None:
+        self.setup.show_data(preview)
+        self._montage.show(preview.montage)
 
-    def _on_look_ended(self) -> None:
-        self.setup.looking.hide()
+    def _on_preview_ended(self) -> None:
+        self.setup.preview_progress.hide()
         self._activity.close()
 
     @property
@@ -199,26 +182,26 @@ class TrainPanel(Panel):
         """What the training in the form will need, once that is known."""
         return self._planner.plan
 
-    def look_at_model(self) -> None:
-        """Show the model's layers and needs, as soon as they are known."""
-        self._wants_model = True
+    def show_model_summary(self) -> None:
+        """Show the model's layers and the memory that it needs, as soon as they are known."""
+        self._wants_summary = True
         if self._planner.plan is not None:
             self._on_planned(self._planner.plan)
         else:
-            self.bar.headline.say("Looking at the model…")
+            self.bar.headline.say("Measuring the model…")
             self._planner.plan_soon()
 
     def _on_planned(self, plan: Plan | None) -> None:
         self.setup.show_plan(plan)
-        if plan is not None and self._wants_model:
-            self._wants_model = False
+        if plan is not None and self._wants_summary:
+            self._wants_summary = False
             self.bar.show_state(self.session.state)
             ModelDialog(self.setup.family.title, plan, self).show()
 
     def _on_plan_failed(self, problem: str) -> None:
-        if self._wants_model:  # otherwise the form is only not complete yet
-            self._wants_model = False
-            self._complain(problem)
+        if self._wants_summary:  # otherwise the form is only not complete yet
+            self._wants_summary = False
+            self.complain(problem)
 
     def open_generate(self) -> GeneratePanel:
         """Bring up the Generate panel, with the model of this run if there is one."""
@@ -266,11 +249,11 @@ class TrainPanel(Panel):
             self._previews.show_in_3d(on=False)
         self._show_preview_view()
         self._montage.show(movie)
-        show_info("Each frame of the new layer is a preview: press play beside the slider.")
+        show_info("Each frame of the new layer is a preview: press play next to the slider.")
 
     def _on_read(self, error: BaseException | None) -> None:
         if error is not None:
-            self._complain(window_work.failure_of(error).message)
+            self.complain(window_work.failure_of(error).message)
 
     def _on_diagnostics(self) -> None:
         text = diagnostics(self.session.state, self.setup.config(), self.setup.device.describe())
@@ -284,9 +267,10 @@ class TrainPanel(Panel):
         box.setDetailedText(state.details)
         box.open()
 
-    # ------------------------------------------------------------ what the run said
+    # ------------------------------------------------------------ what the run reports
 
     def _on_state(self, state: RunState, event: Event | None) -> None:
+        self.is_busy = state.is_busy
         if event is None and state.run_dir != self._shown_run:
             self._shown_run = state.run_dir
             self._show_new_run()
@@ -294,15 +278,17 @@ class TrainPanel(Panel):
             self._follow(event)
         self.bar.show_state(state)
         self.run.show_state(state)
-        self._show_activity(state)
+        if state.is_busy:
+            self._activity.show(state.headline, state.shown_fraction)
+        elif not self._previewer.is_busy:
+            self._activity.close()
         if not state.is_busy:
-            self._guard.let_go()
-            _closed_while_busy.discard(self)
+            self.work_ended()
         self.state_changed.emit(state)
 
     def _show_new_run(self) -> None:
         self._planner.cancel()
-        self._looker.stop()
+        self._previewer.stop()
         self.run.clear()
         self._previews.forget()
         self._show_preview_view()
@@ -312,7 +298,7 @@ class TrainPanel(Panel):
     def _follow(self, event: Event) -> None:
         self.run.follow(event)
         match event:
-            case window_work.Preview() if not self._guard.is_waiting:
+            case window_work.Preview() if not self.is_closing:
                 self._previews.show(event.volumes)
             case events.Warned():
                 show_warning(event.message)
@@ -321,19 +307,6 @@ class TrainPanel(Panel):
             case events.Finished():
                 remember.note("model", str(self.session.state.run_dir))
                 show_info("The model is trained and saved.")
-
-    def _show_activity(self, state: RunState) -> None:
-        if state.is_busy:
-            self._activity.show(state.headline, state.shown_fraction)
-        elif not self._looker.is_busy:
-            self._activity.close()
-
-    def _complain(self, sentence: str) -> None:
-        self.bar.complain(sentence)
-        show_error(sentence)
-
-    def _is_busy(self) -> bool:
-        return self.session.state.is_busy
 
     def _on_theme(self, _event: Any = None) -> None:
         self.run.plot.set_colour(get_theme(self._viewer.theme).text.as_hex())

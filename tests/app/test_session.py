@@ -80,7 +80,7 @@ def test_a_run_from_start_to_finish(bench: Bench) -> None:
     assert bench.state.phase is Phase.TRAINING
     assert bench.state.fraction == pytest.approx(0.25)
     assert bench.state.headline == (
-        "Part 1 of 2: First part, step 50 of 100, about 42 s left in this part"
+        "Stage 1 of 2: First part, step 50 of 100, about 42 s left in this stage"
     )
     bench.say(events.Finished("model.safetensors"))
     bench.end(None)

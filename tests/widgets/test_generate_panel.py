@@ -20,7 +20,7 @@ from napari_mrgen.engine.run.events import Finished
 from napari_mrgen.io import nifti
 from napari_mrgen.samples import brain
 from napari_mrgen.widgets.generate_panel import GeneratePanel
-from napari_mrgen.widgets.result_layers import add_volume
+from napari_mrgen.widgets.preview_layers import add_volume
 
 pytestmark = [pytest.mark.window, pytest.mark.timeout(600)]
 
@@ -108,8 +108,8 @@ def test_a_folder_becomes_a_folder(
     nifti.write(brain(1)[0], scans / "one.nii")
     (scans / "broken.nii").write_bytes(b"broken")
     panel.inputs.pickers["image"].choose_path(scans)
-    with qtbot.waitSignal(panel.filled, timeout=PATIENCE_MS) as caught:
-        panel.fill(out)
+    with qtbot.waitSignal(panel.folder_generated, timeout=PATIENCE_MS) as caught:
+        panel.generate_folder(out)
     assert sorted(bool(done.problem) for done in caught.args[0]) == [False, True]
     assert len(list(out.glob("one-*.nii.gz"))) == 3
     said = panel.findChild(QLabel, "headline").text()
@@ -120,7 +120,7 @@ def test_a_folder_becomes_a_folder(
 
 def test_a_layer_is_no_folder(window: Any, panel: GeneratePanel, tmp_path: Path) -> None:
     panel.inputs.pickers["image"].choose_layer(window.layers["scan"])
-    panel.fill(tmp_path / "made")
+    panel.generate_folder(tmp_path / "made")
     assert "Choose a folder" in panel.findChild(QLabel, "headline").text()
     assert not panel.is_busy
 

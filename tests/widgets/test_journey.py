@@ -116,8 +116,8 @@ def test_from_sample_to_saved_file(
     window: Any, panel: TrainPanel, family: Family, qtbot: QtBot, click: Click, tmp_path: Path
 ) -> None:
     source = window.layers[0]
-    look_at_the_data(window, panel, qtbot, click)
-    look_at_the_model(panel, qtbot, click)
+    preview_data(window, panel, qtbot, click)
+    model_summary(panel, qtbot, click)
     train_with_interruptions(window, panel, qtbot, click)
     see_the_previews(window, panel, qtbot, click)
     click(panel, "generate_with_this_model")
@@ -129,9 +129,9 @@ def test_from_sample_to_saved_file(
     placed_like(reopened, made)
 
 
-def look_at_the_data(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> None:
+def preview_data(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click) -> None:
     before = list(window.layers)
-    click(panel, "look_at_the_data")
+    click(panel, "preview_data")
     qtbot.waitUntil(lambda: len(window.layers) > len(before), timeout=PATIENCE_MS)
     assert not any(layer.visible for layer in before)
     for dialog in panel.findChildren(SurveyDialog):
@@ -139,8 +139,8 @@ def look_at_the_data(window: Any, panel: TrainPanel, qtbot: QtBot, click: Click)
     qtbot.waitUntil(lambda: not panel.findChildren(QDialog))
 
 
-def look_at_the_model(panel: TrainPanel, qtbot: QtBot, click: Click) -> None:
-    click(panel, "look_at_the_model")
+def model_summary(panel: TrainPanel, qtbot: QtBot, click: Click) -> None:
+    click(panel, "model_summary")
     qtbot.waitUntil(lambda: bool(panel.findChildren(QDialog)), timeout=PATIENCE_MS)
     (dialog,) = panel.findChildren(QDialog)
     assert dialog.findChild(QTableWidget).rowCount() > 1

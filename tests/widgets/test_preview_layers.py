@@ -9,8 +9,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_mrgen.volume import Volume
-from napari_mrgen.widgets.preview_layers import DIFFERENCE, PreviewLayers
-from napari_mrgen.widgets.result_layers import add_volume
+from napari_mrgen.widgets.preview_layers import DIFFERENCE, PreviewLayers, add_volume
 
 AFFINE = np.diag([8.0, 1.5, 1.25, 1.0])[:, [2, 1, 0, 3]]
 

@@ -168,7 +168,7 @@ def test_without_a_scan_nothing_is_added(
 ) -> None:
     window.layers.clear()
     click(panel, "add")
-    assert "nothing is chosen" in panel._headline.text()
+    assert "nothing is chosen" in panel.headline.text()
     assert shown(panel) == []
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_is_wrong_is_said(panel: QueuePanel, click: Click, tmp_path:
     (tmp_path / "jobs.yaml").write_text("jobs: [{name: a, family: dcgn}]")
     answer(tmp_path / "jobs.yaml")
     click(panel, "load")
-    assert "There is no model family 'dcgn'" in panel._headline.text()
+    assert "There is no model family 'dcgn'" in panel.headline.text()
 
 
 @pytest.mark.parametrize("whole_window", [True, False])

@@ -9,7 +9,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_mrgen.volume import Volume
-from napari_mrgen.widgets.result_layers import Montage, add_volume, go_to
+from napari_mrgen.widgets.preview_layers import Montage, add_volume, go_to
 
 AFFINE = np.diag([8.0, 1.5, 1.25, 1.0])[:, [2, 1, 0, 3]]
 

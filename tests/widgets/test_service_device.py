@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_mrgen.samples import brain
 from napari_mrgen.widgets.generate_panel import GeneratePanel
-from napari_mrgen.widgets.result_layers import add_volume
+from napari_mrgen.widgets.preview_layers import add_volume
 from tests.service.conftest import serving, write_model
 
 pytestmark = [pytest.mark.window, pytest.mark.timeout(600)]

@@ -113,11 +113,11 @@ class Queue:
         match report:
             case JobStarted(job):
                 self._run = RunState(phase=Phase.STARTING, run_dir=job.out)
-            case JobProgress(job, events.Event() as event):
+            case JobProgress(job, event) if isinstance(event, events.Event):
                 self._run = after(event, self._run)
                 headline, share = self._run.headline, self._run.shown_fraction
                 self._change(job, message=headline, share=share)
-            case JobProgress(job, scan):
+            case JobProgress(job, scan) if not isinstance(scan, events.Event):
                 text = f"Predicting: scan {scan.number} of {scan.total}"
                 self._change(job, message=text, share=scan.number / scan.total)
             case JobOutcome(job):

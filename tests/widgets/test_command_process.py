@@ -1,4 +1,4 @@
-"""Questions that are asked of the command line in a process of its own."""
+"""Commands that run in a process of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QObject
 
 from napari_mrgen.widgets.device_picker import DevicePicker
-from napari_mrgen.widgets.helper import Helper
+from napari_mrgen.widgets.planner import CommandProcess
 
 PATIENCE_MS = 60_000
 
@@ -22,22 +22,22 @@ def test_devices_are_listed_with_their_memory(qtbot: QtBot) -> None:
 
 def test_a_mistake_comes_back_as_its_sentence(qtbot: QtBot) -> None:
     owner = QObject()
-    helper = Helper(owner)
-    with qtbot.waitSignal(helper.failed, timeout=PATIENCE_MS) as caught:
-        helper.ask(["train", "no_such_family", "--plan", "--json"])
+    process = CommandProcess(owner)
+    with qtbot.waitSignal(process.failed, timeout=PATIENCE_MS) as caught:
+        process.run(["train", "no_such_family", "--plan", "--json"])
     (sentence,) = caught.args
     assert "no_such_family" in sentence
     assert not sentence.startswith("napari-mrgen:")
 
 
-def test_a_new_question_replaces_the_old_one(qtbot: QtBot) -> None:
+def test_a_new_command_replaces_the_old_one(qtbot: QtBot) -> None:
     owner = QObject()
-    helper = Helper(owner)
+    process = CommandProcess(owner)
     answers: list[object] = []
-    helper.answered.connect(answers.append)
-    helper.failed.connect(answers.append)
-    helper.ask(["train", "no_such_family", "--plan", "--json"])
-    helper.ask(["families", "--json"])
+    process.answered.connect(answers.append)
+    process.failed.connect(answers.append)
+    process.run(["train", "no_such_family", "--plan", "--json"])
+    process.run(["families", "--json"])
     qtbot.waitUntil(lambda: bool(answers), timeout=PATIENCE_MS)
     qtbot.wait(200)
     assert len(answers) == 1

@@ -40,14 +40,14 @@ def panel(window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train
 def test_the_table_comes_before_anything_is_registered(
     panel: TrainPanel, qtbot: QtBot, click: Click
 ) -> None:
-    click(panel, "look_at_the_data")
+    click(panel, "preview_data")
     qtbot.waitUntil(lambda: bool(panel.findChildren(SurveyDialog)), timeout=PATIENCE_MS)
     (dialog,) = panel.findChildren(SurveyDialog)
     table = dialog.findChild(QTableWidget)
     rows = [[table.item(y, x).text() for x in range(table.columnCount())] for y in range(2)]
     assert [row[3] for row in rows] == ["same grid", "not aligned"] or rows[0][0] == "aside"
     assert any("registered" in cell for row in rows for cell in row)
-    stop = panel.findChild(QPushButton, "stop_looking")
+    stop = panel.findChild(QPushButton, "stop_preview")
     qtbot.waitUntil(lambda: not stop.isVisible(), timeout=PATIENCE_MS)
     dialog.close()
 
@@ -55,14 +55,14 @@ def test_the_table_comes_before_anything_is_registered(
 def test_a_look_is_given_up_and_can_be_taken_again(
     window: Any, panel: TrainPanel, qtbot: QtBot, click: Click
 ) -> None:
-    click(panel, "look_at_the_data")
-    stop = panel.findChild(QPushButton, "stop_looking")
+    click(panel, "preview_data")
+    stop = panel.findChild(QPushButton, "stop_preview")
     qtbot.waitUntil(stop.isVisible, timeout=PATIENCE_MS)
-    click(panel, "stop_looking")
+    click(panel, "stop_preview")
     qtbot.waitUntil(lambda: not stop.isVisible(), timeout=PATIENCE_MS)
     assert not panel.findChildren(SurveyDialog)
     assert not window.layers
-    click(panel, "look_at_the_data")
+    click(panel, "preview_data")
     qtbot.waitUntil(lambda: bool(window.layers), timeout=PATIENCE_MS)
     for dialog in panel.findChildren(SurveyDialog):
         dialog.close()
