@@ -4,20 +4,19 @@ Usage: python nifti_without_loss.py IN.nii.gz OUT.nii.gz
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
 
-from napari_mrgen.io import nifti
+import napari_mrgen as mrgen
 
-source, copy = map(Path, sys.argv[1:])
+source, copy = sys.argv[1:]
 
-volume = nifti.read(source)
+volume = mrgen.read(source)
 print(f"{volume.axes} {volume.array.shape} {volume.array.dtype}")
 print("Spacing (z, y, x) in mm:", volume.spacing)
 print("Seconds between frames:", volume.frame_interval or "not known")
 
-nifti.write(volume, copy)
-again = nifti.read(copy)
+mrgen.write(volume, copy)
+again = mrgen.read(copy)
 print("Same voxels:", np.array_equal(volume.array, again.array))
 print("Same place:", np.array_equal(volume.affine, again.affine))

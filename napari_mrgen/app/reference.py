@@ -1,7 +1,13 @@
-"""The reference of a family, made from its Configs and Inputs: nothing in it is written twice."""
+"""Pages of the reference, made from Configs, Inputs and docstrings: nothing is written twice.
+
+``python -m napari_mrgen.app.reference`` prints the page of the Python interface.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +56,59 @@ def markdown(family: Family) -> str:
     return "\n".join(lines) + "\n"
 
 
+def python_page() -> str:
+    """Return the reference page of ``import napari_mrgen as mrgen``."""
+    import napari_mrgen as mrgen
+    from napari_mrgen.app import python
+
+    lines = ["# Python", "", inspect.cleandoc(_PYTHON), ""]
+    for name in ("read", "write", "train", "resume", "load", "evaluate"):
+        lines += _function(f"mrgen.{name}", getattr(mrgen, name))
+    for name in ("generate", "results"):
+        lines += _function(f"TrainedModel.{name}", getattr(python.TrainedModel, name))
+    return "\n".join(lines)
+
+
+_PYTHON = """
+    ```python
+    import napari_mrgen as mrgen
+
+    for event in mrgen.train("frame_prediction", "quick", cine="ACDC/training", out="run"):
+        print(event)
+    print(mrgen.evaluate("run", cine="ACDC/testing"))
+    model = mrgen.load("run")
+    cine = mrgen.read("patient101_4d.nii.gz")
+    future = model.generate(cine=cine, frames=50)
+    mrgen.write(future, "next.nii.gz")
+    ```
+
+    `import napari_mrgen` imports nothing else; each name is imported when it is first used.
+    `mrgen.Volume` is the image that all of them take and return, and `mrgen.families` has the model
+    families: `mrgen.families.names()`, `mrgen.families.get("vqvae")`. Mistakes raise a `MrgenError`
+    with one sentence that says what to do.
+    """
+
+
+def _function(name: str, function: Any) -> list[str]:
+    """Return the part of a page on one function: its arguments, and its docstring as Markdown."""
+    plain, signature = inspect.Parameter.empty, inspect.signature(function)
+    parameters = [
+        one.replace(annotation=plain) for one in signature.parameters.values() if one.name != "self"
+    ]
+    call = f"{name}{signature.replace(parameters=parameters, return_annotation=plain)}"
+    text = inspect.getdoc(function) or ""
+    text = re.sub(r"^(\w[\w ]*)\n-{3,}$", r"**\1**\n", text, flags=re.MULTILINE)
+    text = text.replace("  # doctest: +SKIP", "").replace("``", "`")
+    text = re.sub(r"^(\S[^\n]*)\n    (?=\S)", r"- `\1`: ", text, flags=re.MULTILINE)
+    text = re.sub(r"((?:^(?:>>>|\.\.\.)[^\n]*\n(?:^[^\n]+\n?)*)+)", _fenced, text + "\n",
+                  flags=re.MULTILINE)  # fmt: skip
+    return [f"## `{call}`", "", text.strip(), ""]
+
+
+def _fenced(match: re.Match[str]) -> str:
+    return f"```pycon\n{match.group(1).rstrip()}\n```\n"
+
+
 def _row(name: str, info: FieldInfo) -> dict[str, Any]:
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
     default = info.get_default(call_default_factory=True)
@@ -95,7 +154,7 @@ def _changes(config: Config) -> dict[str, Any]:
 
 def _inputs(asked: list[dict[str, Any]]) -> Iterator[str]:
     if not asked:
-        yield "None: it draws from noise."
+        yield "None: it samples from noise."
     for one in asked:
         notes = [" or ".join(one["axes"])]
         notes += ["several"] if one["many"] else []
@@ -110,3 +169,7 @@ def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
         kind = ", ".join(filter(None, (row["type"], row["limits"])))
         default = "none" if row["default"] is None else row["default"]
         yield f"| `{row['name']}` | {kind} | {default} | {row['unit']} | {row['help']} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(python_page())

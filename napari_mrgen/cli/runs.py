@@ -38,14 +38,11 @@ def add_movie(parser: argparse.ArgumentParser) -> None:
 
 
 def run_resume(options: argparse.Namespace) -> int:
-    from napari_mrgen import families
-    from napari_mrgen.app.outputs import check_run
+    from napari_mrgen.app.python import resume
     from napari_mrgen.cli.report import exit_code, report, stop_on_signals
-    from napari_mrgen.engine.fit import resume
 
-    check_run(options.folder)
     with stop_on_signals() as control:
-        events = resume(options.folder, families.get, control, device=options.device)
+        events = resume(options.folder, device=options.device, control=control)
         last = report(events, as_json=options.json)
     return exit_code(last, options.folder, control.exit_code)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from napari_mrgen.data.inputs import Inputs
     from napari_mrgen.engine.device import Device
     from napari_mrgen.engine.family import Advice, Family, Plan, TrainConfig
-    from napari_mrgen.engine.run.events import Event
 
 DEFAULT_PRESET = "base"
 
@@ -68,14 +66,18 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 def run_train(options: argparse.Namespace) -> int:
     from napari_mrgen import families
     from napari_mrgen.app.inputs import gather
+    from napari_mrgen.app.python import check_stages
 
     family = families.get(options.family)
     config = choose_config(family, options)
-    _check(config, options)
-    inputs = gather(family, parse_paths(options.inputs), config, options.split)
+    paths = parse_paths(options.inputs)
     if options.plan:
-        return _plan(family, config, inputs, options)
-    return _train(family, config, inputs, options)
+        check_stages(family, config, options.stage, options.start_from)
+        return _plan(family, config, gather(family, paths, config, options.split), options)
+    if options.out is None:
+        msg = "Say where the run goes: --out RUN."
+        raise MrgenError(msg)
+    return _train(family, config, paths, options)
 
 
 def choose_config(family: Family, options: argparse.Namespace) -> TrainConfig:
@@ -88,44 +90,26 @@ def choose_config(family: Family, options: argparse.Namespace) -> TrainConfig:
     return apply_settings(config, options.settings)
 
 
-def _check(config: TrainConfig, options: argparse.Namespace) -> None:
-    """Find mistakes before data is read and a folder is made."""
-    from napari_mrgen.app.outputs import check_new_run
-    from napari_mrgen.engine.device import choose_device
-    from napari_mrgen.engine.run.model_header import check_start
-
-    if options.stage is not None:
-        config.check_stage(options.stage, has_start=options.start_from is not None)
-    if options.start_from is not None:
-        check_start(options.start_from, options.family)
-    if options.plan:
-        return
-    if options.out is None:
-        msg = "Say where the run goes: --out RUN."
-        raise MrgenError(msg)
-    check_new_run(options.out)
-    choose_device(options.device)
-
-
-def _train(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
-    from napari_mrgen.cli.report import SignalControl, exit_code, report, stop_on_signals
-    from napari_mrgen.engine.fit import fit
-
-    def events(control: SignalControl) -> Iterator[Event]:
-        return fit(
-            family,
-            config,
-            inputs,
-            options.out,
-            control,
-            device=options.device,
-            precision=options.precision,
-            only_stage=options.stage,
-            start_from=options.start_from,
-        )
+def _train(
+    family: Family, config: TrainConfig, paths: dict[str, list[Path]], options: argparse.Namespace
+) -> int:
+    from napari_mrgen.app.python import start_training
+    from napari_mrgen.cli.report import exit_code, report, stop_on_signals
 
     with stop_on_signals() as control:
-        last = report(events(control), as_json=options.json)
+        events = start_training(
+            family,
+            config,
+            paths,
+            options.out,
+            control,
+            split=options.split,
+            device=options.device,
+            precision=options.precision,
+            stage=options.stage,
+            start_from=options.start_from,
+        )
+        last = report(events, as_json=options.json)
     return exit_code(last, options.out, control.exit_code)
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+import napari_mrgen as mrgen
 from napari_mrgen import families
-from napari_mrgen.app.reference import describe, markdown
+from napari_mrgen.app.reference import describe, markdown, python_page
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -27,3 +28,14 @@ def test_every_setting_is_in_it(name: str) -> None:
     ):
         assert [row["name"] for row in page[key]] == list(kind.model_fields)
         assert all(row["help"] and row["type"] for row in page[key])
+
+
+def test_the_page_of_python_is_up_to_date() -> None:
+    page = PAGES / "python.md"
+    command = "python -m napari_mrgen.app.reference > docs/reference/python.md"
+    assert page.read_text(encoding="utf-8") == python_page(), f"run: {command}"
+
+
+def test_the_page_of_python_describes_each_function() -> None:
+    functions = set(mrgen.__all__) - {"Volume", "families"}
+    assert all(f"## `mrgen.{name}(" in python_page() for name in functions)
