@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 
 from napari_mrgen.data.checks import find_oddities
@@ -37,7 +36,7 @@ from napari_mrgen.families.cyclegan.config import CONTRASTS, LEAST_PATCH, CycleG
 from napari_mrgen.families.cyclegan.networks import build_discriminators, build_translators
 from napari_mrgen.families.cyclegan.tasks import CycleTask, TrainingSamples
 from napari_mrgen.io.find import Reference
-from napari_mrgen.volume import Volume
+from napari_mrgen.volume import Volume, upright_affine
 
 ZOOM = 1.0
 """Largest enlargement of parts of heads, less one, at the usual strength of augmentation."""
@@ -100,14 +99,15 @@ def preview_translation_data(
         samples = [data.sample(n % len(data), draws(n)) for n in range(_PREVIEWED_SAMPLES)]
         middle = data.shape[0] // 2
         images = [torch.cat([s[role][0, middle] for role in CONTRASTS], -1) for s in samples]
-        z, y, x = data.describe()["spacing_mm"]
-        upright = np.diag([-x, -y, -z, 1.0])[:, [2, 1, 0, 3]]
-        montage = torch.stack(images)[:, None].numpy()
+        montage = Volume(
+            array=torch.stack(images)[:, None].numpy(),
+            axes="nzyx",
+            affine=upright_affine(data.describe()["spacing_mm"]),
+            name="T1w and T2w",
+        )
         references = [(*inputs.train(role), *inputs.test(role)) for role in CONTRASTS]
         oddities = (text for scans in references for text in find_oddities(scans))
-        yield DataPreview.of(
-            Volume(montage, "nzyx", upright, name="T1w and T2w"), inputs, (*data.notes, *oddities)
-        )
+        yield DataPreview.of(montage, inputs, (*data.notes, *oddities))
 
 
 # ---- what it will need --------------------------------------------------------------------------
