@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from types import ModuleType
 
 
 class MrgenError(Exception):
@@ -12,6 +14,15 @@ class MrgenError(Exception):
     The command line prints it and exits with 2; napari shows it as a notification.
     It must not derive from ``RuntimeError``: napari's generator workers swallow those.
     """
+
+
+def need(module: str, extra: str, what: str) -> ModuleType:
+    """Import a module of an optional extra; say how to install it where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        msg = f"{what} needs {error.name}; install it with: pip install 'napari-mrgen[{extra}]'"
+        raise MrgenError(msg) from None
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> MrgenError:

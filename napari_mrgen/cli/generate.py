@@ -82,7 +82,7 @@ def run_generate(options: argparse.Namespace) -> int:
     from napari_mrgen.app.outputs import Outputs, is_folder
     from napari_mrgen.cli.report import stop_on_signals
     from napari_mrgen.engine.run.model_header import read_header
-    from napari_mrgen.service.address import is_address
+    from napari_mrgen.service.client import is_address
 
     service = _generator_for(None, options.model) if is_address(options.model) else None
     family = service.family if service else families.get(read_header(Path(options.model)).family)

@@ -82,7 +82,7 @@ def _check(job: Job, *, as_json: bool) -> None:
 def _run(file: JobFile, jobs: tuple[Job, ...], options: argparse.Namespace) -> int:
     from napari_mrgen.app.jobs.run import JobSummary, run_jobs, summary_file
     from napari_mrgen.cli.report import stop_on_signals
-    from napari_mrgen.service.extras import export_model
+    from napari_mrgen.service.export import export_model
 
     with stop_on_signals() as control:
         reports = run_jobs(jobs, control, notices=file.notify, export=export_model)

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_mrgen.cli.options import add_device, add_json, print_json
-from napari_mrgen.errors import MrgenError
-from napari_mrgen.service.address import TOKEN
+from napari_mrgen.errors import MrgenError, need
 
 if TYPE_CHECKING:
     from napari_mrgen.service.server import Service
@@ -77,15 +76,15 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
 
 def run_serve(options: argparse.Namespace) -> int:
     from napari_mrgen.engine.run.model_header import read_header
-    from napari_mrgen.service.extras import need
 
     for module in ("uvicorn", "starlette", "python_multipart"):
         need(module, "serve", "The service")
     read_header(options.model)
     _check(options)
 
-    from napari_mrgen.service.receiving import Limits
-    from napari_mrgen.service.running import Settings, is_loopback, serve
+    from napari_mrgen.service.client import TOKEN
+    from napari_mrgen.service.server import Settings, is_loopback, serve
+    from napari_mrgen.service.upload import Limits
 
     token = options.token or os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     settings = Settings(
@@ -99,20 +98,18 @@ def run_serve(options: argparse.Namespace) -> int:
         options.waiting,
     )
     is_known = bool(options.token or os.environ.get(TOKEN))
-    _log()
+    _set_up_log()
 
-    def tell(service: Service, address: str) -> None:
+    def announce(service: Service, address: str) -> None:
         if not is_loopback(options.host):
             print(_EXPOSED, file=sys.stderr)
-        _tell(service, address, is_known, as_json=options.json)
+        _announce(service, address, is_known, as_json=options.json)
 
-    ended = serve(settings, tell)
+    serve(settings, announce)
     print("The service has ended.", file=sys.stderr, flush=True)
-    if not ended:
-        # A network cannot be stopped within a step, and its thread must not keep the process.
-        sys.stdout.flush()
-        os._exit(0)
-    return 0
+    sys.stdout.flush()
+    # A network cannot be stopped within a step, and its thread must not keep the process.
+    os._exit(0)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -127,7 +124,9 @@ def _check(options: argparse.Namespace) -> None:
         raise MrgenError(f"Expected --port from 0 to {_LAST_PORT}, got {options.port}.")
 
 
-def _tell(service: Service, address: str, token_is_known: bool, *, as_json: bool) -> None:
+def _announce(service: Service, address: str, token_is_known: bool, *, as_json: bool) -> None:
+    from napari_mrgen.service.client import TOKEN
+
     # A token that somebody chose is not shown again.
     with_token = address if token_is_known else f"{address}/?token={service.token}"
     if as_json:
@@ -146,7 +145,7 @@ def _tell(service: Service, address: str, token_is_known: bool, *, as_json: bool
     print("Ctrl-C ends it.", flush=True)
 
 
-def _log() -> None:
+def _set_up_log() -> None:
     """Write a line for each request, and the details of failures, to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

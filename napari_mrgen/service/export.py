@@ -24,10 +24,9 @@ from napari_mrgen.engine.exportable import Exportable, Sizes
 from napari_mrgen.engine.family import Exports
 from napari_mrgen.engine.run.model import Model, load_model
 from napari_mrgen.engine.run.model_header import first_line, model_file
-from napari_mrgen.errors import MrgenError
+from napari_mrgen.errors import MrgenError, need
 from napari_mrgen.io.files import drafted
 from napari_mrgen.io.nifti import NOTICE
-from napari_mrgen.service.extras import need
 from napari_mrgen.volume import Array
 
 TOLERANCE = 1e-4
@@ -80,6 +79,11 @@ def export(
         check_free(path, overwrite=overwrite)
     for network, path in zip(chosen, paths, strict=True):
         yield _export(network, path, model)
+
+
+def export_model(model_path: Path, out: Path) -> Iterator[Exported]:
+    """Export the model of a job, whatever lies there."""
+    return export(model_path, out, overwrite=True)
 
 
 def paths_for(networks: Sequence[Exportable], out: Path) -> list[Path]:

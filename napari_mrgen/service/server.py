@@ -1,258 +1,370 @@
 """The service: one model, loaded once, over HTTP.
 
-``GET /health`` says that it is there; ``GET /info`` what it has; ``POST /generate`` takes a form
-with a NIfTI file for each input and gives back a tar of results (`napari_mrgen.service.bundle`),
-which grows as they are made. All but ``/health`` want the token. Every other answer is JSON, and
-where it is not 200 it has one sentence, ``problem``.
+``GET /health`` says whether it runs, ``GET /info`` what it offers, ``POST /generate`` takes a form
+with a NIfTI file for each input and gives back a tar of results (`napari_mrgen.service.wire`) that
+grows as they are generated. All but ``/health`` need the token. Every other answer is JSON, and
+where its status is not 200 it has one sentence, ``problem``.
 
-It stands on Starlette and uvicorn: LitServe, which is made for models, reads an upload whole before
-it looks at its size, knows no full queue, and loads the model again in each of its processes.
+It stands on Starlette and uvicorn. uvicorn's own limit on concurrency refuses without a sentence,
+and ``/health`` too; so requests are counted here, and a semaphore lets so many generate at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import logging
 import secrets
+import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from starlette.applications import Starlette
+import uvicorn
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from napari_mrgen import __version__
 from napari_mrgen.app.generate import LocalGenerator
 from napari_mrgen.app.result_folder import explain_failure
-from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.failures import is_out_of_memory
 from napari_mrgen.engine.family import GenerateConfig, Input
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.service import bundle
-from napari_mrgen.service.feed import Feed
-from napari_mrgen.service.leaving import unless_gone
-from napari_mrgen.service.receiving import (
-    Incoming,
-    Limits,
-    Upload,
-    least_voxels,
-    receive,
-    volumes_of,
-)
-from napari_mrgen.service.turns import Refusal, Turns, closing
+from napari_mrgen.service import wire
+from napari_mrgen.service.upload import LimitedReceive, Limits, Upload, least_voxels, save_upload
 
 logger = logging.getLogger(__name__)
 
-_GONE = 499
-"""Status, in the log alone, of a request whose client left."""
-_UNEXPECTED = 500
-_PAUSE_S, _PART = 60.0, 1 << 20
-"""So long a client may take to read so much: until then it holds a turn."""
+_CLIENT_LEFT = 499
+"""Status, in the log alone, of a request whose client left before an answer began."""
+_MAX_PAUSE_S, _PART_BYTES = 60.0, 1 << 20
+"""A client that takes longer to read such a part is given up, since it holds up the others."""
+_CUT_S = 3
+"""Connections are cut so much later than generation is ended."""
 
 
 @dataclass
 class Service:
-    """A model and those who want something of it."""
+    """A model, and the requests for it; all but `_results` is used in the event loop alone.
+
+    Parameters
+    ----------
+    at_once
+        Requests that generate at once.
+    waiting
+        Requests that may wait for their turn, those that are still being uploaded among them.
+    """
 
     generator: LocalGenerator
     token: str
-    limits: Limits
-    turns: Turns
-    feeds: set[Feed] = field(default_factory=set)
+    limits: Limits = field(default_factory=Limits)
+    at_once: int = 2
+    waiting: int = 64
+    requests: int = 0
+    """Requests that were let in and have not ended."""
+    is_closing: bool = False
+    """Whether no request may begin to generate any more."""
+    is_over: bool = False
+    """Whether those that generate end after their present result, too."""
+    _mean_s: float = 1.0
+    """Running mean of how long a request generates."""
+
+    def __post_init__(self) -> None:
+        self._turns = asyncio.Semaphore(self.at_once)
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """What the model can be sent."""
+        """Inputs that a client can send."""
         return tuple(one for one in self.generator.family.generate_inputs if not one.from_file)
 
-    def close(self) -> None:
-        """Send away who waits; what is being made may still be finished."""
-        self.turns.close()
-
-    def end(self) -> None:
-        """End what is being made, too."""
-        for feed in tuple(self.feeds):
-            feed.end(closing())
-
-    def check_token(self, request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
-            sentence = "The token is missing or wrong: send the header Authorization: Bearer TOKEN."
-            raise Refusal(401, sentence)
-
-    def describe(self) -> dict[str, Any]:
-        """Say what a client must know: the model, its inputs and settings, and the limits."""
-        family, model = self.generator.family, self.generator.model
+    def info(self) -> dict[str, Any]:
+        """Return what a client must know: the model, its inputs and settings, and the limits."""
+        family = self.generator.family
         return {
             "software": f"napari-mrgen {__version__}",
             "family": family.name,
-            "model": {"name": self.generator.path.stem, "sha256": model.hash},
+            "model": {"name": self.generator.path.stem, "sha256": self.generator.model.hash},
             "inputs": [one.facts() for one in self.inputs],
             "settings": family.generate_config.model_json_schema(),
             "limits": vars(self.limits),
-            "requests": self.turns.inside,
+            "requests": self.requests,
         }
 
-    def results(
-        self, upload: Upload, config: GenerateConfig, control: Control
-    ) -> Generator[bytes, None, None]:
-        """Yield the tar of results piece by piece; once it has begun, a failure is part of it."""
-        inputs = volumes_of(upload, self.inputs, self.limits)
-        self.limits.check_made(least_voxels(config, inputs))
-        number = made = 0
+    def close(self) -> None:
+        """Send away the requests that wait; those that generate may finish."""
+        self.is_closing = True
+        for _ in range(self.requests):
+            self._turns.release()  # They wake up, and see that it is closing.
+
+    def end(self) -> None:
+        """End the requests that generate, too, after their present result."""
+        self.is_over = True
+
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Count a request while it is here; refuse it where there are too many."""
+        if self.is_closing:
+            raise _closing()
+        if self.requests >= self.at_once + self.waiting:
+            seconds = round(min(max(self._mean_s / self.at_once, 1), 300))
+            sentence = f"The service is busy: {self.requests} requests are in it; try again later."
+            raise HTTPException(503, sentence, {"Retry-After": str(seconds)})
+        self.requests += 1
         try:
-            for volume in self.generator.generate(inputs, config, control):
-                made += volume.array.size
-                self.limits.check_made(made)
-                number += 1
-                yield bundle.members(volume, number, inputs)
-        except Exception as error:
-            if not number:
-                raise
-            yield bundle.problem(refusal_for(error).sentence)
-        yield bundle.END
+            yield
+        finally:
+            self.requests -= 1
 
+    async def generate(self, upload: Upload, config: GenerateConfig) -> AsyncIterator[bytes]:
+        """Yield the tar of results; once it has begun, a failure is its last member.
 
-def app(service: Service) -> Starlette:
-    """Make the ASGI application."""
+        Each result is generated in a thread. A cancelled request waits for that thread, so that its
+        turn is not given to another one before.
+        """
+        async with self._turns:
+            if self.is_closing:
+                raise _closing()
+            start = time.monotonic()
+            results = self._results(upload, config)
+            has_begun = False
+            try:
+                while (result := await run_in_threadpool(next, results, None)) is not None:
+                    for place in range(0, len(result), _PART_BYTES):
+                        yield result[place : place + _PART_BYTES]
+                    has_begun = True
+                    if self.is_over:
+                        raise _closing()
+            except Exception as error:
+                if not has_begun:
+                    raise
+                yield wire.problem_member(_refusal(error).detail)
+            finally:
+                self._mean_s += 0.3 * (time.monotonic() - start - self._mean_s)
+            yield wire.END
 
-    async def health(request: Request) -> Response:
-        del request
-        return JSONResponse({"status": "closing" if service.turns.is_closed else "ok"})
+    def _results(self, upload: Upload, config: GenerateConfig) -> Iterator[bytes]:
+        inputs = upload.read(self.inputs, self.limits)
+        self.limits.check_made(least_voxels(config, inputs))
+        voxels = 0
+        for number, volume in enumerate(self.generator.generate(inputs, config), 1):
+            voxels += volume.array.size
+            self.limits.check_made(voxels)
+            yield wire.result_members(volume, number, inputs)
 
-    async def info(request: Request) -> Response:
-        service.check_token(request)
-        return JSONResponse(service.describe())
+    # ------------------------------------------------------------ as an ASGI application
 
-    async def generate(request: Request) -> Response:
-        service.check_token(request)
-        return await _generate(service, request)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, whatever goes wrong, and write a line about it into the log."""
+        start, status = time.monotonic(), _CLIENT_LEFT
+        body = LimitedReceive(receive, self.limits)
 
-    return Starlette(
-        routes=[
-            Route("/health", _answering(health)),
-            Route("/info", _answering(info)),
-            Route("/generate", _answering(generate), methods=["POST"]),
-        ],
-        exception_handlers={404: _unknown, 405: _unknown},
-    )
+        async def send_soon(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await asyncio.wait_for(send(message), _MAX_PAUSE_S)
 
+        request = Request(scope, body)
+        try:
+            await self._answer(request, body, send_soon)
+        except ClientDisconnect:
+            pass
+        except Exception as error:  # noqa: BLE001 - said to the client, details to the log
+            if status == _CLIENT_LEFT:
+                await body.drain()
+                refusal = _refusal(error)
+                answer = JSONResponse(
+                    {"problem": refusal.detail}, refusal.status_code, refusal.headers
+                )
+                await answer(scope, body, send_soon)
+            else:
+                logger.info("A client that reads nothing was given up")
+        client = request.client.host if request.client else "-"
+        line = (client, request.method, request.url.path, status, time.monotonic() - start)
+        logger.info("%s %s %s %d %.2f s", *line)
 
-async def _generate(service: Service, request: Request) -> Response:
-    """Take a request in, wait for its turn and for its first result; then its answer begins."""
-    async with AsyncExitStack() as stack:
-        stack.enter_context(service.turns.let_in())
-        folder = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="napari-mrgen-", ignore_cleanup_errors=True)
-        )
-        upload = await receive(request, Path(folder), service.inputs, service.limits)
-        config = service.generator.family.generate_config.parse(dict(upload.settings))
-        control = Control()
-        stack.callback(control.stop)
-        await unless_gone(request, service.turns.take())
-        feed = Feed(lambda: service.results(upload, config, control), control, service.turns.give)
-        service.feeds.add(feed)
-        stack.callback(service.feeds.discard, feed)
-        feed.start()
-        first = await unless_gone(request, anext(feed))
-        return _Results(first, feed, stack.pop_all())
-    raise AssertionError  # pragma: no cover
+    async def _answer(self, request: Request, body: LimitedReceive, send: Send) -> None:
+        match request.method, request.url.path:
+            case "GET" | "HEAD", "/health":
+                state = {"status": "closing" if self.is_closing else "ok"}
+                await JSONResponse(state)(request.scope, body, send)
+            case "GET" | "HEAD", "/info":
+                self._check_token(request)
+                await JSONResponse(self.info())(request.scope, body, send)
+            case "POST", "/generate":
+                self._check_token(request)
+                body.check_length(request.headers.get("content-length", ""))
+                with tempfile.TemporaryDirectory(
+                    prefix="napari-mrgen-", ignore_cleanup_errors=True
+                ) as folder:
+                    async with self.admitted():
+                        upload = await save_upload(request, Path(folder), self.inputs)
+                        config = self.generator.family.generate_config.parse(dict(upload.settings))
+                        async with aclosing(self.generate(upload, config)) as results:
+                            # Before 2.4 Starlette looks for the end of the connection all the time.
+                            scope = {**request.scope, "asgi": {"spec_version": "2.3"}}
+                            await _Results(results)(scope, body, send)
+            case method, path:
+                sentence = (
+                    f"There is no {method} {path}; expected GET /health, GET /info or "
+                    "POST /generate."
+                )
+                raise HTTPException(404, sentence)
+
+    def _check_token(self, request: Request) -> None:
+        header = request.headers.get("authorization", "")
+        if not hmac.compare_digest(header.encode(), f"Bearer {self.token}".encode()):
+            sentence = "The token is missing or wrong: send the header Authorization: Bearer TOKEN."
+            raise HTTPException(401, sentence, {"WWW-Authenticate": "Bearer"})
 
 
 class _Results(StreamingResponse):
-    """Results as they are made; whatever ends it, what the request held is given back."""
+    """Results as they are generated; it ends where the client leaves.
 
-    def __init__(self, first: bytes, feed: Feed, stack: AsyncExitStack) -> None:
-        super().__init__(_chained(first, feed), media_type=bundle.MEDIA_TYPE)
-        self._stack = stack
+    It begins with the first result: what fails before is an answer with a status of its own.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_soon(message: Message) -> None:
-            await asyncio.wait_for(send(message), _PAUSE_S)
+    def __init__(self, results: AsyncIterator[bytes]) -> None:
+        super().__init__(results, media_type=wire.MEDIA_TYPE)
 
-        async with self._stack:
-            try:
-                await super().__call__(scope, receive, send_soon)
-            except TimeoutError:
-                logger.info("A client that reads nothing was given up")
+    async def stream_response(self, send: Send) -> None:
+        results = aiter(self.body_iterator)
+        first = await anext(results)
 
-
-async def _chained(first: bytes, feed: Feed) -> AsyncIterator[bytes]:
-    """Yield what is made in parts that a slow line, too, takes within `_PAUSE_S`."""
-    for part in _parts(first):
-        yield part
-    try:
-        async for piece in feed:
-            for part in _parts(piece):
+        async def all_of_them() -> AsyncIterator[Any]:
+            yield first
+            async for part in results:
                 yield part
-    except Refusal as refusal:
-        yield bundle.problem(refusal.sentence) + bundle.END
+
+        self.body_iterator = all_of_them()
+        await super().stream_response(send)
 
 
-def _parts(piece: bytes) -> Iterator[bytes]:
-    return (piece[start : start + _PART] for start in range(0, len(piece), _PART))
-
-
-def _answering(
-    endpoint: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    """Turn whatever goes wrong into one sentence, and write a line for each request."""
-
-    async def answer(request: Request) -> Response:
-        start = time.monotonic()
-        incoming = Incoming(request.receive)
-        try:
-            response = await endpoint(Request(request.scope, incoming))
-        except ClientDisconnect:
-            response = Response(status_code=_GONE)
-        except Exception as error:  # noqa: BLE001 - said to the client, details to the log
-            response = refused(refusal_for(error))
-            await incoming.drain()
-        logger.info(
-            "%s %s %s %d %.2f s",
-            request.client.host if request.client else "-",
-            request.method,
-            request.url.path,
-            response.status_code,
-            time.monotonic() - start,
-        )
-        return response
-
-    return answer
-
-
-def refusal_for(error: Exception) -> Refusal:
+def _refusal(error: Exception) -> HTTPException:
     """Say what went wrong to the client; of what nobody expected the log has the details."""
-    if isinstance(error, Refusal):
+    if isinstance(error, HTTPException):
         return error
     if isinstance(error, MrgenError):
-        return Refusal(400, str(error))
+        return HTTPException(400, str(error))
     if is_out_of_memory(error):
-        return Refusal(507, explain_failure(error))
+        return HTTPException(507, explain_failure(error))
     name = secrets.token_hex(4)
     logger.error("Failure %s", name, exc_info=error)
-    return Refusal(_UNEXPECTED, f"The service failed unexpectedly; its log tells of {name}.")
+    return HTTPException(500, f"The service failed unexpectedly; look for {name} in its log.")
 
 
-def refused(refusal: Refusal) -> Response:
-    headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
-    if refusal.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse({"problem": refusal.sentence}, refusal.status, headers)
+def _closing() -> HTTPException:
+    sentence = "The service is shutting down; try again later."
+    return HTTPException(503, sentence, {"Retry-After": "5"})
 
 
-async def _unknown(request: Request, error: Exception) -> Response:
-    del error
-    sentence = (
-        f"There is no {request.method} {request.url.path}; expected GET /health, GET /info or "
-        "POST /generate."
-    )
-    return refused(Refusal(404, sentence))
+# ---------------------------------------------------------------- from a model file to its end
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and how a model is served."""
+
+    model: Path
+    token: str
+    host: str = "127.0.0.1"
+    port: int = 8501
+    device: str = "auto"
+    limits: Limits = field(default_factory=Limits)
+    at_once: int = 2
+    waiting: int = 64
+    grace: float = 8.0
+    """Seconds that requests have to finish when the service is told to end."""
+
+
+def serve(settings: Settings, ready: Callable[[Service, str], None]) -> None:
+    """Serve until a signal comes. A network that still runs then is in a thread that goes on.
+
+    Parameters
+    ----------
+    ready
+        Called with the service and its address once clients can connect.
+    """
+    with _bind(settings.host, settings.port) as listening:
+        generator = LocalGenerator.load(settings.model, settings.device)
+        service = Service(
+            generator, settings.token, settings.limits, settings.at_once, settings.waiting
+        )
+        listening.listen()
+        ready(service, address_of(settings.host, listening.getsockname()[1]))
+        _Server(service, settings.grace).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Tells the service of the end before it waits for the connections to close."""
+
+    def __init__(self, service: Service, grace: float) -> None:
+        super().__init__(
+            uvicorn.Config(
+                service,
+                interface="asgi3",
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=round(grace + _CUT_S),
+            )
+        )
+        self._service, self._grace = service, grace
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()  # Its end is not a failure of the program.
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.close()
+        asyncio.get_running_loop().call_later(self._grace, self._service.end)
+        await super().shutdown(sockets)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address.
+
+    Examples
+    --------
+    >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+    (True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def address_of(host: str, port: int) -> str:
+    """Return what clients connect to; for a host that stands for all, this machine's name."""
+    if host in ("", "0.0.0.0", "::"):
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take the address before anything large is loaded."""
+    try:
+        with ExitStack() as stack:
+            family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listening = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(place)
+            stack.pop_all()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        msg = f"The address {host}:{port} cannot be used ({reason}); choose another port or host."
+        raise MrgenError(msg) from None
+    return listening

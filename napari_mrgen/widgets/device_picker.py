@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QInputDialog, QLineEdit, QVBoxLayout, QWidget
 
 from napari_mrgen.engine.family import Plan
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.service.address import Address
+from napari_mrgen.service.client import Address
 from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.editors import combo
 from napari_mrgen.widgets.parts import Note

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from html import escape
@@ -29,7 +29,6 @@ from napari_mrgen.app.window_work import failure_of
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.run.events import Warned
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.service.extras import export_model
 from napari_mrgen.widgets import remember
 from napari_mrgen.widgets.panel import Panel
 from napari_mrgen.widgets.parts import Note, ShareBar, button, row
@@ -40,6 +39,12 @@ FILES = "Jobs (*.yaml *.yml)"
 _ADD = "Put the training that stands in the Train panel at the end of the queue"
 _REMOVE = "Take this job out of the queue; what it has written stays"
 _AGAIN = "Add the jobs that were not finished when napari was closed"
+
+
+def _export_model(model: Path, out: Path) -> Iterator[object]:
+    from napari_mrgen.service.export import export_model  # here, since it imports torch
+
+    return export_model(model, out)
 
 
 class QueuePanel(Panel):
@@ -164,7 +169,7 @@ class QueuePanel(Panel):
         self._control = control = Control()
         self.is_busy = True
         run_in_thread(
-            lambda: run_queue(self.queue.take, self._notices, control, export_model),
+            lambda: run_queue(self.queue.take, self._notices, control, _export_model),
             self._on_report,
             self._on_end,
         )

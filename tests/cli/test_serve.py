@@ -13,11 +13,8 @@ import pytest
 from napari_mrgen import families
 from napari_mrgen.app.generate import LocalGenerator
 from napari_mrgen.cli.main import MISTAKE, main
-from napari_mrgen.cli.serve import _tell
-from napari_mrgen.service.receiving import Limits
-from napari_mrgen.service.running import _address
-from napari_mrgen.service.server import Service
-from napari_mrgen.service.turns import Turns
+from napari_mrgen.cli.serve import _announce
+from napari_mrgen.service.server import Service, address_of
 from tests.service.conftest import write_model
 
 
@@ -82,8 +79,8 @@ def test_the_printed_use_has_no_token_on_a_command_line(
     is_known: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generator = SimpleNamespace(path="RUN", family=families.get("frame_prediction"))
-    service = Service(cast("LocalGenerator", generator), "secret", Limits(), Turns(1, 1))
-    _tell(service, _address("0.0.0.0", 8501), is_known, as_json=False)
+    service = Service(cast("LocalGenerator", generator), "secret")
+    _announce(service, address_of("0.0.0.0", 8501), is_known, as_json=False)
     _, use, _ = capsys.readouterr().out.splitlines()
     token = "…" if is_known else "secret"
     assert use == (

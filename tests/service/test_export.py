@@ -19,8 +19,7 @@ from napari_mrgen.engine.exportable import Exportable, Port
 from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.service import export as exporting
-from napari_mrgen.service.export import TIES, TOLERANCE, export, run
-from napari_mrgen.service.extras import export_model
+from napari_mrgen.service.export import TIES, TOLERANCE, export, export_model, run
 from tests.service.conftest import write_model
 
 NETWORKS = {

@@ -13,8 +13,8 @@ import pytest
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
-from napari_mrgen.service import bundle
-from napari_mrgen.service.wire import Facts, pack, safe_name, to_json, unpack
+from napari_mrgen.service import wire
+from napari_mrgen.service.wire import TravelFacts, pack, safe_name, unpack
 from napari_mrgen.volume import Participant, Volume
 
 SHAPES = {"zyx": (2, 3, 4), "tzyx": (1, 2, 3, 4), "nzyx": (3, 1, 3, 4), "ntzyx": (2, 3, 1, 4, 2)}
@@ -30,8 +30,8 @@ def drawn(axes: str = "zyx", dtype: str = "float32", **changes: Any) -> Volume:
 
 
 def travelled(volume: Volume, folder: Path) -> Volume:
-    _, facts = pack(volume, folder / "volume.nii.gz")
-    return unpack(folder / "volume.nii.gz", Facts.parse(to_json(facts)))
+    facts = pack(volume, folder / "volume.nii.gz")
+    return unpack(folder / "volume.nii.gz", TravelFacts.parse(facts.model_dump_json()))
 
 
 def assert_same(one: Volume, other: Volume) -> None:
@@ -90,18 +90,18 @@ def test_a_scan_from_a_file_stays(cine: Path, tmp_path: Path) -> None:
         {"dtype": "no type"},
         {"affine": ((0.0,) * 4,) * 4},
         {"affine": ((float("nan"),) * 4,) * 4},
-        {"storage": {"axes": (0, 0, 1)}},
+        {"order": (0, 0, 1)},
         {"more": 1},
     ],
 )
 def test_facts_that_make_no_sense_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
-    _, facts = pack(drawn(), tmp_path / "volume.nii")
+    facts = pack(drawn(), tmp_path / "volume.nii")
     with pytest.raises(MrgenError, match="cannot be used"):
-        Facts.parse(json.dumps({**facts.model_dump(mode="json"), **change}))
+        TravelFacts.parse(json.dumps({**facts.model_dump(mode="json"), **change}))
 
 
 def test_facts_of_another_file_are_refused(tmp_path: Path) -> None:
-    _, facts = pack(drawn("tzyx"), tmp_path / "volume.nii")
+    facts = pack(drawn("tzyx"), tmp_path / "volume.nii")
     pack(drawn("nzyx"), tmp_path / "volume.nii")
     with pytest.raises(MrgenError, match="send them together"):
         unpack(tmp_path / "volume.nii", facts)
@@ -139,15 +139,15 @@ class Torn(io.BytesIO):
 
 @pytest.mark.parametrize("before", [0, 1, 400, 511, 512, 513, 1023, 1024])
 def test_a_bundle_may_be_torn_within_its_end(before: int) -> None:
-    data = bundle.members(drawn(), 1, {}) + bundle.END
-    (found,) = bundle.read(Torn(data, len(data) - before))
+    data = wire.result_members(drawn(), 1, {}) + wire.END
+    (found,) = wire.read_results(Torn(data, len(data) - before))
     assert_same(found[0], drawn())
 
 
 def test_a_bundle_gives_its_volumes_one_by_one() -> None:
     volumes = [drawn(name="one"), drawn("tzyx", name="two / 2"), drawn(name="one")]
-    parts = [bundle.members(volume, n, {}) for n, volume in enumerate(volumes, 1)]
-    found = [volume for volume, _ in bundle.read(io.BytesIO(b"".join(parts) + bundle.END))]
+    parts = [wire.result_members(volume, n, {}) for n, volume in enumerate(volumes, 1)]
+    found = [volume for volume, _ in wire.read_results(io.BytesIO(b"".join(parts) + wire.END))]
     for one, other in zip(found, volumes, strict=True):
         assert_same(one, other)
 
@@ -162,21 +162,21 @@ class Growing(io.BytesIO):
 
 
 def test_a_result_is_there_before_the_next_one_comes() -> None:
-    reading = bundle.read(Growing(bundle.members(drawn(), 1, {})))
+    reading = wire.read_results(Growing(wire.result_members(drawn(), 1, {})))
     volume, _ = next(reading)
     assert_same(volume, drawn())
 
 
 def test_a_bundle_that_is_cut_short_is_no_bundle() -> None:
-    whole = bundle.members(drawn(), 1, {}) + bundle.END
+    whole = wire.result_members(drawn(), 1, {}) + wire.END
     for length in (0, 100, 700, len(whole) - 1024, len(whole) - 512):
         with pytest.raises(MrgenError, match="answer"):
-            list(bundle.read(io.BytesIO(whole[:length])))
+            list(wire.read_results(io.BytesIO(whole[:length])))
 
 
 def test_a_bundle_says_what_went_wrong() -> None:
-    parts = bundle.members(drawn(), 1, {}) + bundle.problem("No room is left.") + bundle.END
-    reading = bundle.read(io.BytesIO(parts))
+    parts = wire.result_members(drawn(), 1, {}) + wire.problem_member("No room is left.") + wire.END
+    reading = wire.read_results(io.BytesIO(parts))
     next(reading)
     with pytest.raises(MrgenError, match=r"^No room is left\.$"):
         next(reading)

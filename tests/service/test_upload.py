@@ -6,8 +6,7 @@ import asyncio
 import io
 import json
 import tarfile
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,15 +18,9 @@ import pytest
 
 from napari_mrgen import families
 from napari_mrgen.app.generate import LocalGenerator
-from napari_mrgen.engine.control import Control
-from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
-from napari_mrgen.service.address import Address
-from napari_mrgen.service.client import ServiceGenerator
-from napari_mrgen.service.feed import Feed
-from napari_mrgen.service.receiving import Incoming, Limits
-from napari_mrgen.service.server import Service, _Results, app
-from napari_mrgen.service.turns import Turns
+from napari_mrgen.service.server import Service
+from napari_mrgen.service.upload import LimitedReceive, Limits
 from napari_mrgen.volume import Source, Volume
 
 TOKEN = "secret"
@@ -51,14 +44,14 @@ class Echo:
 
 def service(family: str, **limits: int) -> tuple[Service, Echo]:
     echo = Echo(family)
-    return Service(cast("LocalGenerator", echo), TOKEN, Limits(**limits), Turns(1, 1)), echo
+    return Service(cast("LocalGenerator", echo), TOKEN, Limits(**limits), 1, 1), echo
 
 
 def asked(served: Service, method: str, path: str, **options: Any) -> httpx.Response:
     """Ask a service in this process."""
 
     async def ask() -> httpx.Response:
-        way = httpx.ASGITransport(app(served))
+        way = httpx.ASGITransport(served)
         headers = {"Authorization": f"Bearer {TOKEN}", **options.pop("headers", {})}
         async with httpx.AsyncClient(transport=way, base_url="http://here") as client:
             return await client.request(method, path, headers=headers, **options)
@@ -112,10 +105,10 @@ def test_who_has_sent_everything_has_the_answer_at_once() -> None:
         return next(pieces)
 
     async def drain() -> None:
-        incoming = Incoming(receive)
-        await incoming()
-        await incoming.drain()
-        await incoming.drain()
+        body = LimitedReceive(receive, Limits())
+        await body()
+        await body.drain()
+        await body.drain()
 
     asyncio.run(drain())
     assert not list(pieces)
@@ -144,37 +137,52 @@ def test_too_much_that_nobody_could_know_ends_the_answer(cine: Path) -> None:
     assert last == "problem.txt"
 
 
-async def never(*_: object) -> Any:
-    await asyncio.Event().wait()
-
-
-def endless() -> Generator[bytes, None, None]:
-    while True:
-        yield bytes(3 << 20)
-
-
 def test_who_does_not_read_is_given_up(cine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_mrgen.service.server._PAUSE_S", 0.05)
-    served, _ = service("frame_prediction")
+    monkeypatch.setattr("napari_mrgen.service.server._MAX_PAUSE_S", 0.05)
+    served, echo = service("frame_prediction")
+    settings = (None, json.dumps({"frames": 1, "samples": 100_000}))
+    fields = {"cine": (cine.name, cine.read_bytes()), "settings": settings}
+    request = httpx.Request("POST", "http://here/generate", files=fields)
+    body = [{"type": "http.request", "body": request.read(), "more_body": False}]
+    headers = {**request.headers, "authorization": f"Bearer {TOKEN}"}
+    scope = {
+        "type": "http", "method": "POST", "path": "/generate", "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
 
-    async def ask() -> None:
-        feed = Feed(endless, control := Control(), served.turns.give)
-        stack = AsyncExitStack()
-        stack.enter_context(served.turns.let_in())
-        stack.callback(control.stop)
-        await served.turns.take()
-        feed.start()
-        await _Results(await anext(feed), feed, stack)({"type": "http"}, never, never)
-        while served.turns.is_working:
-            await asyncio.sleep(0.01)
+    async def receive() -> Any:
+        if body:
+            return body.pop()
+        await asyncio.Event().wait()
 
-    asyncio.run(asyncio.wait_for(ask(), 20))
-    assert (served.turns.inside, served.turns.is_working) == (0, False)
+    async def never(_: object) -> None:
+        await asyncio.Event().wait()
+
+    asyncio.run(asyncio.wait_for(served(scope, receive, never), 20))
+    assert len(echo.got) == 1
+    assert served.requests == 0
 
 
-def test_a_client_refuses_kspace_before_it_reads_it(tmp_path: Path) -> None:
-    generator = ServiceGenerator(
-        Address("http://here", ""), {}, families.get("reconstruction"), None
-    )
-    with pytest.raises(MrgenError, match="on the machine where the file is"):
-        next(generator.generate({"kspace": tmp_path / "nowhere.h5"}))
+def test_who_waits_is_sent_away_when_the_service_closes(cine: Path) -> None:
+    served, echo = service("frame_prediction")
+
+    async def wait_and_close() -> httpx.Response:
+        async with (
+            served._turns,
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(served), base_url="http://here"
+            ) as client,
+        ):
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            fields = {"cine": (cine.name, cine.read_bytes())}
+            waiting = asyncio.create_task(client.post("/generate", headers=headers, files=fields))
+            while not served.requests:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            served.close()
+            return await waiting
+
+    answer = asyncio.run(asyncio.wait_for(wait_and_close(), 20))
+    assert answer.status_code == 503
+    assert "shutting down" in answer.json()["problem"]
+    assert not echo.got
