@@ -213,7 +213,8 @@ def _returned(
     volume: Volume, facts: TravelFacts, inputs: Mapping[str, Volume], local: Mapping[str, Any]
 ) -> Volume:
     """Give a result the header of its source back, and say what it was made from here."""
-    source = inputs[facts.source_of].source if facts.source_of in inputs else volume.source
+    owner = inputs.get(facts.source_of or "")
+    source = volume.source if owner is None else owner.source
     return replace(volume, source=source, provenance={**(volume.provenance or {}), **local})
 
 
@@ -268,7 +269,8 @@ def posted(
                 request = client.build_request("POST", url, headers=dict(headers), files=parts)
                 answer = await client.send(request, stream=True)
             if answer.status_code == 200:
-                return answer.aiter_raw()
+                pieces: AsyncIterator[bytes] = answer.aiter_raw()
+                return pieces
             content = await answer.aread()
             if answer.status_code != 503 or not tries_left:
                 _check_status(answer, content)

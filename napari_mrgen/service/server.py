@@ -19,7 +19,7 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +124,7 @@ class Service:
         finally:
             self.requests -= 1
 
-    async def generate(self, upload: Upload, config: GenerateConfig) -> AsyncIterator[bytes]:
+    async def generate(self, upload: Upload, config: GenerateConfig) -> AsyncGenerator[bytes, None]:
         """Yield the tar of results; once it has begun, a failure is its last member.
 
         Each result is generated in a thread. A cancelled request waits for that thread, so that its
