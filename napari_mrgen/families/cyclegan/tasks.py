@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from napari_mrgen.data.heads.cache import PreprocessedSession
 from napari_mrgen.data.heads.patches import VolumePatches
 from napari_mrgen.engine.device import device_of
-from napari_mrgen.engine.task import Batch, Draws, Networks, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task, frozen
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.cyclegan.config import CycleGanConfig
 from napari_mrgen.families.cyclegan.networks import Direction, directions
@@ -160,8 +160,8 @@ class CycleTask(Task):
             cycled = self.networks[direction.inverse_network](fake)
             losses["cycle"] = config.cycle_weight * difference(cycled, source)
         if is_full and self._is_adversarial:
-            discriminator = self.networks[direction.discriminator].requires_grad_(False)
-            adversarial = lsgan_loss(discriminator(fake), REAL)
+            with frozen(self.networks[direction.discriminator]) as discriminator:
+                adversarial = lsgan_loss(discriminator(fake), REAL)
             losses["adversarial"] = config.adversarial_weight * adversarial
         self.update("generators", torch.stack(list(losses.values())).sum())
         return fake.detach(), losses
@@ -178,7 +178,7 @@ class CycleTask(Task):
         self, direction: Direction, batch: Batch, fake: Tensor, draws: Draws
     ) -> Tensor:
         """Update a discriminator with real volumes and translated ones, of now or of before."""
-        discriminator = self.networks[direction.discriminator].requires_grad_(True)
+        discriminator = self.networks[direction.discriminator]
         generator = draws("pool", direction.target, device=self.device)
         uniform = torch.rand(len(fake), 2, generator=generator, device=self.device)
         pooled = self.together(self.networks[direction.pool], fake, uniform)

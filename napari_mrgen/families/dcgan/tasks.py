@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from napari_mrgen.data.slice_volumes import sampled_volume
 from napari_mrgen.data.slices import SliceData, condition_vectors
-from napari_mrgen.engine.task import Batch, Draws, Networks, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task, frozen
 from napari_mrgen.families.dcgan.augment import augment
 from napari_mrgen.families.dcgan.config import DcganConfig
 from napari_mrgen.io.movies import montage
@@ -98,9 +98,8 @@ class GanTask(Task):
         }
         if self.config.latent_regression_weight and count < len(real):
             # Only the generator learns from this loss: the encoder must not learn to guess.
-            encoder.requires_grad_(False)
-            recovered, _ = encoder(fake[count:])
-            encoder.requires_grad_(True)
+            with frozen(encoder):
+                recovered, _ = encoder(fake[count:])
             losses["latent regression"] = (recovered - noise[count:]).abs().mean()
         return fake, losses
 
@@ -146,16 +145,15 @@ class GanTask(Task):
         if "latent regression" in losses:
             loss = loss + config.latent_regression_weight * losses["latent regression"]
         if adversarial_weight:
-            self.networks["discriminator"].requires_grad_(False)
-            seen = self._augment(fake, draws("generator"))
-            logits = self._logits(seen, conditions, draws("generator", "dropout"))
+            with frozen(self.networks["discriminator"]):
+                seen = self._augment(fake, draws("generator"))
+                logits = self._logits(seen, conditions, draws("generator", "dropout"))
             losses["generator"] = functional.softplus(-logits).mean()
             loss = loss + adversarial_weight * losses["generator"]
         if adversarial_weight and config.spectral_weight:
             losses["spectrum"] = spectral_loss(fake, real, BAND)
             loss = loss + adversarial_weight * config.spectral_weight * losses["spectrum"]
         self.update("generator", loss)
-        self.networks["discriminator"].requires_grad_(True)
         return {name: value.detach() for name, value in losses.items()}
 
     def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from napari_mrgen.data.cine import CineWindows, as_array, load
-from napari_mrgen.engine.task import Batch, Draws, Networks, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task, frozen
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
 from napari_mrgen.families.frame_prediction.forecasting import forecast, predict
 from napari_mrgen.families.frame_prediction.networks import roll_out
@@ -230,15 +230,14 @@ class GanTask(FrameTask):
 
     def _update_generator(self, context: Tensor, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         config = self.config
-        discriminator = self.networks["discriminator"].requires_grad_(False)
         image = charbonnier(fake - real)
-        logits = discriminator(self._clips(context, fake))
+        with frozen(self.networks["discriminator"]) as discriminator:
+            logits = discriminator(self._clips(context, fake))
         adversarial = functional.softplus(-logits).mean() if self._is_published else -logits.mean()
         loss = image + config.adversarial_weight * adversarial
         if config.spectral_weight:
             loss = loss + config.spectral_weight * spectral_loss(fake, real, BAND)
         self.update("generator", loss)
-        discriminator.requires_grad_(True)
         return {"image": image.detach(), "adversarial": adversarial.detach()}
 
     @property

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from napari_mrgen.data.slices import SliceData
-from napari_mrgen.engine.task import Batch, Draws, Networks, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task, frozen
 from napari_mrgen.families.vqvae.config import VqVaeConfig
 from napari_mrgen.families.vqvae.networks import codebook, decode, encode, shade
 from napari_mrgen.families.vqvae.published import NOISE
@@ -158,14 +158,13 @@ class GanTask(PriorTask):
             discriminator(real, conditions), discriminator(fake.detach(), conditions)
         )
         self.update("discriminator", discriminator_loss)
-        discriminator.requires_grad_(False)
-        logits = discriminator(fake, conditions)
+        with frozen(discriminator):
+            logits = discriminator(fake, conditions)
         generator_loss = functional.binary_cross_entropy_with_logits(
             logits, torch.ones_like(logits)
         )
         nearness = functional.mse_loss(generated, fake.detach())
         self.update("generator", generator_loss + _NEARNESS * nearness)
-        discriminator.requires_grad_(True)
         return {"discriminator": discriminator_loss.detach(), "generator": generator_loss.detach()}
 
     def evaluate(self, networks: Networks, batch: Batch) -> Mapping[str, float]:

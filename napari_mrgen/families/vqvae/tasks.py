@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from napari_mrgen.data.slices import SliceData
-from napari_mrgen.engine.task import Batch, Draws, Networks, Task
+from napari_mrgen.engine.task import Batch, Draws, Networks, Task, frozen
 from napari_mrgen.families.vqvae.config import VqVaeConfig
 from napari_mrgen.families.vqvae.networks import (
     BRIGHTNESS,
@@ -179,12 +179,11 @@ class TextureTask(AutoencoderTask):
             _logits(discriminator, images), _logits(discriminator, reconstruction.detach())
         )
         self.update("discriminator", discriminator_loss)
-        discriminator.requires_grad_(False)
         image = self._image_loss(reconstruction, images)
-        adversarial = -_logits(discriminator, reconstruction).mean()
+        with frozen(discriminator):
+            adversarial = -_logits(discriminator, reconstruction).mean()
         warm_up = min(1.0, done / WARM_UP)
         self.update("decoder", image + warm_up * self.config.texture_weight * adversarial)
-        discriminator.requires_grad_(True)
         return {
             "reconstruction": image.detach(),
             "texture": adversarial.detach(),
