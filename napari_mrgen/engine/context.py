@@ -33,29 +33,19 @@ class TrainingContext:
     def checkpoints(self) -> Path:
         return self.run_dir / "checkpoints"
 
-    @property
-    def model_path(self) -> Path:
-        return self.run_dir / "model.safetensors"
+    def model_path(self, which: str = "") -> Path:
+        """Return the file of the run's model, or of another that the run keeps.
 
-    @property
-    def best_path(self) -> Path:
-        """Where the best model of a stage with `EarlyStopping` is kept while it trains."""
-        return self.run_dir / "model-best.safetensors"
-
-    @property
-    def last_path(self) -> Path:
-        """Where such a stage leaves the model that it had at its end."""
-        return self.run_dir / "model-last.safetensors"
-
-    def stage_model_path(self, stage: str) -> Path:
-        """Where the model of a stage is kept; it is there once the stage is finished."""
-        return self.run_dir / f"model-{stage}.safetensors"
+        Others are that of a finished stage, by its name, and of a stage with `EarlyStopping` its
+        ``best`` model and the ``last`` one, which it had at its end.
+        """
+        return self.run_dir / (f"model-{which}.safetensors" if which else "model.safetensors")
 
     def draws(self, stage: str) -> Draws:
         return Draws((self.config.seed, stage))
 
     def requested_action(self) -> Action:
-        """What this process's control asks for; `ProcessGroup.agree` says what all do."""
+        """Return what this process's control asks for; `ProcessGroup.agree` says what all do."""
         if self.control.is_stopped:
             return Action.STOP
         return Action.PAUSE if self.control.is_paused else Action.CONTINUE
@@ -80,7 +70,7 @@ class TrainingContext:
 
 @dataclass
 class StageState:
-    """A stage in training: its average, where it is, and how good it was when last looked at."""
+    """A stage in training: its average, its step, and its last metrics."""
 
     index: int
     stage: Stage

@@ -88,10 +88,6 @@ def _statistic(path: Path, name: str) -> int:
     return next((int(value) for key, value in pairs if key == name), 0)
 
 
-def free_bytes(device: torch.device) -> int:
-    return device_info(device).free_bytes
-
-
 def device_info(device: torch.device) -> Device:
     name = str(device)
     return next(info for info in devices() if info.name == name)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import json
+import platform
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -18,7 +22,6 @@ from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import (
     choose_device,
     device_info,
-    free_bytes,
     release_memory,
     set_malloc_threshold,
 )
@@ -28,7 +31,6 @@ from napari_mrgen.engine.family import Family, TrainConfig
 from napari_mrgen.engine.memory.stepdown import NOTHING_HELPS, announce, find_smaller, step_down
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run import folder as runs
-from napari_mrgen.engine.run.environment import record_environment
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.folder import Lookup, Run, RunOptions
 from napari_mrgen.engine.run.journal import Journal
@@ -36,6 +38,8 @@ from napari_mrgen.engine.run.lock import locked
 from napari_mrgen.engine.stages import train
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import remove_drafts
+
+_PACKAGES = ("napari-mrgen", "torch", "lightning-fabric", "numpy")
 
 
 def fit(
@@ -148,7 +152,7 @@ def _with_less_memory(
     context: TrainingContext, work: Callable[[TrainingContext], Iterator[Event]]
 ) -> Iterator[Event]:
     """Yield the events of the work; where memory runs out, go on with settings that need less."""
-    set_malloc_threshold(free_bytes(torch.device("cpu")))
+    set_malloc_threshold(device_info(torch.device("cpu")).free_bytes)
     while True:
         try:
             yield from work(context)
@@ -183,7 +187,7 @@ def _train(context: TrainingContext, *, resumed: bool) -> Iterator[Event]:
         return
     finished = [e for e in Run(context.run_dir).history if isinstance(e, events.Finished)]
     if finished:
-        yield replace(finished[-1], model=str(context.model_path))
+        yield replace(finished[-1], model=str(context.model_path()))
         return
     remove_drafts(context.run_dir, ("checkpoints", "previews", "movies", "figures", "predictions"))
     yield from _warnings(context)
@@ -197,7 +201,7 @@ def _warnings(context: TrainingContext) -> Iterator[Event]:
             "There is only one subject: nothing is held out, and the metrics are those of the "
             "training data."
         )
-    if differences := record_environment(context.run_dir, context.group):
+    if differences := _record_environment(context):
         yield events.Warned(f"Not bit for bit the same run any more: {', '.join(differences)}.")
     if changed := Run(context.run_dir).changed_inputs():
         names = ", ".join(changed[:3]) + (" and others" if len(changed) > 3 else "")
@@ -211,3 +215,35 @@ def _refuse_taken(run_dir: Path) -> None:
     if runs.is_taken(run_dir):
         msg = f"{run_dir} already holds a run; resume it, or choose another folder."
         raise MrgenError(msg)
+
+
+def _record_environment(context: TrainingContext) -> list[str]:
+    """Note what this session trains with; name what differs from the session before.
+
+    A resumed run is the same bit for bit only with the same.
+    """
+    versions = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):  # Run from a checkout that is not installed.
+            versions[package] = version(package)
+    group = context.group
+    now = {
+        "machine": platform.node(),
+        "platform": platform.platform(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "device": device_info(group.device).title,
+        "device_name": str(group.device),
+        "precision": group.precision,
+        "processes": group.size,
+        "threads": torch.get_num_threads(),
+        "python": sys.version.split()[0],
+        **{package: versions.get(package, "unknown") for package in _PACKAGES},
+    }
+    path = context.run_dir / runs.ENVIRONMENT
+    sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    runs.write_json(path, [*sessions, now])
+    if not sessions:
+        return []
+    before = sessions[-1]
+    changed = {name: value for name, value in now.items() if before.get(name) != value}
+    return [f"{name} {before.get(name)} -> {value}" for name, value in changed.items()]

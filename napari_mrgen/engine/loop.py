@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -48,7 +47,10 @@ def train_stage(context: TrainingContext, state: StageState) -> Iterator[Event]:
         if state.step % config.preview_every == 0 or is_last:
             if context.group.is_first:
                 yield from _evaluate(context, state)
-            _stop_early(context, state)
+            if stage.early_stopping is not None:  # Only the first process has evaluated.
+                is_over = stage.early_stopping.is_over(state.early_stopping)
+                action = group.agree(Action.STOP if is_over else Action.CONTINUE)
+                state.is_over = action is Action.STOP
         if state.step % config.save_every == 0 or state.is_complete:
             yield from _save(context, state, throughput)
         throughput.exclude(time.monotonic() - began)
@@ -66,15 +68,6 @@ def _take_step(
     state.step += 1
     state.average.update(state.step)
     throughput.add(losses)
-
-
-def _stop_early(context: TrainingContext, state: StageState) -> None:
-    """End the stage if it stopped improving; only the first process has evaluated."""
-    early_stopping = state.stage.early_stopping
-    if early_stopping is not None:
-        is_over = early_stopping.is_over(state.early_stopping)
-        action = context.group.agree(Action.STOP if is_over else Action.CONTINUE)
-        state.is_over = action is Action.STOP
 
 
 def _await_action(
@@ -109,61 +102,51 @@ def _save(context: TrainingContext, state: StageState, throughput: Throughput) -
     if throughput.has_losses:
         yield throughput.read(state.step)  # Raises before weights that are not numbers are saved.
     path = save_state(context.checkpoints, state)
-    context.save_model(context.model_path, state)
+    context.save_model(context.model_path(), state)
     state.saved = state.step
     yield events.Saved(state.stage.name, state.step, str(path.relative_to(context.run_dir)))
 
 
-@torch.no_grad()
-def _measure(context: TrainingContext, state: StageState) -> dict[str, float]:
-    """Mean metrics of the averaged networks over the held-out batches."""
-    totals: dict[str, list[float]] = {}
-    for batch in state.stage.dataset.held_out():
-        on_device = _to_device(batch, context.group.device)
-        metrics = state.stage.task.evaluate(state.average.networks, on_device)
-        for name, value in metrics.items():
-            totals.setdefault(name, []).append(float(value))
-    return {name: fmean(values) for name, values in totals.items()}
-
-
 def _evaluate(context: TrainingContext, state: StageState) -> Iterator[Event]:
-    """Evaluate and preview the averaged networks: no random state of the training is touched."""
-    stage, step = state.stage, state.step
-    state.metrics = _measure(context, state)
+    """Evaluate and preview the averaged networks: no random state of the training is touched.
+
+    The model of a stage with `EarlyStopping` is kept if there was no better one before.
+    """
+    stage, step, networks = state.stage, state.step, state.average.networks
+    values: dict[str, list[float]] = {}
+    with torch.no_grad():
+        for batch in stage.dataset.held_out():
+            metrics = stage.task.evaluate(networks, _to_device(batch, context.group.device))
+            for name, value in metrics.items():
+                values.setdefault(name, []).append(float(value))
+    state.metrics = {name: fmean(each) for name, each in values.items()}
     if state.metrics:
         yield events.Evaluated(stage.name, step, state.metrics)
-    _keep_best(context, state)
+    if stage.early_stopping is not None:
+        state.early_stopping = stage.early_stopping.update(
+            state.early_stopping, step, state.metrics
+        )
+        if state.early_stopping.best_step == step:
+            context.save_model(context.model_path("best"), state)
     draws = Draws((*context.draws(stage.name).key, "preview"))
     with torch.no_grad():
-        volumes = stage.task.preview(state.average.networks, draws)
-    paths: list[str] = []
-    for number, volume in enumerate(volumes):
-        path = context.run_dir / "previews" / f"{state.index}-{stage.name}-{step:08d}-{number}.nii"
+        volumes = stage.task.preview(networks, draws)
+    folder = context.run_dir / "previews"
+    paths = [
+        folder / f"{state.index}-{stage.name}-{step:08d}-{number}.nii"
+        for number in range(len(volumes))
+    ]
+    for volume, path in zip(volumes, paths, strict=True):
         nifti.write(volume, path)
         pictures.save_picture(volume, path.with_suffix(".png"))
-        paths.append(str(path.relative_to(context.run_dir)))
     if paths:
-        _thin_out(context.run_dir / "previews", len(paths) * _PREVIEWS_KEPT)
+        for old in sorted(folder.glob("*.nii"), reverse=True)[len(paths) * _PREVIEWS_KEPT :]:
+            old.unlink(missing_ok=True)
+            old.with_suffix(".json").unlink(missing_ok=True)
         names = tuple(volume.name for volume in volumes)
         windows = tuple(volume.window for volume in volumes)
-        yield events.Previewed(stage.name, step, tuple(paths), names, windows)
-
-
-def _keep_best(context: TrainingContext, state: StageState) -> None:
-    """Keep the model of a stage with `EarlyStopping` if there was no better one before."""
-    early_stopping, step = state.stage.early_stopping, state.step
-    if early_stopping is None:
-        return
-    state.early_stopping = early_stopping.update(state.early_stopping, step, state.metrics)
-    if state.early_stopping.best_step == step:
-        context.save_model(context.best_path, state)
-
-
-def _thin_out(folder: Path, most: int) -> None:
-    """Remove the oldest previews; their pictures stay."""
-    for old in sorted(folder.glob("*.nii"), reverse=True)[most:]:
-        old.unlink(missing_ok=True)
-        old.with_suffix(".json").unlink(missing_ok=True)
+        relative = tuple(str(path.relative_to(context.run_dir)) for path in paths)
+        yield events.Previewed(stage.name, step, relative, names, windows)
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:

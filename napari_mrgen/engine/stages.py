@@ -39,7 +39,7 @@ def train(context: TrainingContext) -> Iterator[Event]:
         if context.options.only_stage not in (None, name):
             continue
         last = _begin(context, index, stage)
-        if context.stage_model_path(name).exists():
+        if context.model_path(name).exists():
             _take_finished(context, last)
         else:
             yield from _train(context, last)
@@ -108,7 +108,7 @@ def _begin(context: TrainingContext, index: int, stage: Stage) -> StageState:
 
 def _take_finished(context: TrainingContext, state: StageState) -> None:
     """Load the model of a stage that an earlier process has finished."""
-    path = context.stage_model_path(state.stage.name)
+    path = context.model_path(state.stage.name)
     put_weights(state.average.networks, load_weights(path), path.name)
     header = read_header(path)
     state.step, state.metrics, state.was_finished = header.step, header.metrics, True
@@ -138,7 +138,9 @@ def _train(context: TrainingContext, state: StageState) -> Iterator[Event]:
     if step is None:
         _take_start(context, state)
         if stage.early_stopping is not None and context.group.is_first:
-            context.best_path.unlink(missing_ok=True)  # It would be of a stage before this one.
+            context.model_path("best").unlink(
+                missing_ok=True
+            )  # It would be of a stage before this one.
     state.step = step or 0
     state.is_over = stage.early_stopping is not None and stage.early_stopping.is_over(
         state.early_stopping
@@ -149,19 +151,19 @@ def _train(context: TrainingContext, state: StageState) -> Iterator[Event]:
     yield from train_stage(context, state)
     if state.is_complete and context.group.is_first:
         if stage.early_stopping is not None:
-            context.save_model(context.last_path, state)
+            context.save_model(context.model_path("last"), state)
             _take_best(context, state)
         yield events.Progress(f"Writing the results of stage {stage.name}")
         with torch.no_grad():
             stage.task.finish(state.average.networks, context.run_dir)
         # The last file of a stage: a resumed run takes the stage as finished if it is there.
-        context.save_model(context.stage_model_path(stage.name), state)
+        context.save_model(context.model_path(stage.name), state)
         yield from _summarise(context, state)
 
 
 def _take_best(context: TrainingContext, state: StageState) -> None:
     """Let the best model of a stage with `EarlyStopping` take the place of its last one."""
-    path = context.best_path
+    path = context.model_path("best")
     if state.stage.early_stopping is None or state.was_finished or not path.exists():
         return
     header = read_header(path)
@@ -186,7 +188,7 @@ def _summarise(context: TrainingContext, state: StageState) -> Iterator[Event]:
 def _conclude(context: TrainingContext, state: StageState) -> Iterator[Event]:
     """Score the model and the baselines, and save it."""
     if not context.group.is_first:
-        yield events.Finished(str(context.model_path))
+        yield events.Finished(str(context.model_path()))
         return
     scoreboard = yield from _score(context, state)
     if scoreboard is None:
@@ -194,8 +196,8 @@ def _conclude(context: TrainingContext, state: StageState) -> Iterator[Event]:
         return
     runs.write_json(context.run_dir / "scoreboard.json", write_scoreboard(scoreboard))
     metrics = scoreboard.rows[0].mean if scoreboard.rows else state.metrics
-    context.save_model(context.model_path, state, metrics)
-    yield events.Finished(str(context.model_path), scoreboard)
+    context.save_model(context.model_path(), state, metrics)
+    yield events.Finished(str(context.model_path()), scoreboard)
 
 
 def _score(

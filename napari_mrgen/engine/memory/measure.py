@@ -70,7 +70,8 @@ def measure_step(
     with FakeTensorMode(allow_non_fake_inputs=True), tracker:
         task, batch = build()
         with _resting(task, precision):
-            flops, resting = tracker.flops, tracker.now - _total(batch.values())
+            batch_bytes = sum(tensor.nbytes for tensor in batch.values())
+            flops, resting = tracker.flops, tracker.now - batch_bytes
             with _listed(task.networks, rows), _without_optimizers(task):
                 task.step(batch, step, Draws((0,)))
     return Cost(
@@ -185,10 +186,6 @@ def _without_optimizers(task: Task) -> Iterator[None]:
         yield
     finally:
         del vars(task)["update"]
-
-
-def _total(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 class AllocationTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]

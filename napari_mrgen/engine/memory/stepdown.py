@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from napari_mrgen.engine.context import TrainingContext
-from napari_mrgen.engine.device import free_bytes, set_malloc_threshold
+from napari_mrgen.engine.device import device_info, set_malloc_threshold
 from napari_mrgen.engine.distributed import ProcessGroup
 from napari_mrgen.engine.family import Advice, Plan, TrainConfig
 from napari_mrgen.engine.memory.advice import advise
@@ -37,7 +37,7 @@ def find_smaller(context: TrainingContext) -> Advice | None:
     def keeps(changed: TrainConfig) -> bool:
         return was is None or _weights(context, changed, plan) == was
 
-    available = min(free_bytes(context.group.device), int(_TRUSTED * plan.memory_bytes))
+    available = min(device_info(context.group.device).free_bytes, int(_TRUSTED * plan.memory_bytes))
     return next(iter(advise(context.family, config, context.inputs, plan, available, keeps)), None)
 
 

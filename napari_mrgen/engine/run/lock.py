@@ -16,6 +16,7 @@ import psutil
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import replacing
 
+_CLAIMS = "lock*.json"
 _SILENCE = 600.0
 """Seconds without an event after which a trainer on another machine is taken for dead."""
 
@@ -28,9 +29,11 @@ def locked(run_dir: Path) -> Iterator[None]:
     other. No claim's name comes twice: who removes a dead one, or their own, never hits another.
     """
     path = run_dir / f"lock-{uuid4().hex}.json"
-    _claim(path)
+    claim = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
+    with replacing(path) as file:  # Whole at once: a torn claim is a dead one.
+        file.write(json.dumps(claim).encode())
     try:
-        others = {other: _living(other) for other in set(_claims(run_dir)) - {path}}
+        others = {other: _living(other) for other in set(run_dir.glob(_CLAIMS)) - {path}}
         for dead in (other for other, holder in others.items() if holder is None):
             dead.unlink(missing_ok=True)
         if holder := next(filter(None, others.values()), None):
@@ -47,11 +50,7 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 def living_trainer(run_dir: Path) -> str | None:
     """Name the process that trains in this folder now; None if there is none."""
-    return next(filter(None, map(_living, _claims(run_dir))), None)
-
-
-def _claims(run_dir: Path) -> Iterator[Path]:
-    return run_dir.glob("lock*.json")
+    return next(filter(None, map(_living, run_dir.glob(_CLAIMS))), None)
 
 
 def _living(claim: Path) -> str | None:
@@ -64,12 +63,6 @@ def _living(claim: Path) -> str | None:
     if host != socket.gethostname():
         return f"{host} (process {pid})" if _is_talking(claim.parent) else None
     return f"process {pid}" if _born(pid) == born else None
-
-
-def _claim(path: Path) -> None:
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
-    with replacing(path) as file:  # Whole at once: a torn claim is a dead one.
-        file.write(json.dumps(holder).encode())
 
 
 def _born(pid: int) -> float | None:
