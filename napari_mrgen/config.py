@@ -58,7 +58,15 @@ def setting(
 
 
 class Config(BaseModel):
-    """A valid, unchangeable set of settings."""
+    """A valid, unchangeable set of settings.
+
+    Examples
+    --------
+    >>> class Small(Config):
+    ...     steps: int = setting(100, ge=1)
+    >>> Small.from_yaml("steps: 5").with_values({"steps": 7})
+    Small(steps=7)
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True

@@ -25,9 +25,15 @@ def need(module: str, extra: str, what: str) -> ModuleType:
         raise MrgenError(msg) from None
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> MrgenError:
-    """Make the error for a name that is not known: the nearest known one, or else all of them."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known ones: {', '.join(known)}."
+def unknown(what: str, name: str, names: Iterable[str]) -> MrgenError:
+    """Make the error for a name that is not among ``names``.
+
+    Examples
+    --------
+    >>> print(unknown("preset", "quik", ["tiny", "quick"]))
+    There is no preset 'quik'; did you mean 'quick'?
+    """
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known ones: {', '.join(names)}."
     return MrgenError(f"There is no {what} {name!r}; {hint}")

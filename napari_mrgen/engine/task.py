@@ -27,6 +27,13 @@ class Draws:
 
     No code draws from a global generator: another thread's draws would change the result, and a
     resumed run could not go on exactly. Resuming needs only the step.
+
+    Examples
+    --------
+    >>> draws = Draws((7, "gan", "step", 12))
+    >>> one, two = (torch.rand(1, generator=draws("noise")) for _ in range(2))
+    >>> bool(one == two), bool(one == torch.rand(1, generator=draws("dropout")))
+    (True, False)
     """
 
     key: tuple[int | str, ...]
