@@ -103,7 +103,7 @@ def test_what_only_predicts_has_its_inputs_itself(tmp_path: Path) -> None:
         ("jobs: [{name: a}]", "Job 'a': a training needs a family"),
         ("jobs: [{name: a, task: predict}]", "needs a model"),
         ("jobs: [{name: a, task: predict, model: b}]", "b is not there, and no job before"),
-        ("jobs: [{name: a, task: predict, model: jobs.yaml}]", "jobs.yaml is no model"),
+        ("jobs: [{name: a, task: predict, model: jobs.yaml}]", "jobs.yaml is not a model"),
         (
             "jobs: [{name: m, family: vqvae},"
             " {name: a, task: predict, model: results/m, inputs: {imgae: x}}]",

@@ -98,12 +98,12 @@ def test_a_cut_file_is_refused_at_every_length(model: Path) -> None:
         ({"config": {"width": 64}}, "does not fit: expected"),
         ({"config": {"width": -1}}, "width"),
         ({"config": {"evil": "import os"}}, "no setting 'evil'"),
-        ({"config": []}, "is no model"),
+        ({"config": []}, "is not a model"),
         ({"data": {}}, "can be built from its header"),
         ({"data": {"shape": "huge"}}, "can be built from its header"),
         ({"networks": ["predictor", "ghost"]}, "no weights of ghost"),
         ({"networks": []}, "no weights of anything"),
-        ({"surprise": 1}, "is no model"),
+        ({"surprise": 1}, "is not a model"),
     ],
 )
 def test_a_hostile_header_is_one_sentence(model: Path, changes: dict[str, Any], said: str) -> None:
@@ -122,7 +122,7 @@ def test_a_header_cannot_ask_for_more_memory_than_the_file_has(model: Path) -> N
 def test_a_pickle_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     torch.save({"weights": torch.zeros(3)}, path)
-    with pytest.raises(MrgenError, match="is no model"):
+    with pytest.raises(MrgenError, match="is not a model"):
         load_model(path, toy.lookup)
 
 
