@@ -176,11 +176,7 @@ def test_a_file_that_is_wrong_is_said(panel: QueuePanel, click: Click, tmp_path:
     (tmp_path / "jobs.yaml").write_text("jobs: [{name: a, family: dcgn}]")
     answer(tmp_path / "jobs.yaml")
     click(panel, "load")
-<<<<<<< HEAD
     assert "There is no model family 'dcgn'" in panel.headline.text()
-=======
-    assert "There is no model family 'dcgn'" in panel._headline.text()
->>>>>>> fbba4d0 (Expect the sentence for what is not a model)
 
 
 @pytest.mark.parametrize("whole_window", [True, False])
