@@ -1,4 +1,4 @@
-"""Thousands of samples into a folder: a file each, one table, one sidecar, in constant memory."""
+"""Write thousands of samples to a folder: files, one table, one sidecar, in constant memory."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _WHITE = 2**16 - 1
 
 
 class SampleFolder:
-    """Takes results as they come, and keeps none; a context manager.
+    """Folder that samples are written to as they come; a context manager.
 
-    A sample stands in the table once its file is written, so the table is whole at any moment.
+    A sample enters the table once its file is written, so the table is whole at any moment.
     """
 
     def __init__(self, path: Path, form: Form = "png", *, overwrite: bool = False) -> None:
@@ -84,7 +84,7 @@ class SampleFolder:
             Image.fromarray(grey).save(path, "PNG")
 
     def _describe(self, volume: Volume) -> None:
-        """Write what is true of all samples: where they come from, pixel size, what is white."""
+        """Write what all samples share: provenance, pixel size and intensity scale."""
         across, high, wide = volume.spacing
         is_known = volume.spacing_known
         facts: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The demo without a window: a model learns hearts made on the spot, and predicts an unseen one."""
+"""The demo without a window: train on simulated hearts, and predict one that was held out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from napari_mrgen import families
 from napari_mrgen.app.generate import generate
 from napari_mrgen.app.inputs import gather
-from napari_mrgen.app.plots.cine import Comparison, draw
+from napari_mrgen.app.plots.cine import Comparison, plot_cine
 from napari_mrgen.data.inputs import Split
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import TrainConfig
@@ -37,7 +37,7 @@ SETTINGS = {
     "preview_every": 300,
     "save_every": 600,
 }
-"""What makes the preset fit into a demo of three minutes on two cores."""
+"""Settings with which the preset takes three minutes on two cores."""
 FRAMES = 50
 PATIENTS = 8
 UNSEEN = "heart-08"
@@ -46,7 +46,7 @@ _FRAMES_A_BEAT, _SLICES, _SIZE = 20, 4, 96
 
 @dataclass(frozen=True)
 class Demo:
-    """Everything that the demo leaves in its folder."""
+    """The files of the demo in its folder."""
 
     folder: Path
 
@@ -90,7 +90,7 @@ def make_hearts(demo: Demo) -> None:
 
 
 def train(demo: Demo, control: Control, device: str = "auto") -> Iterator[Event]:
-    """Train on the hearts, or go on with the demo that was begun in this folder."""
+    """Train on the hearts, or resume the demo that was begun in this folder."""
     if holds_run(demo.run):
         return resume(demo.run, families.get, control, device=device)
     make_hearts(demo)
@@ -103,7 +103,7 @@ def train(demo: Demo, control: Control, device: str = "auto") -> Iterator[Event]
 
 
 def predict(demo: Demo, control: Control, device: str = "auto") -> bool:
-    """Predict the unseen heart's next frames, save and draw them; return whether it got there."""
+    """Predict the held-out heart, save and plot the frames; return False if stopped."""
     chosen = families.get(FAMILY).generate_config.parse({"frames": FRAMES})
     results = generate(demo.run, {"cine": demo.cine}, chosen, device=device, control=control)
     predicted = next(results, None)
@@ -113,12 +113,12 @@ def predict(demo: Demo, control: Control, device: str = "auto") -> bool:
     comparison = compare(demo, predicted.array)
     pair = comparison.side_by_side()
     movies.write_movie(predicted.with_array(pair, "ntzyx"), demo.movie)
-    draw(comparison, demo.figure)
+    plot_cine(comparison, demo.figure)
     return True
 
 
 def compare(demo: Demo, predicted: np.ndarray) -> Comparison:
-    """Set a prediction beside what the phantom's heart does, without the scanner's noise."""
+    """Compare a prediction with the phantom's heart, without the scanner's noise."""
     patient = int(UNSEEN.removeprefix("heart-"))
     clean, _labels = beating_heart(patient, _FRAMES_A_BEAT, _SLICES, _SIZE, noise=0)
     ahead = np.arange(len(predicted)) % _FRAMES_A_BEAT

@@ -1,4 +1,4 @@
-"""Judge a trained model on scans that it was not trained on, beside the trivial methods."""
+"""Score a trained model and the baselines on scans that it was not trained on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 
 from napari_mrgen import families
 from napari_mrgen.app.inputs import Paths, find_all
-from napari_mrgen.app.plots import sets as set_figure
-from napari_mrgen.app.plots import volumes as volume_figure
+from napari_mrgen.app.plots.sets import plot_sets
+from napari_mrgen.app.plots.volumes import plot_volumes
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose_device
@@ -48,8 +48,8 @@ def choose_inputs(
 ) -> Inputs:
     """Choose the scans to score: those of subjects that the model was not trained on.
 
-    What it was trained on, where that is among the scans, is in the split too: copies are sought
-    there.
+    The subjects that it was trained on are in the split too, where they are among the scans:
+    near-copies of their images are searched for.
 
     Parameters
     ----------
@@ -58,22 +58,22 @@ def choose_inputs(
     split_file
         The split that the model was trained with; the one of its run folder if not given.
     everyone
-        Score all subjects, those that were trained on too; none then counts as trained on.
+        Score all subjects, also those that were trained on.
     """
     header = read_header(model_path)
     run = Run(model_file(model_path).parent)
     family = families.get(header.family)
     references = find_all(family.train_inputs, paths) if paths else run.inputs.references
     family.check_inputs(references)
-    found = {scan.subject for scans in references.values() for scan in scans}
+    subjects = {scan.subject for scans in references.values() for scan in scans}
     if everyone:
-        return Inputs(references, Split((), tuple(sorted(found))))
+        return Inputs(references, Split((), tuple(sorted(subjects))))
     split = Split.load(split_file) if split_file else _split_of(run, header)
-    seen = found.intersection(split.train)
-    if found == seen:
+    trained = subjects.intersection(split.train)
+    if subjects == trained:
         msg = "The model was trained on every subject found; give others, or ask for all of them."
         raise MrgenError(msg)
-    return Inputs(references, Split(tuple(sorted(seen)), tuple(sorted(found - seen))))
+    return Inputs(references, Split(tuple(sorted(trained)), tuple(sorted(subjects - trained))))
 
 
 def scores(
@@ -83,7 +83,7 @@ def scores(
     device: str = "auto",
     control: Control | None = None,
 ) -> Iterator[Score]:
-    """Yield one score a subject and method; ``control`` is looked at between two."""
+    """Yield one score for each subject and method; ``control`` is checked between two."""
     control = control or Control()
     family, networks, config = _load(model_path, device)
     source = family.score(networks, config, inputs)
@@ -96,30 +96,33 @@ def scores(
 
 
 def illustrate(model_path: Path, inputs: Inputs, *, device: str = "auto") -> Illustrate:
-    """Make again what was scored, to show it; return what draws it, given the scores, into a PNG.
+    """Generate again what is scored; return a function that plots it, with the scores, into a PNG.
 
-    Whether there is something to show is said before anything is scored.
+    Raises
+    ------
+    MrgenError
+        If the family has nothing to plot, before anything is scored.
     """
     family, networks, config = _load(model_path, device)
     with torch.inference_mode():
         sets = family.sets(networks, config, inputs) if isinstance(family, SamplesSets) else None
     if sets is not None:
-        return lambda scores, path: set_figure.draw(sets, tabulate(scores), path)
+        return lambda scores, path: plot_sets(sets, tabulate(scores), path)
     volumes = None
     if isinstance(family, ComparesVolumes):
         volumes = family.comparisons(networks, config, inputs)
     if volumes is None:
         msg = (
-            f"{family.title} makes neither independent images nor translated volumes, so there is "
-            "nothing to show; leave the figure out."
+            f"{family.title} generates neither independent images nor translated volumes, so there "
+            "is nothing to show; leave the plot out."
         )
         raise MrgenError(msg)
-    return lambda scores, path: _draw_volumes(volumes, scores, path)
+    return lambda scores, path: _plot_volumes(volumes, scores, path)
 
 
-def _draw_volumes(volumes: Iterator[Comparison], scores: Sequence[Score], path: Path) -> None:
+def _plot_volumes(volumes: Iterator[Comparison], scores: Sequence[Score], path: Path) -> None:
     with torch.inference_mode():
-        volume_figure.draw(volumes, scores, path)
+        plot_volumes(volumes, scores, path)
 
 
 def _load(model_path: Path, device: str) -> tuple[Family, dict[str, nn.Module], TrainConfig]:

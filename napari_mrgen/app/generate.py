@@ -1,4 +1,4 @@
-"""Generate with a trained model: read inputs, run it, and record on each result what made it."""
+"""Generate with a trained model: read inputs, run it, and record the provenance of each result."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def _read_one(spec: Input, source: Path | Reference) -> Volume:
 
 
 def sources_of(volumes: Mapping[str, Volume], inputs: Mapping[str, Source]) -> dict[str, Any]:
-    """Return what a result was made from, by role: names, and the files that are known."""
+    """Return the sources of a result by role: name, subject and file."""
 
     def path_of(source: Source) -> str | None:
         if isinstance(source, Volume):

@@ -1,4 +1,4 @@
-"""What a path is: a scan, a folder of scans, a run or a model, told as plain data without torch."""
+"""Describe a path as plain data, without torch: a scan, a folder of scans, a run or a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_mrgen.volume import Volume, VolumeInfo
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Say what a path is, and what a user should know of it."""
+    """Describe what a path is, as plain data."""
     if not path.exists():
         msg = f"There is no {path}; check the path."
         raise MrgenError(msg)

@@ -31,7 +31,7 @@ def gather(
         raise MrgenError(f"There is nothing to train on; give one of the inputs {roles}.")
     if split_file is None:
         own = own_split(scan for scans in references.values() for scan in scans)
-        return Inputs(references, own or _drawn_split(family, references, config))
+        return Inputs(references, own or _random_split(family, references, config))
     split = Split.load(split_file)
     if not subjects.intersection(split.train):
         msg = (
@@ -43,7 +43,7 @@ def gather(
 
 
 def find_all(specs: Sequence[Input], paths: Paths) -> References:
-    """Find the scans of each role; every role that is wanted, and no other.
+    """Find the scans of each role.
 
     A finder may find scans of other roles too, such as the T1w and T2w scans of a folder of pairs.
     """
@@ -60,10 +60,10 @@ def find_all(specs: Sequence[Input], paths: Paths) -> References:
     return {role: tuple({s.path: s for s in scans}.values()) for role, scans in references.items()}
 
 
-def _drawn_split(family: Family, references: References, config: TrainConfig) -> Split:
+def _random_split(family: Family, references: References, config: TrainConfig) -> Split:
     """Hold subjects out at random, of those that have all images; the others are trained on.
 
-    Where nobody has, some are held out of each kind of image, so that each is left to train on.
+    Where no subject has, some are held out for each kind of image, so that each can be trained.
     """
     roles = [one.role for one in family.train_inputs if one.kind == "image"]
     images = [references[role] for role in roles if references.get(role)]
@@ -79,11 +79,11 @@ def _drawn_split(family: Family, references: References, config: TrainConfig) ->
 
 
 def own_split(scans: Iterable[Reference]) -> Split | None:
-    """Return the split in which a data set comes, by its folders; None where it has none.
+    """Return the split that the folders of a data set give, or None.
 
     Folders end in ``train`` and ``test`` or ``validate``, such as ``keras_png_slices_train``. What
-    is in ``test`` is held out; what is in ``validate`` only where there is no ``test``, and is else
-    left out. A subject in two of them makes the folders no split.
+    is in ``test`` is held out; ``validate`` only without ``test``, and is else left out.
+    A subject in two of them makes the folders not a split.
     """
     sets: dict[str, set[str]] = defaultdict(set)
     for scan in scans:
@@ -95,7 +95,7 @@ def own_split(scans: Iterable[Reference]) -> Split | None:
 
 
 def check_roles(specs: Sequence[Input], sources: Mapping[str, object]) -> None:
-    """Refuse a role that is not known, and the lack of one that is needed."""
+    """Refuse an unknown role, and a missing role that is needed."""
     roles = [spec.role for spec in specs]
     for role in sources:
         if role not in roles:

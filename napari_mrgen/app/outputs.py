@@ -19,7 +19,7 @@ MOVIES = (".gif", ".mp4", ".png")
 
 
 def save(volume: Volume, path: Path) -> tuple[Path, ...]:
-    """Write in the format that the name says; return the files, many for PNG."""
+    """Write in the format of the extension; return the files, several for PNG."""
     if extension(path) in NIFTI:
         write_nifti(volume, path)
         return (path,)
@@ -28,16 +28,16 @@ def save(volume: Volume, path: Path) -> tuple[Path, ...]:
 
 def extension(path: Path) -> str:
     """Return the known extension of a file to write."""
-    known = (*NIFTI, *MOVIES)
-    for suffix in known:
+    suffixes = (*NIFTI, *MOVIES)
+    for suffix in suffixes:
         if path.name.lower().endswith(suffix):
             return suffix
-    msg = f"Cannot write {path.name!r}: the name must end in one of {', '.join(known)}."
+    msg = f"Cannot write {path.name!r}: the name must end in one of {', '.join(suffixes)}."
     raise MrgenError(msg)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether results shall go into a folder: it is one, or its name has no extension."""
+    """Whether results go into a folder: it is one, or its name has no extension."""
     return path.is_dir() or not path.suffix
 
 
@@ -106,16 +106,16 @@ def check_new_run(folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that is not there and cannot be made, or cannot be written to."""
-    found = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    if not (found.is_dir() and os.access(found, os.W_OK)):
-        what = "cannot be written to" if found.is_dir() else "is a file"
-        msg = f"{folder} cannot be used: {found} {what}; choose another folder."
+    """Refuse a folder that cannot be made or written to."""
+    nearest = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        what = "cannot be written to" if nearest.is_dir() else "is a file"
+        msg = f"{folder} cannot be used: {nearest} {what}; choose another folder."
         raise MrgenError(msg)
 
 
 def check_run(folder: Path) -> None:
-    """Refuse a folder that holds no run."""
+    """Refuse a folder that does not hold a run."""
     if not holds_run(folder):
         what = "has no run in it" if folder.is_dir() else "does not exist"
         msg = f"{folder} {what}; expected a run folder as `train --out` makes it."

@@ -1,4 +1,4 @@
-"""A folder of scans becomes a folder of results: can be gone on with, and no scan ends the rest."""
+"""Generate for a folder of scans: resumable, and a scan that fails does not end the rest."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ COLUMNS = ("scan", "results", "problem")
 SUFFIX = ".nii.gz"
 INPUTS = "inputs"
 _BETWEEN = "; "
-"""Stands between the names of a scan's results."""
+"""Separates the names of a scan's results."""
 
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What came of one scan: its results, or why there are none."""
+    """Results of one scan, or why there are none."""
 
     scan: Path
     number: int
@@ -50,22 +50,22 @@ def generate_folder(
     folder: ResultFolder,
     control: Control | None = None,
 ) -> Iterator[ScanResult]:
-    """Make the results of every scan, and yield what came of it; raises for none of them.
+    """Generate for every scan, and yield its results or its problem; no scan raises.
 
-    A scan whose results are there is left as it is; one that failed before is tried again.
+    A scan that has results is left as it is; one that failed before is tried again.
     """  # fmt: skip
     control = control or Control()
     with folder:
         for number, case in enumerate(cases, 1):
-            kept = folder.results_of(case)
-            if kept:
-                yield ScanResult(case.scan, number, len(cases), kept, is_kept=True)
+            existing = folder.results_of(case)
+            if existing:
+                yield ScanResult(case.scan, number, len(cases), existing, is_kept=True)
                 continue
-            made, problem = _try(generator, case, config, folder, control)
+            results, problem = _try(generator, case, config, folder, control)
             if control.is_stopped:
                 return
-            folder.note(case, made, problem)
-            yield ScanResult(case.scan, number, len(cases), made, problem)
+            folder.note(case, results, problem)
+            yield ScanResult(case.scan, number, len(cases), results, problem)
 
 
 def _try(
@@ -75,7 +75,7 @@ def _try(
     folder: ResultFolder,
     control: Control,
 ) -> tuple[tuple[Path, ...], str]:
-    """Return what was written for a scan, and in one line what went wrong."""
+    """Return the files of a scan, or the problem in one line."""
     if case.problem:
         return (), case.problem
     try:
@@ -83,7 +83,7 @@ def _try(
         for volume in collect(generator.generate(case.inputs, config, control)):
             written.append(folder.save(case, volume, written))
         return tuple(written), ""
-    except Exception as error:  # noqa: BLE001 - said, and the next scan has its turn
+    except Exception as error:  # noqa: BLE001 - reported, and the next scan follows
         return (), explain_failure(error)
 
 
@@ -101,15 +101,15 @@ def explain_failure(error: Exception) -> str:
 class ResultFolder:
     """Where results go, with a table of the scans and a sidecar; a context manager.
 
-    A scan stands in the table once all its results are written, so the table is whole at any
-    moment. A folder that another model or other settings began is refused.
+    A scan enters the table once all its results are written, so the table is whole at any
+    moment. A folder of another model or of other settings is refused.
 
     Parameters
     ----------
     record
-        What is true of all results: the model, the settings and, where all are known, the inputs.
+        What all results share: the model, the settings and, where all are known, the inputs.
     overwrite
-        Make everything anew.
+        Generate everything again.
     remedy
         What to do about a folder that is refused.
     """
@@ -151,7 +151,7 @@ class ResultFolder:
         return paths if all(path.is_file() for path in paths) else ()
 
     def save(self, case: Case, volume: Volume, taken: Collection[Path] = ()) -> Path:
-        """Write a result under the scan's name and what the result's own adds to it."""
+        """Write a result under the name of its scan and its own."""
         name = f"{case.name}-{slug(volume.name.removeprefix(case.scan_name))}"
         names = (f"{name}-{n}" if n > 1 else name for n in itertools.count(1))
         paths = (self.path / case.folder / f"{name}{SUFFIX}" for name in names)
@@ -171,7 +171,7 @@ class ResultFolder:
             same = all(_what(known, key) == _what(self.record, key) for key in _COMPARED)
             same &= known.get(INPUTS) in (None, self.record.get(INPUTS))
         except (OSError, ValueError, TypeError):
-            msg = f"{self.path} is not empty and was not made by this; {self.remedy}."
+            msg = f"{self.path} is not empty and was not made by this program; {self.remedy}."
             raise MrgenError(msg) from None
         if not same:
             msg = (

@@ -1,7 +1,6 @@
-"""Saved inputs: what came from the viewer, as files, so that a run can go on without it.
+"""Save layers of the viewer as files, so that a run can be resumed without it.
 
-The files tell what the volumes did: whose they are, so that scans of one subject are never split,
-and what is known of the subject.
+The files keep the subject, so that scans of one subject are never split, and what is known of it.
 """
 
 from __future__ import annotations

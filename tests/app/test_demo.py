@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from napari_mrgen.app import demo
-from napari_mrgen.app.plots.cine import Comparison, draw
+from napari_mrgen.app.plots.cine import Comparison, plot_cine
 
 
 def test_the_settings_fit_the_family() -> None:
@@ -29,6 +29,6 @@ def test_the_truth_goes_on_where_the_cine_ends(tmp_path: Path) -> None:
 
 def test_the_figure_is_drawn(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).random((12, 3, 20, 20), np.float32)
-    draw(Comparison(frames, frames + 0.1, frames[:5] - 0.1), tmp_path / "figure.png")
+    plot_cine(Comparison(frames, frames + 0.1, frames[:5] - 0.1), tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as picture:
         assert picture.size == (1430, 1012)

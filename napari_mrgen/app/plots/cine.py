@@ -1,4 +1,4 @@
-"""A prediction beside the truth, as one figure: frames, differences, and the error by horizon."""
+"""A prediction beside the truth, as one plot: frames, differences, and PSNR by horizon."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_mrgen.app.plots.style import (
+    DIFFERENCE_SHOWN,
+    FAINT,
+    INK_DARK,
+    PAPER_DARK,
+    hide_frame,
+)
+
 Frames = npt.NDArray[np.float32]
 
 HORIZONS = (1, 3, 5, 10, 25, 50)
-_DIFFERENCE_SHOWN = 0.25
-"""Largest difference on the colour scale, as a share of the intensity range."""
-_INK, _PAPER, _FAINT = "#e8eaed", "#14171c", "#8b93a1"
-_OURS, _THEIRS = "#4fc3f7", "#f2a65a"
+_MODEL, _BASELINE = "#4fc3f7", "#f2a65a"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came, what was predicted, and what was seen before, each ``(t, z, y, x)``."""
+    """True frames, predicted frames, and the frames given to the model, each ``(t, z, y, x)``."""
 
     truth: Frames
     predicted: Frames
@@ -40,7 +45,7 @@ class Comparison:
         return np.stack([self.truth[:, z], self.predicted[:, z]])
 
     def psnr(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Return PSNR in dB by horizon, of the prediction and of the trivial methods."""
+        """Return PSNR in dB by horizon, of the prediction and of the baselines."""
         methods = {
             "Prediction": self.predicted,
             "Last frame repeated": self.seen[-1:],
@@ -53,62 +58,61 @@ class Comparison:
         return np.asarray(20 * np.log10(self.range) - 10 * np.log10(error))
 
 
-def draw(comparison: Comparison, path: Path) -> None:
-    """Draw the comparison into a PNG."""
+def plot_cine(comparison: Comparison, path: Path) -> None:
+    """Plot the comparison into a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 9.2), facecolor=_PAPER, dpi=110)
+    figure = Figure(figsize=(13, 9.2), facecolor=PAPER_DARK, dpi=110)
     FigureCanvasAgg(figure)
     horizons = [h for h in HORIZONS if h <= len(comparison.truth)]
     grid = figure.add_gridspec(
         5, len(horizons), height_ratios=(1, 1, 1, 0.16, 1.05), hspace=0.06, wspace=0.04,
         left=0.075, right=0.93, top=0.9, bottom=0.075,
     )  # fmt: skip
-    _draw_frames(figure, grid, comparison, horizons)
-    _draw_curve(figure.add_subplot(grid[4, :]), comparison)
+    _plot_frames(figure, grid, comparison, horizons)
+    _plot_curve(figure.add_subplot(grid[4, :]), comparison)
     figure.text(0.075, 0.955, "The next 50 frames of a heart that the model never saw",
-                color=_INK, fontsize=17, weight="bold")  # fmt: skip
-    figure.savefig(path, facecolor=_PAPER)
+                color=INK_DARK, fontsize=17, weight="bold")  # fmt: skip
+    figure.savefig(path, facecolor=PAPER_DARK)
 
 
-def _draw_frames(figure: Any, grid: Any, comparison: Comparison, horizons: list[int]) -> None:
+def _plot_frames(figure: Any, grid: Any, comparison: Comparison, horizons: list[int]) -> None:
     z, top = comparison.middle, comparison.range
     truth, predicted = comparison.truth[:, z], comparison.predicted[:, z]
     rows = (
         ("Truth", truth, {"cmap": "gray", "vmin": 0, "vmax": top}),
         ("Prediction", predicted, {"cmap": "gray", "vmin": 0, "vmax": top}),
         ("Difference", (predicted - truth) / top,
-         {"cmap": "berlin", "vmin": -_DIFFERENCE_SHOWN, "vmax": _DIFFERENCE_SHOWN}),
+         {"cmap": "berlin", "vmin": -DIFFERENCE_SHOWN, "vmax": DIFFERENCE_SHOWN}),
     )  # fmt: skip
     for row, (name, frames, style) in enumerate(rows):
         for column, horizon in enumerate(horizons):
             axes = figure.add_subplot(grid[row, column])
             image = axes.imshow(frames[horizon - 1], interpolation="bicubic", **style)
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
+            hide_frame(axes)
             if column == 0:
-                axes.set_ylabel(name, color=_INK, fontsize=12)
+                axes.set_ylabel(name, color=INK_DARK, fontsize=12)
             if row == 0:
-                axes.set_title(f"+{horizon}", color=_FAINT, fontsize=12)
+                axes.set_title(f"+{horizon}", color=FAINT, fontsize=12)
     place = figure.add_axes((0.942, axes.get_position().y0, 0.01, axes.get_position().height))
     bar = figure.colorbar(image, cax=place)
-    bar.set_ticks([-_DIFFERENCE_SHOWN, 0, _DIFFERENCE_SHOWN])
-    bar.ax.tick_params(colors=_FAINT, labelsize=9)
+    bar.set_ticks([-DIFFERENCE_SHOWN, 0, DIFFERENCE_SHOWN])
+    bar.ax.tick_params(colors=FAINT, labelsize=9)
     bar.outline.set_visible(False)
 
 
-def _draw_curve(axes: Any, comparison: Comparison) -> None:
-    axes.set_facecolor(_PAPER)
-    styles = ((_OURS, "-", 2.6), (_THEIRS, "-", 1.6), (_FAINT, "--", 1.4))
+def _plot_curve(axes: Any, comparison: Comparison) -> None:
+    axes.set_facecolor(PAPER_DARK)
+    styles = ((_MODEL, "-", 2.6), (_BASELINE, "-", 1.6), (FAINT, "--", 1.4))
     for (name, curve), (colour, dash, width) in zip(comparison.psnr().items(), styles, strict=True):
         horizons = np.arange(1, len(curve) + 1)
         axes.plot(horizons, curve, dash, color=colour, linewidth=width, label=name)
-    axes.set_xlabel("Frames ahead", color=_INK, fontsize=11)
-    axes.set_ylabel("PSNR (dB)", color=_INK, fontsize=11)
+    axes.set_xlabel("Frames ahead", color=INK_DARK, fontsize=11)
+    axes.set_ylabel("PSNR (dB)", color=INK_DARK, fontsize=11)
     axes.set_xlim(1, len(comparison.truth))
-    axes.tick_params(colors=_FAINT)
+    axes.tick_params(colors=FAINT)
     axes.grid(color="#262b33", linewidth=0.8)
     axes.spines[:].set_visible(False)
-    axes.legend(frameon=False, labelcolor=_INK, ncols=3, fontsize=11,
+    axes.legend(frameon=False, labelcolor=INK_DARK, ncols=3, fontsize=11,
                 loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)  # fmt: skip

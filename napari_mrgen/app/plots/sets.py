@@ -1,8 +1,8 @@
-"""Drawn slices beside real ones, as one figure: how they look, and what the scoreboard says.
+"""Samples beside real slices, as one plot, with the scoreboard.
 
-From top to bottom: rows of slices, real and made, from the first level to the last; radial power
-and intensities; the samples that are nearest to a training slice, each beside that slice; and the
-figures of every method.
+From top to bottom: rows of slices, real and synthetic, from the first level to the last; radial
+power and intensities; the samples nearest to a training slice, each beside that slice; and the
+metrics of every method.
 """
 
 from __future__ import annotations
@@ -13,6 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_mrgen.app.plots.style import (
+    ALARM,
+    BASELINES,
+    FAINT,
+    GRAY,
+    INK,
+    MODEL,
+    hide_frame,
+)
 from napari_mrgen.io.files import replacing
 from napari_mrgen.metrics.distributions import ImageSet, Sets
 from napari_mrgen.metrics.images import radial_power
@@ -21,14 +30,10 @@ from napari_mrgen.metrics.scoreboard import Scoreboard
 
 SLICES, PAIRS = 10, 5
 _MOST_COMPARED = 500
-_INK, _FAINT, _ALARM = "#202124", "#8b93a1", "#c5221f"
-_REAL = "#202124"
-_COLOURS = ("#1a73b8", "#d9730d", "#2e8b57", "#8e44ad", "#b8860b")
-_GRAY = {"cmap": "gray", "vmin": 0, "vmax": 1}
 
 
-def draw(sets: Sets, scoreboard: Scoreboard, path: Path) -> None:
-    """Draw the figure into a PNG."""
+def plot_sets(sets: Sets, scoreboard: Scoreboard, path: Path) -> None:
+    """Plot the sets into a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -39,23 +44,23 @@ def draw(sets: Sets, scoreboard: Scoreboard, path: Path) -> None:
     figure = Figure(figsize=(12.5, sum(heights)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
-    _draw_slices(parts[0], rows)
-    _draw_curves(parts[1], rows)
+    _plot_slices(parts[0], rows)
+    _plot_curves(parts[1], rows)
     if sets.train is not None:
-        _draw_copies(parts[2], sets, sets.train)
-    draw_table(parts[-1], scoreboard)
+        _plot_copies(parts[2], sets, sets.train)
+    plot_table(parts[-1], scoreboard)
     with replacing(path) as file:
         figure.savefig(file, format="png")
 
 
-def _draw_slices(part: Any, rows: dict[str, ImageSet]) -> None:
+def _plot_slices(part: Any, rows: dict[str, ImageSet]) -> None:
     grid = part.subplots(len(rows), SLICES, squeeze=False)
     for axes, (name, images) in zip(grid, rows.items(), strict=True):
         for place, image in zip(axes, _spread(images), strict=False):
-            place.imshow(image, **_GRAY)
+            place.imshow(image, **GRAY)
         for place in axes:
-            _bare(place)
-        axes[0].set_ylabel(name, color=_INK, fontsize=9)
+            hide_frame(place)
+        axes[0].set_ylabel(name, color=INK, fontsize=9)
 
 
 def _spread(images: ImageSet) -> np.ndarray[Any, Any]:
@@ -66,11 +71,11 @@ def _spread(images: ImageSet) -> np.ndarray[Any, Any]:
     return images.images[chosen].float().cpu().numpy()
 
 
-def _draw_curves(part: Any, rows: dict[str, ImageSet]) -> None:
+def _plot_curves(part: Any, rows: dict[str, ImageSet]) -> None:
     spectrum, histogram = part.subplots(1, 2)
-    for (name, images), colour in zip(rows.items(), (_REAL, *_COLOURS * 2), strict=False):
+    for (name, images), colour in zip(rows.items(), (INK, *(MODEL, *BASELINES) * 2), strict=False):
         pixels = images.thin(_MOST_COMPARED).images.float().cpu()
-        style = {"color": colour, "label": name, "linewidth": 2 if colour is _REAL else 1.3}
+        style = {"color": colour, "label": name, "linewidth": 2 if colour is INK else 1.3}
         frequency, power = radial_power(pixels)
         spectrum.semilogy(frequency, power.mean(0).clamp(min=1e-12), **style)
         counts = torch.histc(pixels.clamp(0, 1), 64, 0, 1) / pixels.numel()
@@ -80,36 +85,36 @@ def _draw_curves(part: Any, rows: dict[str, ImageSet]) -> None:
     histogram.set_xlabel("intensity (1 is the 99.5th percentile of a volume)")
     histogram.set_ylabel("share of pixels")
     for axes in (spectrum, histogram):
-        axes.tick_params(colors=_FAINT, labelsize=8)
+        axes.tick_params(colors=FAINT, labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    spectrum.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    spectrum.legend(frameon=False, fontsize=8, labelcolor=INK)
 
 
-def _draw_copies(part: Any, sets: Sets, train: ImageSet) -> None:
+def _plot_copies(part: Any, sets: Sets, train: ImageSet) -> None:
     """Show the first method's samples that are nearest to a training slice, beside that slice."""
     name, made = next(iter(sets.generated.items()))
     copies = find_near_copies(made, train, sets.held_out)
     nearest = copies.distance.argsort()[:PAIRS].tolist()
     grid = part.subplots(1, 2 * PAIRS)
     for axes in grid:
-        _bare(axes)
+        hide_frame(axes)
     for place, index in enumerate(nearest):
         pair = (made.images[index], train.images[int(copies.nearest[index])])
         for axes, image in zip(grid[2 * place :], pair, strict=False):
-            axes.imshow(image.float().cpu().numpy(), **_GRAY)
+            axes.imshow(image.float().cpu().numpy(), **GRAY)
         is_flagged = bool(copies.flagged[index])
-        title = f"{'suspected: ' if is_flagged else ''}{copies.distance[index]:.3f}"
-        grid[2 * place].set_title(title, color=_ALARM if is_flagged else _FAINT, fontsize=8)
-        grid[2 * place].set_xlabel("sample", color=_INK, fontsize=8)
-        grid[2 * place + 1].set_xlabel("trained on", color=_INK, fontsize=8)
+        title = f"{'near-copy: ' if is_flagged else ''}{copies.distance[index]:.3f}"
+        grid[2 * place].set_title(title, color=ALARM if is_flagged else FAINT, fontsize=8)
+        grid[2 * place].set_xlabel("sample", color=INK, fontsize=8)
+        grid[2 * place + 1].set_xlabel("trained on", color=INK, fontsize=8)
     part.suptitle(
-        f"Nearest to a training slice ({name}): {copies.share:.1%} suspected of copying, "
-        f"at distances under {copies.limit:.3f}", color=_INK, fontsize=10,
+        f"Nearest to a training slice ({name}): {copies.share:.1%} are near-copies, "
+        f"at distances under {copies.limit:.3f}", color=INK, fontsize=10,
     )  # fmt: skip
 
 
-def draw_table(part: Any, scoreboard: Scoreboard) -> None:
-    """Fill a part of a figure with the means: figures as rows, methods as columns."""
+def plot_table(part: Any, scoreboard: Scoreboard) -> None:
+    """Fill a part of a figure with the means: metrics as rows, methods as columns."""
     methods = scoreboard.rows
     axes = part.subplots()
     axes.axis("off")
@@ -125,9 +130,4 @@ def draw_table(part: Any, scoreboard: Scoreboard) -> None:
     table.set_fontsize(9)
     for cell in table.get_celld().values():
         cell.set_edgecolor("#dadce0")
-        cell.get_text().set_color(_INK)
-
-
-def _bare(axes: Any) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+        cell.get_text().set_color(INK)

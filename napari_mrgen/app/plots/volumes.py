@@ -1,7 +1,7 @@
-"""Translated volumes beside the real ones, as one figure.
+"""Translated volumes beside the real ones, as one plot.
 
-For each contrast that was made, from left to right: a held-out head in three planes, as source,
-synthetic, real and difference; then intensities in the brain, and every head's figures by method.
+For each synthesised contrast, from left to right: a held-out head in three planes, as source,
+synthetic, real and difference; intensities in the brain; and the metrics of every head by method.
 Below stand the means.
 """
 
@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_mrgen.app.plots.sets import draw_table
+from napari_mrgen.app.plots.sets import plot_table
+from napari_mrgen.app.plots.style import (
+    DIFFERENCE_SHOWN,
+    FAINT,
+    GRAY,
+    INK,
+    MODEL,
+    hide_frame,
+)
 from napari_mrgen.io.files import replacing
 from napari_mrgen.metrics.scoreboard import Score, tabulate
 from napari_mrgen.metrics.volumes import Comparison
@@ -26,15 +34,12 @@ if TYPE_CHECKING:
 
 Image = npt.NDArray[np.float32]
 
-FIGURES = ("PSNR in brain", "SSIM in brain")
+METRICS = ("PSNR in brain", "SSIM in brain")
 """Shown head by head."""
-DIFFERENCE_SHOWN = 0.25
-"""Largest difference on the colour scale, as a share of the intensity range."""
 _BINS = 100
 _PLANES = ("axial", "coronal", "sagittal")
 _COLUMNS = ("source", "synthetic", "real", "difference")
-_INK, _FAINT = "#202124", "#8b93a1"
-_COLOURS = {"source": "#8b93a1", "synthetic": "#1a73b8", "real": "#202124"}
+_COLOURS = {"source": FAINT, "synthetic": MODEL, "real": INK}
 
 
 @dataclass
@@ -49,8 +54,8 @@ class Page:
     counts: dict[str, torch.Tensor]
 
 
-def draw(comparisons: Iterable[Comparison], scores: Sequence[Score], path: Path) -> None:
-    """Draw the figure into a PNG; of all volumes only planes are kept."""
+def plot_volumes(comparisons: Iterable[Comparison], scores: Sequence[Score], path: Path) -> None:
+    """Plot the volumes into a PNG; only planes of them are kept in memory."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -64,9 +69,9 @@ def draw(comparisons: Iterable[Comparison], scores: Sequence[Score], path: Path)
     )
     for part, page in zip(parts, pages, strict=False):
         left, right = part.subfigures(1, 2, width_ratios=(1.7, 1), squeeze=False)[0]
-        _draw_planes(left, page)
-        _draw_curves(right, page, scores)
-    draw_table(parts[-1], board)
+        _plot_planes(left, page)
+        _plot_curves(right, page, scores)
+    plot_table(parts[-1], board)
     with replacing(path) as file:
         figure.savefig(file, format="png")
 
@@ -96,53 +101,52 @@ def digest(comparisons: Iterable[Comparison]) -> list[Page]:
     return list(pages.values())
 
 
-def _draw_planes(part: Any, page: Page) -> None:
-    part.suptitle(f"{page.title} of {page.subject}", color=_INK, fontsize=12)
+def _plot_planes(part: Any, page: Page) -> None:
+    part.suptitle(f"{page.title} of {page.subject}", color=INK, fontsize=12)
     grid = part.subplots(len(_PLANES), len(_COLUMNS))
     image = None
     for row, plane, aspect, title in zip(grid, page.planes, page.aspects, _PLANES, strict=True):
         for axes, name in zip(row, _COLUMNS, strict=True):
-            shown = {"cmap": "gray", "vmin": 0, "vmax": 1}
+            shown = GRAY
             if name == "difference":
                 shown = {"cmap": "RdBu_r", "vmin": -DIFFERENCE_SHOWN, "vmax": DIFFERENCE_SHOWN}
             image = axes.imshow(plane[name], aspect=aspect, **shown)
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        row[0].set_ylabel(title, color=_FAINT, fontsize=9)
+            hide_frame(axes)
+        row[0].set_ylabel(title, color=FAINT, fontsize=9)
     for axes, name in zip(grid[0], _COLUMNS, strict=True):
-        axes.set_title(name, color=_INK, fontsize=10)
+        axes.set_title(name, color=INK, fontsize=10)
     bar = part.colorbar(image, ax=grid[:, -1], shrink=0.5, aspect=30, label="synthetic - real")
-    bar.ax.tick_params(colors=_FAINT, labelsize=7)
+    bar.ax.tick_params(colors=FAINT, labelsize=7)
     bar.outline.set_visible(False)
 
 
-def _draw_curves(part: Any, page: Page, scores: Sequence[Score]) -> None:
-    histogram, *places = part.subplots(1 + len(FIGURES), 1)
+def _plot_curves(part: Any, page: Page, scores: Sequence[Score]) -> None:
+    histogram, *places = part.subplots(1 + len(METRICS), 1)
     centres = (torch.arange(_BINS) + 0.5) / _BINS
     for name, counts in page.counts.items():
         shares = counts / counts.sum()
         histogram.plot(centres, shares, color=_COLOURS[name], label=name, linewidth=1.5)
     histogram.set_xlabel("intensity in the brain (1: 99.5th percentile of the head)", fontsize=8)
     histogram.set_ylabel("share of voxels", fontsize=8)
-    histogram.legend(frameon=False, fontsize=8, labelcolor=_INK)
-    for axes, figure in zip(places, FIGURES, strict=True):
-        _draw_heads(axes, figure, page.title, scores)
+    histogram.legend(frameon=False, fontsize=8, labelcolor=INK)
+    for axes, metric in zip(places, METRICS, strict=True):
+        _plot_heads(axes, metric, page.title, scores)
     for axes in (histogram, *places):
-        axes.tick_params(colors=_FAINT, labelsize=8)
+        axes.tick_params(colors=FAINT, labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_heads(axes: Any, figure: str, title: str, scores: Sequence[Score]) -> None:
-    """Show a figure of every head by method, a line for each head."""
-    own = [s for s in scores if s.method.startswith(f"{title}: ") and figure in s.values]
+def _plot_heads(axes: Any, metric: str, title: str, scores: Sequence[Score]) -> None:
+    """Show a metric of every head by method, with a line for each head."""
+    own = [s for s in scores if s.method.startswith(f"{title}: ") and metric in s.values]
     methods = list(dict.fromkeys(score.method for score in own))
     for subject in dict.fromkeys(score.subject for score in own):
-        values = {s.method: s.values[figure] for s in own if s.subject == subject}
+        values = {s.method: s.values[metric] for s in own if s.subject == subject}
         places = [index for index, method in enumerate(methods) if method in values]
         heights = [values[methods[index]] for index in places]
         axes.plot(places, heights, "o-", color=_COLOURS["synthetic"], alpha=0.6, markersize=4)
     names = [method.removeprefix(f"{title}: ") for method in methods]
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.4, len(names) - 0.6)
-    axes.set_ylabel(f"{figure} (dB)" if "PSNR" in figure else figure, fontsize=8)
+    axes.set_ylabel(f"{metric} (dB)" if "PSNR" in metric else metric, fontsize=8)
     axes.grid(axis="y", color="#e8eaed", linewidth=0.8)

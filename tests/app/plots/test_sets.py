@@ -2,7 +2,7 @@ import imageio.v3 as iio
 import pytest
 import torch
 
-from napari_mrgen.app.plots.sets import draw
+from napari_mrgen.app.plots.sets import plot_sets
 from napari_mrgen.metrics.distributions import ImageSet, Sets
 from napari_mrgen.metrics.scoreboard import WHOLE_SET, Score, tabulate
 
@@ -20,5 +20,5 @@ def test_the_figure_is_drawn_of_many_slices_and_of_few(tmp_path, has_train):
     made = {"model": images(40, 1), "reconstruction": images(1, 2)}
     train = images(9, 3, subjects=tuple("ghighighi")) if has_train else None
     path = tmp_path / "figure.png"
-    draw(Sets(made, held_out, train), BOARD, path)
+    plot_sets(Sets(made, held_out, train), BOARD, path)
     assert iio.imread(path).std() > 10

@@ -5,7 +5,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from napari_mrgen.app.plots.volumes import _draw_planes, digest, draw
+from napari_mrgen.app.plots.volumes import _plot_planes, digest, plot_volumes
 from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.metrics.volumes import Comparison
 
@@ -29,19 +29,21 @@ SCORES = [
 @pytest.mark.parametrize("titles", [("T2w",), ("T2w", "T1w")])
 def test_the_figure_is_drawn_of_one_direction_and_of_both(tmp_path: Path, titles):
     made = [comparison(title, subject) for title in titles for subject in ("a", "b")]
-    draw(made, SCORES, tmp_path / "figure.png")
+    plot_volumes(made, SCORES, tmp_path / "figure.png")
     assert iio.imread(tmp_path / "figure.png").std() > 10
 
 
 def test_every_column_of_planes_says_what_it_shows():
     figure = Figure()
-    _draw_planes(figure.subfigures(), digest([comparison("T2w", "a")])[0])
+    _plot_planes(figure.subfigures(), digest([comparison("T2w", "a")])[0])
     first = figure.subfigs[0].axes[:4]
     assert [axes.get_title() for axes in first] == ["source", "synthetic", "real", "difference"]
 
 
 def test_a_figure_without_pairs_shows_the_table(tmp_path: Path):
-    draw([], [Score("T2w: model", "a", {"cycle PSNR in brain": 30.0})], tmp_path / "figure.png")
+    plot_volumes(
+        [], [Score("T2w: model", "a", {"cycle PSNR in brain": 30.0})], tmp_path / "figure.png"
+    )
     assert iio.imread(tmp_path / "figure.png").std() > 1
 
 
