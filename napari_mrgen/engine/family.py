@@ -76,6 +76,9 @@ class TrainConfig(Config):
 class GenerateConfig(Config):
     """Settings that every family's generation has; a family adds its own."""
 
+    for_jobs: ClassVar[Mapping[str, Any]] = {}
+    """Settings of a job's predictions where the job says nothing else, by name."""
+
     seed: int = setting(0, ge=0, lt=2**31)
     """The same seed, model and input give the same result."""
 
@@ -83,6 +86,16 @@ class GenerateConfig(Config):
     def results(self) -> int:
         """How many results there will be of one input."""
         return 1
+
+    @property
+    def frames_each(self) -> int:
+        """Frames of each result, where the settings fix their number."""
+        return 1
+
+    def expected_in(self, source: Volume, result: Volume) -> Volume | None:
+        """Return the part of a source that a result predicts; None where it predicts none."""
+        del source, result
+        return None
 
 
 class SamplingConfig(GenerateConfig):
@@ -143,6 +156,8 @@ class Input:
     from_file: bool = False
     """Whether generation reads more of the file than its image, as the samples of k-space. A
     service takes no such input."""
+    is_target: bool = False
+    """Whether it is what the model is trained to make."""
     finder: Finder = find_scans
     """Finds the scans of a path that is given for the role."""
     reader: Callable[[Reference], Volume] = Reference.read
@@ -156,7 +171,7 @@ class Input:
 
     def facts(self) -> dict[str, Any]:
         """Return what is known of the input as plain values, for programs."""
-        hidden = ("finder", "reader", "named")
+        hidden = ("is_target", "finder", "reader", "named")
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
 

@@ -148,7 +148,7 @@ async def save_upload(request: Request, folder: Path, specs: Sequence[Input]) ->
 def least_voxels(config: GenerateConfig, inputs: Mapping[str, Volume]) -> int:
     """Return how many voxels the results will have at least, as far as the settings tell."""
     frame = min((math.prod(one.array.shape[-3:]) for one in inputs.values()), default=1)
-    return config.results * int(getattr(config, "frames", 1)) * frame
+    return config.results * config.frames_each * frame
 
 
 async def _save(form: FormData, folder: Path, roles: Sequence[str]) -> dict[str, Path]:

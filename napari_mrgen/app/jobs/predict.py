@@ -38,13 +38,12 @@ from napari_mrgen.io.naming import stem, subject_of
 from napari_mrgen.volume import Array, Volume
 
 RESULTS = "result.h5"
-PARTS = ("input", "result", "truth")
+TRUTH = "truth"
+PARTS = ("input", "result", TRUTH)
 NAMES = "_cases"
 """Ends the name of the dataset with the names of a part's cases."""
 _CASES_SHOWN = 5
 _INK = "#202124"
-TRUTH = "truth"
-"""Role of families that are trained on what should come out."""
 
 
 def predict(job: Job, control: Control) -> Iterator[Event | ScanResult]:
@@ -95,8 +94,7 @@ def _write(folder: Path, cases: Iterator[tuple[str, Mapping[str, Volume]]]) -> N
 def _settings(job: Job, generator: LocalGenerator) -> GenerateConfig:
     """Return the job's settings of generation; inputs are included where a model can do so."""
     kind: type[GenerateConfig] = generator.family.generate_config
-    defaults = {"include_inputs": True} if "include_inputs" in kind.model_fields else {}
-    return kind.parse({**defaults, **kind.with_current_names(job.prediction.settings)})
+    return kind.parse({**kind.for_jobs, **kind.with_current_names(job.prediction.settings)})
 
 
 def _draw_samples(
@@ -189,8 +187,11 @@ class _Truths:
 def _truths(job: Job, generator: LocalGenerator, *, is_alone: bool) -> _Truths:
     """Find what should come out: the job says it, or the training had it in another role."""
     if job.truth is not None:
-        asked = next((one for one in generator.family.train_inputs if one.role == TRUTH), None)
-        scans = find_all((asked,), {TRUTH: [job.truth]})[TRUTH] if asked else find(job.truth)
+        target = next((one for one in generator.family.train_inputs if one.is_target), None)
+        if target is None:
+            scans = find(job.truth)
+        else:
+            scans = find_all((target,), {target.role: [job.truth]})[target.role]
         return _Truths({scan.subject: scan for scan in scans}, is_alone and len(scans) == 1)
     inputs, role = _own_inputs(generator), _role(generator)
     if inputs is None or job.prediction.inputs:
@@ -214,17 +215,17 @@ def _parts(
     given = next(iter(case.inputs.values()))
     source = given.read() if isinstance(given, Reference) else nifti.read(given)
     found.setdefault("input", source)
-    if "truth" not in found:
+    if TRUTH not in found:
         reference = known.of(case)
         if reference is not None:
             truth: Volume | None = reference.read()
         elif any(record.get("source_is") == TRUTH for record in records.values()):
             truth = source
         else:
-            truth = _frames_after(source, config, result)
+            truth = config.expected_in(source, result)
         if truth is not None and _has_voxels_of(truth, result):
-            found["truth"] = truth
-    return {name: found[name] for name in ("input", "result", "truth") if name in found}
+            found[TRUTH] = truth
+    return {name: found[name] for name in PARTS if name in found}
 
 
 def _has_voxels_of(truth: Volume, result: Volume) -> bool:
@@ -235,15 +236,6 @@ def _record(path: Path) -> Mapping[str, Any]:
     """Return what a family says of a result, such as that it is not what came out but went in."""
     sidecar = path.with_name(f"{stem(path)}.json")
     return json.loads(sidecar.read_text("utf-8")) if sidecar.exists() else {}
-
-
-def _frames_after(source: Volume, config: GenerateConfig, result: Volume) -> Volume | None:
-    """Return the frames that came after those from which a series was continued."""
-    start = getattr(config, "start_frame", None)
-    if start is None or "t" not in source.axes or "t" not in result.axes:
-        return None
-    count = result.array.shape[result.axes.index("t")]
-    return source.with_array(source.array[start + 1 : start + 1 + count], times=None)
 
 
 # ---------------------------------------------------------------- result.h5 and its picture

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from napari_mrgen.config import setting
 from napari_mrgen.engine.family import Preset, SamplingConfig, TrainConfig
+from napari_mrgen.volume import Volume
 
 
 class FramePredictionConfig(TrainConfig):
@@ -108,6 +109,17 @@ class FramePredictionGenerateConfig(SamplingConfig):
     """Include the context frames before the predicted ones."""
     cycle: int | None = setting(None, ge=0, unit="frames", level="advanced", title="Cycle length")
     """Frames in one cardiac cycle; 0 is unknown, empty estimates it from the series."""
+
+    @property
+    def frames_each(self) -> int:
+        return self.frames
+
+    def expected_in(self, source: Volume, result: Volume) -> Volume | None:
+        """Return the real frames after the one that the prediction starts after."""
+        start = self.start_frame
+        if start is None or "t" not in source.axes or "t" not in result.axes:
+            return None
+        return source.with_array(source.array[start + 1 : start + 1 + result.size("t")])
 
 
 TINY = FramePredictionConfig(

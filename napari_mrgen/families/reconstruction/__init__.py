@@ -67,6 +67,7 @@ class Reconstruction(Family[ReconstructionConfig, ReconstructionGenerateConfig],
             help=_TRUTH_HELP,
             many=True,
             optional=True,
+            is_target=True,
             finder=series_or_scans,
         ),
     )

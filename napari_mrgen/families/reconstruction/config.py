@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from napari_mrgen.config import setting
 from napari_mrgen.engine.family import GenerateConfig, Preset, TrainConfig
@@ -97,6 +98,8 @@ class ReconstructionConfig(TrainConfig):
 
 class ReconstructionGenerateConfig(GenerateConfig):
     """Reconstruct a series."""
+
+    for_jobs: ClassVar[Mapping[str, Any]] = {"include_inputs": True}
 
     spokes: int | None = setting(None, ge=1, le=1024)
     """Spokes in each frame of the scan simulated from a cine; empty as in training."""
