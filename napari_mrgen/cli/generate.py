@@ -23,10 +23,9 @@ from napari_mrgen.cli.report import SECONDS_BETWEEN_LINES
 from napari_mrgen.errors import MrgenError
 
 if TYPE_CHECKING:
-    from napari_mrgen.app.batch import SampleFolder
     from napari_mrgen.app.generate import VolumeGenerator
     from napari_mrgen.app.outputs import Outputs
-    from napari_mrgen.app.result_folder import ScanResult
+    from napari_mrgen.app.result_folder import SampleFolder, ScanResult
     from napari_mrgen.engine.family import Family, GenerateConfig
     from napari_mrgen.volume import Volume
 
@@ -77,9 +76,9 @@ def _warn_of_names(family: Family, inputs: Mapping[str, Path]) -> None:
 
 def run_generate(options: argparse.Namespace) -> int:
     from napari_mrgen import families
-    from napari_mrgen.app.batch import SampleFolder
     from napari_mrgen.app.cases import folder_role
     from napari_mrgen.app.outputs import Outputs, is_folder
+    from napari_mrgen.app.result_folder import SampleFolder
     from napari_mrgen.cli.report import stop_on_signals
     from napari_mrgen.engine.run.model_header import read_header
     from napari_mrgen.service.client import is_address

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_mrgen.app.batch import SIDECAR, TABLE, Form, SampleFolder
+from napari_mrgen.app.result_folder import SAMPLES_SIDECAR, SAMPLES_TABLE, Form, SampleFolder
 from napari_mrgen.data.slice_volumes import blocks, sample_conditions, sample_levels, sampled_volume
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
@@ -35,7 +35,7 @@ def fill(folder: Path, count: int, form: Form = "png") -> list[dict[str, str]]:
     with SampleFolder(folder, form) as target:
         for block in sample_blocks(count):
             target.save(block)
-    with (folder / TABLE).open(newline="") as file:
+    with (folder / SAMPLES_TABLE).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -46,7 +46,7 @@ def test_every_sample_has_its_file_and_its_row(tmp_path: Path) -> None:
     assert {row["file"] for row in rows} == {
         path.name for path in (tmp_path / "made" / "samples").glob("*.png")
     }
-    facts = json.loads((tmp_path / "made" / "samples" / SIDECAR).read_text())
+    facts = json.loads((tmp_path / "made" / "samples" / SAMPLES_SIDECAR).read_text())
     assert facts["seed"] == 3
     assert facts["pixel_mm"] == pytest.approx([1.5, 1.25])
 
@@ -68,7 +68,7 @@ def test_a_file_holds_its_sample(tmp_path: Path, form: Form) -> None:
 
 def test_a_sample_as_nifti_is_marked_and_has_no_sidecar_of_its_own(tmp_path: Path) -> None:
     fill(tmp_path, 3, "nifti")
-    assert [path.name for path in tmp_path.glob("*.json")] == [SIDECAR]
+    assert [path.name for path in tmp_path.glob("*.json")] == [SAMPLES_SIDECAR]
     assert b"synthetic" in bytes(nifti.read(tmp_path / "sample-000000.nii.gz").source.stored.header)
 
 
@@ -89,7 +89,7 @@ def test_the_table_is_whole_at_any_moment(tmp_path: Path) -> None:
     with SampleFolder(tmp_path) as target:
         for block in sample_blocks(200):
             target.save(block)
-            lines = (tmp_path / TABLE).read_text().splitlines()
+            lines = (tmp_path / SAMPLES_TABLE).read_text().splitlines()
             assert len(lines) == 1 + target.count
             assert (tmp_path / lines[-1].split(",")[0]).exists()
 
