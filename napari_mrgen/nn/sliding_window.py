@@ -23,7 +23,7 @@ def tiled(
     margin: int = 0,
     align: int = 1,
 ) -> Tensor:
-    """Apply a function to a volume by overlapping tiles that fade into one another.
+    """Apply a function to a volume ``(1, 1, z, y, x)`` by overlapping tiles; return float32.
 
     Two neighbours share at least ``overlap`` of their length. Over what they share, the weight of
     one falls smoothly from 1 to 0 as the other's rises: where the two differ near their borders,
@@ -34,8 +34,6 @@ def tiled(
     function
         From ``(1, 1, z, y, x)`` to ``(1, c, z, y, x)``. Its input has sides of ``tile``, or the
         volume's where they are shorter; a function that needs other sides pads them at their end.
-    volume
-        ``(1, 1, z, y, x)``.
     tile
         Length of a tile in voxels, one or one for each axis; 0 is the volume's.
     margin
@@ -44,11 +42,6 @@ def tiled(
     align
         Tiles start at multiples of it, so that a network that halves the resolution has the same
         grid in each as in the whole. The last tile is longer where it must be to reach the end.
-
-    Returns
-    -------
-    Tensor
-        ``(1, c, z, y, x)``, float32, on the device of ``volume``.
 
     Examples
     --------
