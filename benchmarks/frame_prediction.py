@@ -29,7 +29,7 @@ from napari_mrgen.data.cine import Cine, CineWindows, WindowSpec, load
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.engine.task import Draws
-from napari_mrgen.families.frame_prediction.forecasting import predict
+from napari_mrgen.families.frame_prediction.sampling import predict
 from napari_mrgen.families.frame_prediction.scoring import BASELINES, Method, score_cine
 from napari_mrgen.families.frame_prediction.tasks import BAND, one_cycle
 from napari_mrgen.io.find import find

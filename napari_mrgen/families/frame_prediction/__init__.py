@@ -99,7 +99,7 @@ class FramePrediction(Family[FramePredictionConfig, FramePredictionGenerateConfi
 
     @override
     def exports(self, networks: Networks, trained: FramePredictionConfig) -> Iterator[Exportable]:
-        from napari_mrgen.families.frame_prediction.export import predictor_exports
+        from napari_mrgen.families.frame_prediction.sampling import predictor_exports
 
         return predictor_exports(networks, trained)
 

@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
 from napari_mrgen.families.frame_prediction.published import SimpleDiscriminator, SimpleUGen
-from napari_mrgen.families.frame_prediction.warp import warp
 from napari_mrgen.nn.discriminators import PatchDiscriminator
 from napari_mrgen.nn.noise import randn_like
 from napari_mrgen.nn.unet import Decoder, Encoder
@@ -59,10 +58,10 @@ class FlowPredictor(nn.Module):
     def __init__(self, config: FramePredictionConfig) -> None:
         super().__init__()
         self.context, self.count = config.context, config.frames_per_pass
-        self.seen = max(self.context, self.count)
+        self.input_frames = max(self.context, self.count)
         widths = [config.width * factor for factor in (1, 2, 3, 4)]
         width = 4 * config.width
-        self.encoder = Encoder(4 * (self.context + self.seen), widths)
+        self.encoder = Encoder(4 * (self.context + self.input_frames), widths)
         self.decoder = Decoder(widths, width, 6 * self.count)
         self.timing = _perceptron(TIMING_FEATURES, width)
         self.volume = _perceptron(widths[-1], width)
@@ -83,7 +82,7 @@ class FlowPredictor(nn.Module):
         context
             ``(b, context, z, y, x)``, real frames.
         recent
-            ``(b, seen, z, y, x)``, the frames just before the predicted ones, real or predicted.
+            ``(b, input_frames, z, y, x)``, the frames just before the predicted ones.
         lead
             ``(b,)``, frames between the context and the predicted ones.
         cycle
@@ -95,7 +94,8 @@ class FlowPredictor(nn.Module):
         output = self._half_resolution(context, recent, lead, cycle)
         last = _fold(context[:, -1:]).expand(-1, self.count, -1, -1)
         residual = functional.pixel_shuffle(output[:, 2 * self.count :], 2) / CHANGE
-        return _unfold(warp(last, self._flow(output)) + residual, context.shape[2])
+        slices = warp(last, self._flow(output)) + residual
+        return slices.reshape(-1, context.shape[2], *slices.shape[1:]).transpose(1, 2)
 
     def displacement(self, context: Tensor, recent: Tensor, lead: Tensor, cycle: Tensor) -> Tensor:
         """Return the displacement of each pixel of the predicted frames in the last real frame.
@@ -111,8 +111,8 @@ class FlowPredictor(nn.Module):
         slices = context.shape[2]
         frames, last = _fold(context), _fold(context[:, -1:])
         change = torch.cat([frames[:, :-1], _fold(recent)], 1) - last
-        seen = torch.cat([CONTRAST * (last - BRIGHTNESS), CHANGE * change], 1)
-        features = self.encoder(functional.pixel_unshuffle(seen, 2))
+        inputs = torch.cat([CONTRAST * (last - BRIGHTNESS), CHANGE * change], 1)
+        features = self.encoder(functional.pixel_unshuffle(inputs, 2))
         deepest = features[-1].mean((2, 3))
         volume = deepest.view(-1, slices, deepest.shape[1]).mean(1)
         modulation = self.mix(self.timing(timing_features(lead, cycle)) + self.volume(volume))
@@ -159,33 +159,35 @@ class Texture(nn.Module):
         real = last.expand_as(prediction).flatten(0, 2)[:, None]
         noise = torch.zeros_like(frames) if generator is None else randn_like(frames, generator)
         detail = frames - functional.avg_pool2d(frames, 3, 1, 1, count_include_pad=False)
-        seen = [CONTRAST * (frames - BRIGHTNESS), CHANGE * (frames - real), CHANGE * detail, noise]
-        found = self.head(self.layers(functional.pixel_unshuffle(torch.cat(seen, 1), 2))).float()
-        return prediction + functional.pixel_shuffle(found, 2).view_as(prediction) / CHANGE
+        image, change = CONTRAST * (frames - BRIGHTNESS), CHANGE * (frames - real)
+        inputs = torch.cat([image, change, CHANGE * detail, noise], 1)
+        features = self.layers(functional.pixel_unshuffle(inputs, 2))
+        texture = functional.pixel_shuffle(self.head(features).float(), 2)
+        return prediction + texture.view_as(prediction) / CHANGE
 
 
 class FrameDiscriminator(nn.Module):
-    """Judges patches of the last real frames together with those that follow, slice by slice."""
+    """Patch discriminator of the context frames and those that follow, slice by slice."""
 
     def __init__(self, config: FramePredictionConfig) -> None:
         super().__init__()
         self.patches = PatchDiscriminator(config.context + config.frames_per_pass)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return logits of ``(b, t, z, y, x)``: context and future."""
+        """Return logits of ``(b, t, z, y, x)``: context and predicted frames."""
         return self.patches(CONTRAST * (_fold(frames) - BRIGHTNESS))  # type: ignore[no-any-return]
 
 
 def timing_features(lead: Tensor, cycle: Tensor) -> Tensor:
     """Encode the phase of the predicted frames in the cardiac cycle, and its rate: ``(b, 10)``."""
-    known = (cycle > 0).float()
+    is_known = (cycle > 0).float()
     length = torch.where(cycle > 0, cycle, torch.ones_like(cycle))
     angle, rate = 2 * math.pi * lead / length, 10 * math.pi / length
     features = [
         torch.sin(angle), torch.cos(angle), torch.sin(2 * angle), torch.cos(2 * angle),
         lead / length, 10 / length, torch.sin(rate), torch.cos(rate),
     ]  # fmt: skip
-    return torch.stack([lead / 10, known, *(known * feature for feature in features)], 1)
+    return torch.stack([lead / 10, is_known, *(is_known * feature for feature in features)], 1)
 
 
 def roll_out(
@@ -200,19 +202,45 @@ def roll_out(
     Each pass gets the frames of the pass before. A caller may send other frames in their place, for
     instance detached ones, to stop the gradient.
     """
-    seen = int(getattr(network, "seen", context.shape[1]))
-    recent = last_frames(context, seen)
+    count = int(getattr(network, "input_frames", context.shape[1]))
+    recent = last_frames(context, count)
     while True:
         frames = network(context, recent, lead, cycle, generator)
         feedback = yield frames
         lead = lead + frames.shape[1]
-        recent = torch.cat([recent, frames if feedback is None else feedback], 1)[:, -seen:]
+        recent = torch.cat([recent, frames if feedback is None else feedback], 1)[:, -count:]
 
 
 def last_frames(frames: Tensor, count: int) -> Tensor:
     """Return the last of ``(b, t, z, y, x)``; the first is repeated where there are too few."""
     missing = max(0, count - frames.shape[1])
     return torch.cat([frames[:, :1]] * missing + [frames], 1)[:, -count:]
+
+
+def warp(images: Tensor, flow: Tensor) -> Tensor:
+    """Sample an image at each pixel plus its displacement; edges are repeated.
+
+    Parameters
+    ----------
+    images
+        ``(n, c, y, x)``.
+    flow
+        ``(n, c, 2, y, x)``, displacement along x, then y, in pixels, for each channel its own.
+    """
+    n, c, height, width = images.shape
+    pixel = torch.tensor([2 / width, 2 / height], device=flow.device)
+    # Pixel centres, from -1 to 1 between the outer edges.
+    y, x = ((torch.arange(n, device=flow.device) + 0.5) / n * 2 - 1 for n in (height, width))
+    centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+    # In float32: bfloat16 does not resolve neighbouring pixels of a wide image.
+    grid = centres + flow.float().permute(0, 1, 3, 4, 2) * pixel
+    warped = functional.grid_sample(
+        images.float().reshape(n * c, 1, height, width),
+        grid.reshape(n * c, height, width, 2),
+        padding_mode="border",
+        align_corners=False,
+    )
+    return warped.view(n, c, height, width)
 
 
 def _perceptron(inputs: int, outputs: int) -> nn.Sequential:
@@ -222,7 +250,3 @@ def _perceptron(inputs: int, outputs: int) -> nn.Sequential:
 def _fold(frames: Tensor) -> Tensor:
     """Turn ``(b, t, z, y, x)`` into slices with frames as channels: ``(b z, t, y, x)``."""
     return frames.transpose(1, 2).flatten(0, 1)
-
-
-def _unfold(slices: Tensor, count: int) -> Tensor:
-    return slices.reshape(-1, count, *slices.shape[1:]).transpose(1, 2)

@@ -27,7 +27,7 @@ class SimpleUGen(nn.Module):
 
     def __init__(self, context: int = 5, noise: float = 0.1) -> None:
         super().__init__()
-        self.context = self.seen = context
+        self.context = self.input_frames = context
         self.noise = noise
         widths = [context * factor for factor in (1, 2, 3, 4)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -85,7 +85,7 @@ class SimpleDiscriminator(nn.Module):
             x = functional.leaky_relu(layer(x), 0.3)
             if number < len(self.layers) - 1:
                 x = dropout(x, 0.3, generator)
-        # The mean where the original flattens, so that any size works.
+        # The mean, where the original flattens, so that any size works.
         return self.logit(x.mean((2, 3, 4)))  # type: ignore[no-any-return]
 
 

@@ -14,8 +14,8 @@ from napari_mrgen.data.inputs import Inputs
 from napari_mrgen.engine.device import device_of
 from napari_mrgen.engine.task import Networks
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
-from napari_mrgen.families.frame_prediction.forecasting import has_gan, predict, propagate_labels
 from napari_mrgen.families.frame_prediction.networks import FlowPredictor
+from napari_mrgen.families.frame_prediction.sampling import has_gan, predict, propagate_labels
 from napari_mrgen.metrics.images import mse, psnr, ssim
 from napari_mrgen.metrics.scoreboard import Score
 from napari_mrgen.volume import Volume
@@ -58,8 +58,7 @@ def ventricle_errors(
     Returns the mean error of its volume in ml and the error of its ejection fraction in percentage
     points; nothing if not all frames are labelled, or the context covers the whole cycle.
     """
-    labelled = labels.labelled_frames
-    if cine.cycle <= context or len(labelled) < cine.cycle:
+    if cine.cycle <= context or len(labels.labelled_frames) < cine.cycle:
         return {}
     maps = torch.from_numpy(labels.array.astype(np.int64))
     frames = cine.frames[:context][None].to(device_of(network))
@@ -103,9 +102,10 @@ def score_cine(
     if not cine.cycle and len(cine.frames) <= context:
         return
     tallies = {name: Tally() for name in [*methods, "temporal mean"]}
-    starts = _starts(cine, context, windows)
-    for start in starts:
-        window = _Window(cine, start, context, farthest)
+    starts = cine.cycle or max(1, len(cine.frames) - context)
+    count = min(windows, starts)
+    for index in range(count):
+        window = _Window(cine, round(index * starts / count), context, farthest)
         for name, method in methods.items():
             tallies[name].add(window, method(window.context, cine.cycle, window.count))
         mean = cine.frames.mean(0, keepdim=True).expand(window.count, -1, -1, -1)
@@ -170,39 +170,23 @@ class _Window:
 
     def is_scored(self, horizon: int) -> bool:
         """Whether there is a frame at a horizon that is not among the context."""
-        place = self._length + horizon - 1
+        index = self._length + horizon - 1
         if self._cine.cycle:
-            place %= self._cine.cycle
-        return horizon <= self.count and place >= self._length
-
-
-def _starts(cine: Cine, context: int, windows: int) -> list[int]:
-    places = cine.cycle or max(1, len(cine.frames) - context)
-    chosen = min(windows, places)
-    return [round(index * places / chosen) for index in range(chosen)]
+            index %= self._cine.cycle
+        return horizon <= self.count and index >= self._length
 
 
 def _methods(networks: Networks, trained: FramePredictionConfig) -> dict[str, Method]:
+    def model(networks: Networks) -> Method:
+        return lambda context, cycle, count: torch.from_numpy(
+            predict(networks, context.numpy(), cycle, count)
+        )
+
     title = "GAN" if has_gan(networks, trained) else "autoencoder"
-    methods = {title: _model(networks)}
+    methods = {title: model(networks)}
     if "texture" in networks and "autoencoder" in trained.stages:
-        methods["autoencoder"] = _model({"generator": networks["generator"]})
+        methods["autoencoder"] = model({"generator": networks["generator"]})
     return {**methods, **BASELINES}
-
-
-def _model(networks: Networks) -> Method:
-    def method(context: Tensor, cycle: int, count: int) -> Tensor:
-        return torch.from_numpy(predict(networks, context.numpy(), cycle, count))
-
-    return method
-
-
-def _persistence(context: Tensor, cycle: int, count: int) -> Tensor:
-    return context[-1:].expand(count, -1, -1, -1)
-
-
-def _context_mean(context: Tensor, cycle: int, count: int) -> Tensor:
-    return context.mean(0, keepdim=True).expand(count, -1, -1, -1)
 
 
 def _extrapolation(context: Tensor, cycle: int, count: int) -> Tensor:
@@ -211,7 +195,7 @@ def _extrapolation(context: Tensor, cycle: int, count: int) -> Tensor:
 
 
 BASELINES: dict[str, Method] = {
-    "persistence": _persistence,
-    "context mean": _context_mean,
+    "persistence": lambda context, cycle, count: context[-1:].expand(count, -1, -1, -1),
+    "context mean": lambda context, cycle, count: context.mean(0).expand(count, -1, -1, -1),
     "linear extrapolation": _extrapolation,
 }

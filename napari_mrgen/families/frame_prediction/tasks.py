@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 from napari_mrgen.data.cine import CineWindows, as_array, load
 from napari_mrgen.engine.task import Batch, Draws, Networks, Task, frozen
 from napari_mrgen.families.frame_prediction.config import FramePredictionConfig
-from napari_mrgen.families.frame_prediction.forecasting import forecast, predict
 from napari_mrgen.families.frame_prediction.networks import roll_out
+from napari_mrgen.families.frame_prediction.sampling import forecast, predict
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.movies import write_movie
 from napari_mrgen.metrics.images import psnr, ssim
@@ -129,7 +129,8 @@ class AutoencoderTask(FrameTask):
         passes = passes_at(done, config.passes) if step % 2 else 1
         target = truth[:, : passes * config.frames_per_pass]
         if done < config.coarse_share:
-            context, target = halve(context), halve(target)
+            # Half the resolution in plane.
+            context, target = (functional.avg_pool3d(x, (1, 2, 2)) for x in (context, target))
         predicted = self._roll_out(batch, context, passes, draws("noise", device=self.device))
         loss = self._loss(predicted - target)
         self.update("generator", loss)
@@ -174,13 +175,14 @@ class GanTask(FrameTask):
     def __init__(
         self,
         config: FramePredictionConfig,
-        built: dict[str, nn.Module],
+        networks: dict[str, nn.Module],
         discriminator: nn.Module,
         source: PreviewSource,
     ) -> None:
-        trained = [n for n in built if n != "generator" or _learns_whole(config)]
-        built["generator"].requires_grad_("generator" in trained)
-        weights = [p for name in trained for p in built[name].parameters()]
+        is_whole = config.network == "published" or not config.autoencoder_steps
+        trained = [name for name in networks if name != "generator" or is_whole]
+        networks["generator"].requires_grad_(is_whole)
+        weights = [p for name in trained for p in networks[name].parameters()]
         optimizers: dict[str, Optimizer] = {
             "generator": torch.optim.AdamW(weights, config.gan_learning_rate, betas=(0.5, 0.99)),
             "discriminator": torch.optim.AdamW(
@@ -188,7 +190,11 @@ class GanTask(FrameTask):
             ),
         }
         super().__init__(
-            config, source, {**built, "discriminator": discriminator}, optimizers, tuple(built)
+            config,
+            source,
+            {**networks, "discriminator": discriminator},
+            optimizers,
+            tuple(networks),
         )
 
     def step(self, batch: Batch, step: int, draws: Draws) -> Mapping[str, Tensor]:
@@ -258,18 +264,15 @@ def frame_times(source: Volume, count: int) -> tuple[float, ...] | None:
     return None if interval is None else tuple(interval * index for index in range(count))
 
 
-def halve(frames: Tensor) -> Tensor:
-    """Return ``(b, t, z, y, x)`` at half the resolution in plane."""
-    return functional.avg_pool3d(frames, (1, 2, 2))
+def passes_at(done: float, greatest: int) -> int:
+    """Return the passes of a roll-out: 1, 2, 4 and so on, in equal shares of the training.
 
-
-def passes_at(done: float, most: int) -> int:
-    """Return the passes of a roll-out: 1, 2, 4 and so on, in equal shares of the training."""
+    Examples
+    --------
+    >>> [passes_at(done, 4) for done in (0.0, 0.5, 0.9)]
+    [1, 2, 4]
+    """
     steps = [1]
-    while steps[-1] < most:
-        steps.append(min(2 * steps[-1], most))
+    while steps[-1] < greatest:
+        steps.append(min(2 * steps[-1], greatest))
     return steps[min(int(done * len(steps)), len(steps) - 1)]
-
-
-def _learns_whole(config: FramePredictionConfig) -> bool:
-    return config.network == "published" or not config.autoencoder_steps

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
+from torch import nn
 
 from napari_mrgen.data.checks import find_oddities
 from napari_mrgen.data.cine import CineWindows, WindowSpec, as_array
@@ -35,21 +36,25 @@ _FEW = 8
 
 def predictor_stages(config: FramePredictionConfig, inputs: Inputs) -> Iterator[Stage]:
     """Yield the autoencoder, then the GAN, which starts from its weights."""
-    built = predictor_networks(config, ())
-    source = PreviewSource(windows(config, inputs), inputs.test("cine")[0])
-    if config.autoencoder_steps:
-        task = AutoencoderTask(config, built["generator"], source)
-        yield Stage(
-            "autoencoder", "Feedback autoencoder", config.autoencoder_steps, source.windows, task
-        )
-    if config.gan_steps:
-        yield Stage(
-            "gan", "GAN", config.gan_steps, source.windows,
-            GanTask(config, built, predictor_discriminator(config), source),
-        )  # fmt: skip
+    networks = predictor_networks(config, ())
+    source = PreviewSource(training_windows(config, inputs), inputs.test("cine")[0])
+    titles = {"autoencoder": "Feedback autoencoder", "gan": "GAN"}
+    steps = {"autoencoder": config.autoencoder_steps, "gan": config.gan_steps}
+    for stage in config.stages:
+        task = _task(config, stage, networks, source)
+        yield Stage(stage, titles[stage], steps[stage], source.windows, task)
 
 
-def windows(config: FramePredictionConfig, inputs: Inputs) -> CineWindows:
+def _task(
+    config: FramePredictionConfig, stage: str, networks: dict[str, nn.Module], source: PreviewSource
+) -> Task:
+    if stage == "autoencoder":
+        return AutoencoderTask(config, networks["generator"], source)
+    return GanTask(config, networks, predictor_discriminator(config), source)
+
+
+def training_windows(config: FramePredictionConfig, inputs: Inputs) -> CineWindows:
+    """Return the windows that a configuration cuts from the scans."""
     spec = WindowSpec(
         context=config.context,
         future=config.passes * config.frames_per_pass,
@@ -68,41 +73,29 @@ def plan_predictor(
     config: FramePredictionConfig, inputs: Inputs, precision: Precision = "32-true"
 ) -> Plan:
     """Plan from a step of each stage, measured without values; the larger memory counts."""
-    trials = [
-        (partial(_trial, config, inputs, stage), _costliest_step(config, stage))
-        for stage in config.stages
-    ]
+    source = PreviewSource(training_windows(config, inputs), inputs.test("cine")[0])
     frames = config.context + config.passes * config.frames_per_pass
     shape = (frames, config.slices, config.patch, config.patch)
+    # A step at full resolution with the longest roll-out, and of the GAN one with its penalty.
+    steps = {
+        "autoencoder": (config.autoencoder_steps - 1) | 1,
+        "gan": (config.gan_steps - 1) // PENALTY_EVERY * PENALTY_EVERY,
+    }
+
+    def build(stage: str) -> tuple[Task, Batch]:
+        task = _task(config, stage, predictor_networks(config, ()), source)
+        size = config.batch_size
+        batch = {"frames": torch.zeros(size, *shape)}
+        return task, {**batch, "lead": torch.zeros(size), "cycle": torch.zeros(size)}
+
+    trials = [(partial(build, stage), steps[stage]) for stage in config.stages]
     note = f"Any image size works; training cuts {config.patch} x {config.patch} windows."
     return plan_training(trials, shape, inputs, precision, [note])
 
 
-def _trial(config: FramePredictionConfig, inputs: Inputs, stage: str) -> tuple[Task, Batch]:
-    """Return the task of a stage with new networks, and a batch of the size that it will get."""
-    built, size = predictor_networks(config, ()), config.batch_size
-    source = PreviewSource(windows(config, inputs), inputs.test("cine")[0])
-    frames = config.context + config.passes * config.frames_per_pass
-    batch = {
-        "frames": torch.zeros(size, frames, config.slices, config.patch, config.patch),
-        "lead": torch.zeros(size),
-        "cycle": torch.zeros(size),
-    }
-    if stage == "autoencoder":
-        return AutoencoderTask(config, built["generator"], source), batch
-    return GanTask(config, built, predictor_discriminator(config), source), batch
-
-
-def _costliest_step(config: FramePredictionConfig, stage: str) -> int:
-    """Return a step at full resolution with the longest roll-out, of the GAN with its penalty."""
-    if stage == "autoencoder":
-        return (config.autoencoder_steps - 1) | 1
-    return (config.gan_steps - 1) // PENALTY_EVERY * PENALTY_EVERY
-
-
 def preview_windows(config: FramePredictionConfig, inputs: Inputs) -> DataPreview:
     """Show some training windows as the network gets them."""
-    dataset = windows(config, inputs)
+    dataset = training_windows(config, inputs)
     draws = Draws((config.seed, "look"))
     count = min(_SHOWN, len(dataset))
     samples = [dataset.sample(index, draws(index))["frames"] for index in range(count)]

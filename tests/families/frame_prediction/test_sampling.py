@@ -9,11 +9,19 @@ from napari_mrgen.families.frame_prediction.config import (
     FramePredictionGenerateConfig,
 )
 from napari_mrgen.families.frame_prediction.networks import predictor_networks
-from napari_mrgen.families.frame_prediction.sampling import context_frames, predict_cine
+from napari_mrgen.families.frame_prediction.sampling import (
+    context_frames,
+    forecast,
+    pad,
+    predict,
+    predict_cine,
+    propagate_labels,
+)
 from napari_mrgen.volume import Volume
 
 TINY = PRESETS["tiny"].config
-BUILT = predictor_networks(TINY, ())
+NETWORKS = predictor_networks(TINY, ())
+PUBLISHED = predictor_networks(PRESETS["published"].config, ())
 AFFINE = np.diag([9.0, 1.5, 1.25, 1.0])[:, [2, 1, 0, 3]]
 
 
@@ -27,7 +35,7 @@ def cine() -> Volume:
 def run(cine: Volume, **settings) -> list[Volume]:
     config = FramePredictionGenerateConfig(**settings)
     g = torch.Generator().manual_seed(config.seed)
-    return list(predict_cine(BUILT, TINY, config, {"cine": cine}, g, {}))
+    return list(predict_cine(NETWORKS, TINY, config, {"cine": cine}, g, {}))
 
 
 def test_prediction_lies_where_its_source_lies_and_goes_on_in_time(cine):
@@ -69,13 +77,13 @@ def test_samples_come_one_by_one(cine):
 
 
 def test_samples_are_stacked_with_their_spread(cine):
-    drawn, spread = collect(run(cine, frames=3, samples=4))
-    assert (drawn.axes, drawn.array.shape) == ("ntzyx", (4, 3, 2, 20, 24))
+    samples, spread = collect(run(cine, frames=3, samples=4))
+    assert (samples.axes, samples.array.shape) == ("ntzyx", (4, 3, 2, 20, 24))
     assert (spread.axes, spread.array.shape) == ("tzyx", (3, 2, 20, 24))
     assert spread.array.max() > 0
 
 
-def test_a_seed_is_one_future(cine):
+def test_a_seed_gives_one_sample(cine):
     first, again, other = (run(cine, frames=2, noise=True, seed=s)[0].array for s in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -106,26 +114,81 @@ def test_a_cycle_longer_than_the_series_does_not_lead_round(cine):
     assert np.array_equal(context_frames(cine, 4, 5, cycle=12), cine.array[:5])
 
 
-def ask(cine: Volume, stage: str, **changes) -> list[Volume]:
+def run_stage(cine: Volume, stage: str, **changes) -> list[Volume]:
     trained = PRESETS["published"].config.with_values(changes)
     config = FramePredictionGenerateConfig(stage=stage, frames=2)
-    built = predictor_networks(trained, ())
-    return list(predict_cine(built, trained, config, {"cine": cine}, torch.Generator(), {}))
+    networks = predictor_networks(trained, ())
+    return list(predict_cine(networks, trained, config, {"cine": cine}, torch.Generator(), {}))
 
 
 def test_a_stage_of_one_network_is_what_it_was_trained_to_last(cine):
-    assert ask(cine, "gan")
-    assert ask(cine, "best")
-    assert ask(cine, "autoencoder", gan_steps=0)
+    assert run_stage(cine, "gan")
+    assert run_stage(cine, "best")
+    assert run_stage(cine, "autoencoder", gan_steps=0)
     with pytest.raises(MrgenError, match=r"model-autoencoder\.safetensors"):
-        ask(cine, "autoencoder")
+        run_stage(cine, "autoencoder")
     with pytest.raises(MrgenError, match="no GAN stage"):
-        ask(cine, "gan", gan_steps=0)
+        run_stage(cine, "gan", gan_steps=0)
 
 
 @pytest.mark.parametrize("network", ["flow", "published"])
 def test_a_stage_that_was_left_out_is_refused(cine, network):
     values = {"network": network, "autoencoder_steps": 0}
-    assert ask(cine, "gan", **values)
+    assert run_stage(cine, "gan", **values)
     with pytest.raises(MrgenError, match="no autoencoder stage"):
-        ask(cine, "autoencoder", **values)
+        run_stage(cine, "autoencoder", **values)
+
+
+def context(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("size", [(1, 16, 16), (3, 17, 31), (7, 154, 224)])
+def test_any_size_is_continued(size):
+    with torch.no_grad():
+        assert forecast(NETWORKS, context(1, 5, *size), 0, 3).shape == (1, 3, *size)
+
+
+@pytest.mark.parametrize("size", [(4, 32, 32), (9, 50, 33)])
+def test_simple_ugen_is_padded(size):
+    with torch.no_grad():
+        assert forecast(PUBLISHED, context(1, 5, *size), 0, 2).shape == (1, 2, *size)
+
+
+def test_what_lies_a_cycle_ahead_repeats():
+    with torch.no_grad():
+        predicted = forecast(NETWORKS, context(1, 5, 1, 16, 16), cycle=12, count=50)
+    assert predicted.shape[1] == 50
+    assert torch.equal(predicted[:, :12], predicted[:, 36:48])
+
+
+def test_a_known_cycle_leads_round_to_the_context():
+    frames = context(1, 5, 1, 16, 16)
+    with torch.no_grad():
+        predicted = forecast(NETWORKS, frames, cycle=12, count=12)
+    assert torch.equal(predicted[:, 7:], frames)
+
+
+def test_padding_repeats_the_edge_and_only_where_needed():
+    frames = context(1, 2, 3, 15, 16)
+    padded = pad(frames, (4, 16, 16))
+    assert padded.shape == (1, 2, 4, 16, 16)
+    assert torch.equal(padded[..., :3, :15, :], frames)
+    assert torch.equal(padded[..., 3, 15, :], frames[..., 2, 14, :])
+    assert pad(frames, (1, 5, 4)) is frames
+
+
+def test_prediction_is_in_the_units_of_its_context():
+    frames = (1000 * context(5, 2, 32, 32)).numpy()
+    predicted = predict(NETWORKS, frames, 0, 2)
+    assert predicted == pytest.approx(np.repeat(frames[-1:], 2, 0), abs=0.5)
+
+
+def test_labels_are_propagated_by_passes_longer_than_the_context():
+    config = PRESETS["tiny"].config.with_values({"context": 2, "frames_per_pass": 5})
+    labels = torch.arange(20 * 20).view(1, 20, 20) % 3
+    with torch.no_grad():
+        propagated = propagate_labels(
+            predictor_networks(config, ())["generator"], context(1, 2, 1, 20, 20), labels, 12, 7
+        )
+    assert torch.equal(propagated, labels.expand(7, -1, -1, -1))
