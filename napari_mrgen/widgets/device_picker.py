@@ -163,6 +163,6 @@ class DevicePicker(QWidget):
     def _free_bytes(self) -> int | None:
         """Free memory of the chosen device; automatic takes the first GPU, else the processor."""
         order = sorted(self._devices, key=lambda device: device["name"] == "cpu")
-        wanted = self.device()
-        chosen = [d for d in order if wanted in ("auto", d["name"])]
+        name = self.device()
+        chosen = [d for d in order if name in ("auto", d["name"])]
         return int(chosen[0]["free_bytes"]) if chosen else None

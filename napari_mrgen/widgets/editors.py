@@ -1,7 +1,8 @@
-"""Editors: one small Qt widget for each type that a Config field can have.
+"""Editors: one small widget for each type that a Config field can have.
 
-An editor shows a value and gives exactly that value back. The usual spin boxes do not: 1e-4
-becomes 0.0 in them, and None becomes 0.
+An editor shows a value and gives exactly that value back. Ticks and choices are magicgui's. Its
+other widgets change values: a spin box shows 1e-4 as 0.0, refuses None, and has limits where the
+setting has none; a file field makes a relative path absolute. Those types have editors here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+from magicgui.widgets import create_widget
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QValidator
@@ -40,13 +42,13 @@ class Limits:
 
     @classmethod
     def of(cls, info: FieldInfo) -> Limits:
-        found: dict[str, Any] = {}
+        ends: dict[str, Any] = {}
         for constraint in info.metadata:
             for name, end in (("ge", "low"), ("gt", "low"), ("le", "high"), ("lt", "high")):
                 if hasattr(constraint, name):
-                    found[end] = getattr(constraint, name)
-                    found[f"{end}_excluded"] = name in ("gt", "lt")
-        return cls(**found)
+                    ends[end] = getattr(constraint, name)
+                    ends[f"{end}_excluded"] = name in ("gt", "lt")
+        return cls(**ends)
 
     def allow(self, value: float) -> bool:
         above = value > self.low if self.low_excluded else value >= self.low
@@ -78,13 +80,14 @@ def editor_for(annotation: Any, limits: Limits = Limits()) -> Editor:
     """Make the editor of a field's type."""
     plain, optional = _without_none(annotation)
     if plain is bool:
-        return OptionalEditor(BoolEditor()) if optional else BoolEditor()
+        return OptionalEditor(MagicEditor(bool)) if optional else MagicEditor(bool)
     if plain in (int, float):
         return NumberEditor(plain, limits, optional=optional)
     if plain is Path:
         return PathEditor(optional=optional)
     if get_origin(plain) is Literal:
-        return ChoiceEditor(get_args(plain), optional=optional)
+        choices = [(str(choice), choice) for choice in get_args(plain)]
+        return MagicEditor(plain, choices=[("none", None), *choices] if optional else choices)
     if get_origin(plain) is tuple:
         editor = TupleEditor([editor_for(part, limits) for part in get_args(plain)])
         return OptionalEditor(editor) if optional else editor
@@ -99,38 +102,26 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-class BoolEditor(Editor):
-    def __init__(self) -> None:
-        self._box = QCheckBox()
-        super().__init__(self._box)
-        self._box.toggled.connect(self.changed)
+class MagicEditor(Editor):
+    """A tick or a list of choices: the magicgui widget of the annotation."""
 
-    def value(self) -> bool:
-        return bool(self._box.isChecked())
-
-    def set_value(self, value: bool) -> None:
-        self._box.setChecked(value)
-
-
-class ChoiceEditor(Editor):
-    """One of a few words."""
-
-    def __init__(self, choices: tuple[Any, ...], *, optional: bool) -> None:
-        self._box = combo()
-        super().__init__(self._box)
-        self._choices = (None, *choices) if optional else choices
-        self._box.addItems(["none" if c is None else str(c) for c in self._choices])
-        self._box.currentIndexChanged.connect(lambda _index: self.changed.emit())
+    def __init__(self, annotation: Any, **options: Any) -> None:
+        widget: Any = create_widget(annotation=annotation, options=options)
+        self._widget = widget
+        super().__init__(self._widget.native)
+        if isinstance(self._widget.native, QComboBox):
+            keep_narrow(self._widget.native)
+        self._widget.changed.connect(lambda _value: self.changed.emit())
 
     def value(self) -> Any:
-        return self._choices[self._box.currentIndex()]
+        return self._widget.value
 
     def set_value(self, value: Any) -> None:
-        self._box.setCurrentIndex(self._choices.index(value))
+        self._widget.value = value
 
 
 class PathEditor(Editor):
-    """A file or folder, typed or looked for; empty is None."""
+    """A file or folder, typed or chosen; empty is None."""
 
     def __init__(self, *, optional: bool) -> None:
         self._line = QLineEdit()
@@ -233,9 +224,9 @@ class NumberBox(QAbstractSpinBox):
         self.changed.emit()
 
     def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
-        """Accept what is allowed, and let go on typing what may become it."""
-        known, _ = self._parse(text)
-        state = QValidator.State.Acceptable if known else QValidator.State.Intermediate
+        """Accept an allowed value, and let the user go on typing what may become one."""
+        is_allowed, _ = self._parse(text)
+        state = QValidator.State.Acceptable if is_allowed else QValidator.State.Intermediate
         return state, text, position
 
     def fixup(self, _text: str) -> str:
@@ -249,8 +240,8 @@ class NumberBox(QAbstractSpinBox):
         self.set_value(self._nearest(_step(self._kind, self._value or 0, steps)))
 
     def _on_edited(self, text: str) -> None:
-        known, value = self._parse(text)
-        if known and value != self._value:
+        is_allowed, value = self._parse(text)
+        if is_allowed and value != self._value:
             self._value = value
             self.changed.emit()
 
@@ -265,7 +256,7 @@ class NumberBox(QAbstractSpinBox):
         return self._limits.allow(value), value
 
     def _nearest(self, value: float) -> float | None:
-        """Bring a step that leads out of the limits back inside; stay where an end is excluded."""
+        """Clip a step to the limits; keep the value where that end is excluded."""
         inside = min(max(value, self._limits.low), self._limits.high)
         if self._limits.allow(inside):
             return self._kind(inside)
@@ -298,18 +289,23 @@ def _step(kind: type[int] | type[float], value: float, steps: int) -> float:
 
 
 def combo(name: str = "", tip: str = "") -> QComboBox:
-    """Make a list to choose from that never makes its panel wider, however long its entries."""
-    made = QComboBox()
-    made.setObjectName(name)
-    made.setToolTip(tip)
-    made.setMinimumWidth(90)
-    made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    ignore_wheel(made)
-    return made
+    """Make a list to choose from."""
+    box = QComboBox()
+    box.setObjectName(name)
+    box.setToolTip(tip)
+    keep_narrow(box)
+    return box
+
+
+def keep_narrow(box: QComboBox) -> None:
+    """Let a list fill its place without making the panel wider, and ignore the wheel."""
+    box.setMinimumWidth(90)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    ignore_wheel(box)
 
 
 class _WheelGuard(QObject):
-    """Leaves the wheel to the scroll area until the widget was clicked on."""
+    """Leaves the wheel to the scroll area unless the widget has the focus."""
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         if event.type() == QEvent.Type.Wheel and not watched.hasFocus():

@@ -25,8 +25,6 @@ from napari_mrgen.widgets.parts import menu_button, row
 TRANSIENT = "napari_mrgen_transient"
 """Metadata key of layers that only show something, such as previews: never an input."""
 
-"""Role that asks for what was measured: only layers that were read from such a file have it."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -36,7 +34,7 @@ class Choice:
     path: Path | None = None
 
     def sources(self, image: Path | Volume | None = None) -> tuple[Path | Volume, ...]:
-        """Read the choice; a mask is laid on the voxels of the image that it belongs to."""
+        """Read the choice; a mask is put on the voxel grid of the image that it belongs to."""
         if self.path is not None:
             return (self.path,)
         return tuple(_read(layer, image) for layer in self.layers)
@@ -49,21 +47,21 @@ class InputPicker(QWidget):
     taken = Signal()
     """Something was chosen by the user."""
 
-    def __init__(self, wanted: Input, layers: LayerList, *, leads: bool = False) -> None:
+    def __init__(self, spec: Input, layers: LayerList, *, leads: bool = False) -> None:
         super().__init__()
-        self.wanted, self._layers = wanted, layers
+        self.spec, self._layers = spec, layers
         self._leads = leads
         """Whether a layer that fits is chosen though the input is optional."""
         self._paths: list[Path] = []
         self._choices: list[Choice] = []
         self._is_chosen = False
-        """By the user; until then a layer is chosen whose name says the wanted contrast."""
-        self._box = combo(f"input_{wanted.role}", wanted.help)
+        """By the user; until then a layer is chosen whose name says that it fits."""
+        self._box = combo(f"input_{spec.role}", spec.help)
         self._box.currentIndexChanged.connect(lambda _index: self.changed.emit())
         self._box.activated.connect(lambda _index: self._choose())
-        is_needed = leads or not wanted.optional
-        title = QLabel(wanted.title if is_needed else f"{wanted.title} (optional)")
-        title.setToolTip(wanted.help)
+        is_needed = leads or not spec.optional
+        title = QLabel(spec.title if is_needed else f"{spec.title} (optional)")
+        title.setToolTip(spec.help)
         disk = menu_button(
             "Disk",
             "Use a file or folder instead of a layer",
@@ -81,7 +79,7 @@ class InputPicker(QWidget):
     def sources(self, image: Path | Volume | None = None) -> tuple[Path | Volume, ...]:
         """Read the choice; layers become volumes here, on the window's own thread.
 
-        A mask is laid on the voxels of ``image``.
+        A mask is put on the voxel grid of ``image``.
 
         Raises
         ------
@@ -90,9 +88,9 @@ class InputPicker(QWidget):
         """
         choice = self._choice()
         if choice is None or choice == Choice():
-            if self.wanted.optional:
+            if self.spec.optional:
                 return ()
-            msg = f"{self.wanted.title}: nothing is chosen; open a scan or choose a folder."
+            msg = f"{self.spec.title}: nothing is chosen; open a scan or choose a folder."
             raise MrgenError(msg)
         return choice.sources(image)
 
@@ -105,14 +103,14 @@ class InputPicker(QWidget):
     def choose_layer(self, layer: Layer) -> None:
         self._choose(Choice(layers=(layer,)))
 
-    def _choose(self, wish: Choice | None = None) -> None:
+    def _choose(self, choice: Choice | None = None) -> None:
         self._is_chosen = True
-        self._fill(wish)
+        self._fill(choice)
         if self._choice() not in (None, Choice()):
             self.taken.emit()
 
-    def let_go(self) -> None:
-        """Leave the place to another input, unless the user has chosen something for this one."""
+    def release(self) -> None:
+        """Give up the automatic choice for another input, unless the user has chosen something."""
         if self._leads and not self._is_chosen:
             self._leads = False
             self._fill(Choice())
@@ -130,23 +128,23 @@ class InputPicker(QWidget):
         index = self._box.currentIndex()
         return self._choices[index] if 0 <= index < len(self._choices) else None
 
-    def _fill(self, wish: Choice | None = None) -> None:
+    def _fill(self, choice: Choice | None = None) -> None:
         """List what there is now, keeping the choice where it is still there."""
         before = self._choice()
-        fitting = tuple(layer for layer in reversed(self._layers) if fits(layer, self.wanted))
-        alike = tuple(layer for layer in fitting if not _says_another(layer, self.wanted))
-        if wish is None:
-            wish = before if self._is_chosen else self._named(alike) or self._led(before, alike)
+        fitting = tuple(layer for layer in reversed(self._layers) if fits(layer, self.spec))
+        alike = tuple(layer for layer in fitting if not _says_another(layer, self.spec))
+        if choice is None:
+            choice = before if self._is_chosen else self._named(alike) or self._led(before, alike)
         self._choices = [Choice(layers=(layer,)) for layer in fitting]
-        if self.wanted.many and len(alike) > 1:
+        if self.spec.many and len(alike) > 1:
             self._choices.append(Choice(layers=alike))
         self._choices += [Choice(path=path) for path in self._paths]
-        if self.wanted.optional:
+        if self.spec.optional:
             self._choices.insert(0, Choice())
         self._box.blockSignals(True)
         self._box.clear()
         self._box.addItems([self._text(choice) for choice in self._choices])
-        chosen = self._choices.index(wish) if wish in self._choices else 0
+        chosen = self._choices.index(choice) if choice in self._choices else 0
         self._box.setCurrentIndex(chosen if self._choices else -1)
         self._box.setPlaceholderText("Open a scan, or choose a file…")
         self._box.blockSignals(False)
@@ -154,9 +152,9 @@ class InputPicker(QWidget):
             self.changed.emit()
 
     def _named(self, alike: tuple[Layer, ...]) -> Choice | None:
-        """Choose for a training what says by name that it has the wanted contrast."""
-        named = tuple(layer for layer in alike if self.wanted.is_named(Path(layer.name)))
-        if not named or not self.wanted.many:
+        """Choose for a training what says by its name that it fits."""
+        named = tuple(layer for layer in alike if self.spec.is_named(Path(layer.name)))
+        if not named or not self.spec.many:
             return None
         return Choice(layers=alike if named == alike else named[:1])
 
@@ -177,12 +175,12 @@ class InputPicker(QWidget):
         return f"Layer: {layer.name}{cases}"
 
     def _on_choose_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, self.wanted.title)
+        path, _ = QFileDialog.getOpenFileName(self, self.spec.title)
         if path:
             self.choose_path(Path(path))
 
     def _on_choose_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, self.wanted.title)
+        path = QFileDialog.getExistingDirectory(self, self.spec.title)
         if path:
             self.choose_path(Path(path))
 
@@ -200,19 +198,19 @@ class InputPickers(QWidget):
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
 
-    def show_inputs(self, wanted: Sequence[Input], trained: Sequence[Input] = ()) -> None:
+    def show_inputs(self, specs: Sequence[Input], trained: Sequence[Input] = ()) -> None:
         """Make a picker for each input of a model; ``trained`` is what it is trained on.
 
         That which most will want (see `lead_of`) takes a layer that fits, until the user chooses
         something for another one.
         """
         self.clear()
-        lead, self._needs_one = lead_of(wanted, trained), needs_scan(wanted, trained)
-        for one in wanted:
+        lead, self._needs_one = lead_of(specs, trained), needs_scan(specs, trained)
+        for one in specs:
             picker = InputPicker(one, self._layers, leads=one.optional and one.role == lead)
             picker.changed.connect(self.changed)
             if lead is not None and one.kind == "image" and one.role != lead:
-                picker.taken.connect(lambda: self.pickers[lead].let_go())
+                picker.taken.connect(lambda: self.pickers[lead].release())
             self._layout.addWidget(picker)
             self.pickers[one.role] = picker
 
@@ -226,19 +224,19 @@ class InputPickers(QWidget):
         MrgenError
             If nothing is chosen and something is needed.
         """
-        read: dict[str, tuple[Path | Volume, ...]] = {}
+        sources: dict[str, tuple[Path | Volume, ...]] = {}
         image: Path | Volume | None = None
         for role, picker in self.pickers.items():
-            given = picker.sources(image)
-            if given:
-                read[role] = given
-                image = given[0] if picker.wanted.kind == "image" else image
-        if self._needs_one and not read:
+            chosen = picker.sources(image)
+            if chosen:
+                sources[role] = chosen
+                image = chosen[0] if picker.spec.kind == "image" else image
+        if self._needs_one and not sources:
             raise MrgenError(self._nothing_chosen())
-        return read
+        return sources
 
     def _nothing_chosen(self) -> str:
-        images = [one.wanted.title for one in self.pickers.values() if one.wanted.kind == "image"]
+        images = [one.spec.title for one in self.pickers.values() if one.spec.kind == "image"]
         titles = " or ".join((", ".join(images[:-1]), images[-1]) if images[1:] else images)
         return f"{titles}: nothing is chosen; open a scan or choose a folder."
 
@@ -249,56 +247,56 @@ class InputPickers(QWidget):
         self.pickers = {}
 
 
-def needs_scan(wanted: Sequence[Input], trained: Sequence[Input]) -> bool:
+def needs_scan(specs: Sequence[Input], trained: Sequence[Input]) -> bool:
     """Whether a model needs one of its inputs, though each by itself may be optional.
 
     It does where it takes what it was trained on; one that is trained on slices and may be given
-    an image draws without it.
+    an image generates without it.
     """
     roles = {one.role for one in trained}
-    return any(not one.optional or one.role in roles for one in wanted if one.kind == "image")
+    return any(not one.optional or one.role in roles for one in specs if one.kind == "image")
 
 
-def lead_of(wanted: Sequence[Input], trained: Sequence[Input]) -> str | None:
+def lead_of(specs: Sequence[Input], trained: Sequence[Input]) -> str | None:
     """Return the role that most will want, of several that take the place of each other.
 
     Where the name of a layer says what it is for, as of contrasts, none is guessed.
     """
-    images = [one for one in wanted if one.kind == "image"]
+    images = [one for one in specs if one.kind == "image"]
     guessed = not any(one.named for one in images) and needs_scan(images, trained)
     return images[0].role if guessed else None
 
 
-def fits(layer: Layer, wanted: Input) -> bool:
+def fits(layer: Layer, spec: Input) -> bool:
     """Whether a layer may be this input: its kind, its number of axes, and their names if given."""
     if isinstance(layer, Shapes):
-        return wanted.kind == "labels" and "zyx" in wanted.axes
-    kind = Labels if wanted.kind == "labels" else Image
+        return spec.kind == "labels" and "zyx" in spec.axes
+    kind = Labels if spec.kind == "labels" else Image
     if not isinstance(layer, kind) or layer.multiscale or TRANSIENT in layer.metadata:
         return False
     if isinstance(layer, Image) and layer.rgb:
         return False
-    if wanted.from_file and not _is_of_raw_data(layer):
+    if spec.from_file and not _is_of_raw_data(layer):
         return False
     names = "".join(layer.axis_labels)
     if not set(names) <= set("ntzyx"):  # not named by us: the usual order is taken
         names = "tzyx"[-layer.ndim :] if layer.ndim <= 4 else ""
     names = names if "z" in names else names.replace("yx", "zyx")
-    if isinstance(layer, Labels) and wanted.axes == ("zyx",):
+    if isinstance(layer, Labels) and spec.axes == ("zyx",):
         return names.endswith("zyx")
-    if names.startswith("n") and wanted.many and _is_set_of_cases(layer):
+    if names.startswith("n") and spec.many and _is_set_of_cases(layer):
         names = names.removeprefix("n")
-    return names in wanted.axes
+    return names in spec.axes
 
 
-def _says_another(layer: Layer, wanted: Input) -> bool:
+def _says_another(layer: Layer, spec: Input) -> bool:
     """Whether a layer says of itself that it is something else than an input asks for.
 
     By its name; or by its file, of raw data: its image has artefacts, so it is not a cine.
     """
-    if wanted.is_named(Path(layer.name)) is False:
+    if spec.is_named(Path(layer.name)) is False:
         return True
-    return not wanted.from_file and _is_of_raw_data(layer)
+    return not spec.from_file and _is_of_raw_data(layer)
 
 
 def _is_of_raw_data(layer: Layer) -> bool:
@@ -308,7 +306,7 @@ def _is_of_raw_data(layer: Layer) -> bool:
 
 
 def _is_set_of_cases(layer: Layer) -> bool:
-    """Whether a layer's samples are scans, not what a model has drawn."""
+    """Whether a layer's samples are scans, not samples of a model."""
     return bool(layer.metadata.get(KEY, {}).get("cases"))
 
 

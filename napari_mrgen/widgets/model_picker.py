@@ -1,4 +1,4 @@
-"""Model picker: which trained model to use, and what it is."""
+"""Model picker: which trained model to use, and its description."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ModelPicker(QWidget):
         super().showEvent(event)
         self._fill(self.card.path if self.card else None)
 
-    def _fill(self, wish: Path | None) -> None:
+    def _fill(self, chosen: Path | None) -> None:
         paths = list(dict.fromkeys((*self._others, *_last_model(), *recent_models())))
         self._box.blockSignals(True)
         self._box.clear()
@@ -67,7 +67,7 @@ class ModelPicker(QWidget):
             self._box.addItem(path.name, path)
             self._box.setItemData(self._box.count() - 1, str(path), 3)  # 3: the tooltip
         if paths:
-            self._box.setCurrentIndex(paths.index(wish) if wish in paths else 0)
+            self._box.setCurrentIndex(paths.index(chosen) if chosen in paths else 0)
         self._box.blockSignals(False)
 
     def _read(self) -> None:

@@ -26,7 +26,11 @@ _STEPS = 1000
 
 
 class Section(QWidget):
-    """A heading that folds and unfolds what stands below it."""
+    """A heading that folds and unfolds what stands below it.
+
+    What is folded is hidden, so that Tab passes over it; a collapsible of superqt only makes it
+    zero pixels high.
+    """
 
     def __init__(self, title: str, content: QLayout, *, is_open: bool = False) -> None:
         super().__init__()
@@ -90,32 +94,32 @@ class ShareBar(QProgressBar):
 
 def button(text: str, on_click: Callable[[], object], tip: str = "", name: str = "") -> QPushButton:
     """Make a push button; its object name is how tests and scripts find it."""
-    made = QPushButton(text)
-    made.setObjectName(name or text.lower().replace(" ", "_").rstrip("…"))
-    made.setToolTip(tip)
-    made.clicked.connect(lambda _checked=False: on_click())
-    return made
+    push = QPushButton(text)
+    push.setObjectName(name or text.lower().replace(" ", "_").rstrip("…"))
+    push.setToolTip(tip)
+    push.clicked.connect(lambda _checked=False: on_click())
+    return push
 
 
 def switch(text: str, on_clicked: Callable[[bool], object], tip: str) -> QPushButton:
     """Make a button that stays down until it is pressed again; only a press calls."""
-    made = button(text, lambda: on_clicked(made.isChecked()), tip)
-    made.setCheckable(True)
-    return made
+    push = button(text, lambda: on_clicked(push.isChecked()), tip)
+    push.setCheckable(True)
+    return push
 
 
 def menu_button(text: str, tip: str, actions: Mapping[str, Callable[[], object]]) -> QToolButton:
     """Make a button that opens a menu."""
-    made = QToolButton()
-    menu = QMenu(made)
+    tool = QToolButton()
+    menu = QMenu(tool)
     for title, on_chosen in actions.items():
         menu.addAction(title, on_chosen)
-    made.setText(text)
-    made.setToolTip(tip)
-    made.setMenu(menu)
-    made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-    made.setStyleSheet("QToolButton { padding: 2px 14px 2px 4px; }")
-    return made
+    tool.setText(text)
+    tool.setToolTip(tip)
+    tool.setMenu(menu)
+    tool.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+    tool.setStyleSheet("QToolButton { padding: 2px 14px 2px 4px; }")
+    return tool
 
 
 def row(*widgets: QWidget) -> QHBoxLayout:

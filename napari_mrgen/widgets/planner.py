@@ -51,7 +51,7 @@ class CommandProcess(QObject):
         process.start(sys.executable, ["-m", "napari_mrgen", *arguments])
 
     def cancel(self) -> None:
-        """End the command that runs; its answer is not wanted any more."""
+        """End the command that runs; its answer is ignored."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
