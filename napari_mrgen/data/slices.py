@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -38,6 +38,19 @@ _SLOTS = 24
 """Most slices of a volume in an epoch, and in a set that metrics compare."""
 
 
+class SliceSettings(Protocol):
+    """The settings by which every family of slices names them; see `SliceSpec`."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def plane(self) -> Plane: ...
+    @property
+    def first(self) -> float: ...
+    @property
+    def last(self) -> float: ...
+
+
 @dataclass(frozen=True)
 class SliceSpec:
     """Selection of the slices of a volume, and their augmentation in training.
@@ -53,6 +66,11 @@ class SliceSpec:
     flip: bool = True
     shift: int = 4
     """Largest random shift in training, in pixels."""
+
+    @classmethod
+    def of(cls, settings: SliceSettings, *, flip: bool = True, shift: int) -> SliceSpec:
+        """Return which slices the settings of a family name."""
+        return cls(settings.size, settings.plane, settings.first, settings.last, flip, shift)
 
 
 @dataclass(frozen=True)

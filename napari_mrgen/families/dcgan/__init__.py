@@ -51,25 +51,25 @@ class Dcgan(Family[DcganConfig, DcganGenerateConfig], Exports, SamplesSets):
     def networks(self, config: DcganConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
         from napari_mrgen.families.dcgan import networks
 
-        return networks.networks(config, shape)
+        return networks.generator_networks(config)
 
     @override
     def plan(self, config: DcganConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
         from napari_mrgen.families.dcgan import training
 
-        return training.plan(config, inputs, precision)
+        return training.plan_slice_gan(config, inputs, precision)
 
     @override
     def preview_data(self, config: DcganConfig, inputs: Inputs) -> Iterator[DataPreview | Progress]:
         from napari_mrgen.families.dcgan import training
 
-        yield training.preview_data(config, inputs)
+        yield training.preview_gan_data(config, inputs)
 
     @override
     def stages(self, config: DcganConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
         from napari_mrgen.families.dcgan import training
 
-        return training.stages(config, inputs)
+        return training.slice_gan_stages(config, inputs)
 
     @override
     def generate(
@@ -81,27 +81,27 @@ class Dcgan(Family[DcganConfig, DcganGenerateConfig], Exports, SamplesSets):
         generator: torch.Generator,
         data: Mapping[str, Any],
     ) -> Iterator[Volume]:
-        from napari_mrgen.families.dcgan import generation
+        from napari_mrgen.families.dcgan import sampling
 
-        return generation.generate(networks, trained, config, inputs, generator, data)
+        return sampling.sample_slices(networks, trained, config, inputs, generator, data)
 
     @override
     def score(self, networks: Networks, trained: DcganConfig, inputs: Inputs) -> Iterator[Score]:
         from napari_mrgen.families.dcgan import scoring
 
-        return scoring.score(networks, trained, inputs)
+        return scoring.score_samples(networks, trained, inputs)
 
     @override
     def sets(self, networks: Networks, trained: DcganConfig, inputs: Inputs) -> Sets:
         from napari_mrgen.families.dcgan import scoring
 
-        return scoring.sets(networks, trained, inputs)
+        return scoring.sample_sets(networks, trained, inputs)
 
     @override
     def exports(self, networks: Networks, trained: DcganConfig) -> Iterator[Exportable]:
-        from napari_mrgen.families.dcgan import export
+        from napari_mrgen.families.dcgan import sampling
 
-        return export.exports(networks, trained)
+        return sampling.generator_exports(networks, trained)
 
 
 FAMILY = Dcgan()

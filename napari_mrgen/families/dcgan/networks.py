@@ -32,9 +32,8 @@ WAVES = 4
 """Harmonics that encode the level of a slice."""
 
 
-def networks(config: DcganConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+def generator_networks(config: DcganConfig) -> dict[str, nn.Module]:
     """Build the networks of a model file; the config holds the size of the images."""
-    del shape
     published = config.network == "published"
     return {"generator": PublishedGenerator(config) if published else SliceGenerator(config)}
 

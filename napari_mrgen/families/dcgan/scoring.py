@@ -25,13 +25,13 @@ OVER_GOAL = "share over 0.6 (published goal)"
 _GOAL = 0.6
 
 
-def score(networks: Networks, trained: DcganConfig, inputs: Inputs) -> Iterator[Score]:
+def score_samples(networks: Networks, trained: DcganConfig, inputs: Inputs) -> Iterator[Score]:
     """Yield the metrics of generated slices, of real ones, and of baselines.
 
     The metric of the published system, the SSIM to the nearest slice of the *training* set at any
     level, stands beside them for comparison: the mean image passes it too.
     """
-    result = sets(networks, trained, inputs)
+    result = sample_sets(networks, trained, inputs)
     published = {}
     if result.train is not None:
         mean = ImageSet(result.train.images.mean(0, keepdim=True))
@@ -43,7 +43,7 @@ def score(networks: Networks, trained: DcganConfig, inputs: Inputs) -> Iterator[
         yield replace(row, values={**row.values, **published.get(row.method, {})})
 
 
-def sets(networks: Networks, trained: DcganConfig, inputs: Inputs) -> Sets:
+def sample_sets(networks: Networks, trained: DcganConfig, inputs: Inputs) -> Sets:
     """Sample as many slices as there are held-out ones, with their conditions, beside real ones."""
     spec = slice_spec(trained)
     train, test = (SliceSet(scans, spec) for scans in (inputs.train(ROLE), inputs.test(ROLE)))

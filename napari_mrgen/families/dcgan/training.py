@@ -14,7 +14,7 @@ from napari_mrgen.engine.family import DataPreview, Plan
 from napari_mrgen.engine.memory.measure import plan_training
 from napari_mrgen.engine.task import Batch, Draws, Stage, Task
 from napari_mrgen.families.dcgan.config import DcganConfig
-from napari_mrgen.families.dcgan.networks import SliceEncoder, discriminator, networks
+from napari_mrgen.families.dcgan.networks import SliceEncoder, discriminator, generator_networks
 from napari_mrgen.families.dcgan.tasks import GanTask
 
 ROLE = "slices"
@@ -23,7 +23,7 @@ _FEW = 200
 """Training slices below which a generator memorises them."""
 
 
-def stages(config: DcganConfig, inputs: Inputs) -> Iterator[Stage]:
+def slice_gan_stages(config: DcganConfig, inputs: Inputs) -> Iterator[Stage]:
     """Yield the one stage: generator, discriminator and encoder."""
     data = slice_data(config, inputs)
     yield Stage("gan", "GAN", config.steps, data, _task(config, data))
@@ -34,17 +34,11 @@ def slice_data(config: DcganConfig, inputs: Inputs) -> SliceData:
 
 
 def slice_spec(config: DcganConfig) -> SliceSpec:
-    return SliceSpec(
-        size=config.size,
-        plane=config.plane,
-        first=config.first,
-        last=config.last,
-        flip=config.augmentation > 0,
-        shift=round(_SHIFT * config.augmentation),
-    )
+    shift = round(_SHIFT * config.augmentation)
+    return SliceSpec.of(config, flip=config.augmentation > 0, shift=shift)
 
 
-def plan(config: DcganConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
+def plan_slice_gan(config: DcganConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
     """Plan from a step at full resolution with its gradient penalty, measured without values."""
     data = slice_data(config, inputs)
     full = config.with_values({"coarse_share": 0.0, "reconstruction_share": 0.0})
@@ -58,7 +52,7 @@ def plan(config: DcganConfig, inputs: Inputs, precision: Precision = "32-true") 
     return plan_training([(build, 0)], (1, config.size, config.size), inputs, precision, notes)
 
 
-def preview_data(config: DcganConfig, inputs: Inputs) -> DataPreview:
+def preview_gan_data(config: DcganConfig, inputs: Inputs) -> DataPreview:
     """Show training slices at full resolution."""
     data = slice_data(config, inputs)
     montage = show_slices(data, Draws((config.seed, "look")))
@@ -67,7 +61,7 @@ def preview_data(config: DcganConfig, inputs: Inputs) -> DataPreview:
 
 
 def _task(config: DcganConfig, data: SliceData) -> GanTask:
-    built = networks(config, ())
+    built = generator_networks(config)
     built["discriminator"] = discriminator(config)
     if config.has_encoder:
         built["encoder"] = SliceEncoder(config)

@@ -56,25 +56,25 @@ class VqVae(Family[VqVaeConfig, VqVaeGenerateConfig], Exports, SamplesSets):
     def networks(self, config: VqVaeConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
         from napari_mrgen.families.vqvae import networks
 
-        return networks.networks(config, shape)
+        return networks.vqvae_networks(config)
 
     @override
     def plan(self, config: VqVaeConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
         from napari_mrgen.families.vqvae import training
 
-        return training.plan(config, inputs, precision)
+        return training.plan_vqvae(config, inputs, precision)
 
     @override
     def preview_data(self, config: VqVaeConfig, inputs: Inputs) -> Iterator[DataPreview | Progress]:
         from napari_mrgen.families.vqvae import training
 
-        yield training.preview_data(config, inputs)
+        yield training.preview_vqvae_data(config, inputs)
 
     @override
     def stages(self, config: VqVaeConfig, inputs: Inputs) -> Iterator[Stage | Progress]:
         from napari_mrgen.families.vqvae import training
 
-        return training.stages(config, inputs)
+        return training.vqvae_stages(config, inputs)
 
     @override
     def generate(
@@ -86,27 +86,27 @@ class VqVae(Family[VqVaeConfig, VqVaeGenerateConfig], Exports, SamplesSets):
         generator: torch.Generator,
         data: Mapping[str, Any],
     ) -> Iterator[Volume]:
-        from napari_mrgen.families.vqvae import generation
+        from napari_mrgen.families.vqvae import sampling
 
-        return generation.generate(networks, trained, config, inputs, generator, data)
+        return sampling.generate_slices(networks, trained, config, inputs, generator, data)
 
     @override
     def score(self, networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Iterator[Score]:
         from napari_mrgen.families.vqvae import scoring
 
-        return scoring.score(networks, trained, inputs)
+        return scoring.score_slices(networks, trained, inputs)
 
     @override
     def sets(self, networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Sets:
         from napari_mrgen.families.vqvae import scoring
 
-        return scoring.sets(networks, trained, inputs)
+        return scoring.slice_sets(networks, trained, inputs)
 
     @override
     def exports(self, networks: Networks, trained: VqVaeConfig) -> Iterator[Exportable]:
         from napari_mrgen.families.vqvae import export
 
-        return export.exports(networks, trained)
+        return export.vqvae_exports(networks, trained)
 
 
 FAMILY = VqVae()

@@ -17,7 +17,7 @@ _MAPS = ((2, 8, 12), (1, 16, 10), (3, 9, 7))
 _COUNTS: tuple[Sizes, ...] = ({"n": 2}, {"n": 1}, {"n": 5})
 
 
-def exports(networks: Mapping[str, nn.Module], trained: VqVaeConfig) -> Iterator[Exportable]:
+def vqvae_exports(networks: Mapping[str, nn.Module], trained: VqVaeConfig) -> Iterator[Exportable]:
     """Yield encoder, decoder and prior."""
     maps = tuple(dict(zip(("n", "h", "w"), sizes, strict=True)) for sizes in _MAPS)
     slices = tuple(

@@ -23,9 +23,8 @@ BRIGHTNESS, CONTRAST = 0.3, 4.0
 """Mean intensity, and the scale that brings intensities to about unit variance."""
 
 
-def networks(config: VqVaeConfig, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+def vqvae_networks(config: VqVaeConfig) -> dict[str, nn.Module]:
     """Build the networks of a model file; the configuration holds the shape."""
-    del shape
     return {**autoencoder(config), **prior(config)}
 
 

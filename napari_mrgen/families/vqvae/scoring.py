@@ -21,7 +21,7 @@ from napari_mrgen.families.vqvae.config import VqVaeConfig
 from napari_mrgen.families.vqvae.networks import codebook, decode, encode
 from napari_mrgen.families.vqvae.quantization import perplexity
 from napari_mrgen.families.vqvae.sampling import sample_codes
-from napari_mrgen.families.vqvae.training import slices
+from napari_mrgen.families.vqvae.training import slice_data
 from napari_mrgen.metrics.distributions import ImageSet
 from napari_mrgen.metrics.images import head_mask, psnr, ssim
 from napari_mrgen.metrics.scoreboard import Score
@@ -37,17 +37,17 @@ BANDS = 10
 _TOGETHER = 32
 
 
-def score(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Iterator[Score]:
+def score_slices(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Iterator[Score]:
     """Yield the metrics of reconstructions by subject, then those of sets of slices."""
-    data = slices(trained, inputs)
+    data = slice_data(trained, inputs)
     yield from score_reconstruction(networks, trained, data.train_slices, data.test_slices)
-    result = sets(networks, trained, inputs)
+    result = slice_sets(networks, trained, inputs)
     yield from score_sets(result.generated, result.held_out, result.train)
 
 
-def sets(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Sets:
+def slice_sets(networks: Networks, trained: VqVaeConfig, inputs: Inputs) -> Sets:
     """Sample as many slices as are held out, and reconstruct the held-out ones."""
-    data = slices(trained, inputs)
+    data = slice_data(trained, inputs)
     held_out, chosen = real_set(data.test_slices)
     generated = {}
     for network, name in PRIORS.items():

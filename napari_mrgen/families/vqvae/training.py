@@ -27,34 +27,30 @@ SHIFT = 4
 learns the position of heads."""
 
 
-def stages(config: VqVaeConfig, inputs: Inputs) -> Iterator[Stage]:
+def vqvae_stages(config: VqVaeConfig, inputs: Inputs) -> Iterator[Stage]:
     """Yield the VQ-VAE, then the refinement of its decoder, then the prior over its codes."""
     built = autoencoder(config)
-    data = slices(config, inputs, SHIFT)
+    data = slice_data(config, inputs, SHIFT)
     first = VqVaeTask(config, built, data)
     yield Stage("vqvae", "VQ-VAE", config.vqvae_steps, data, first)
     if config.texture_steps:
         second = _texture_task(config, built, data)
         yield Stage("texture", "Texture", config.texture_steps, data, second)
     if config.prior_steps:
-        data = slices(config, inputs, 0)
+        data = slice_data(config, inputs, 0)
         title = "Masked transformer" if config.prior == "transformer" else "DCGAN of codes"
         yield Stage("prior", title, config.prior_steps, data, _prior_task(config, built, data))
 
 
-def slices(config: VqVaeConfig, inputs: Inputs, shift: int = 0) -> SliceData:
-    return SliceData(inputs.train("slices"), inputs.test("slices"), slice_spec(config, shift))
-
-
-def slice_spec(config: VqVaeConfig, shift: int = 0) -> SliceSpec:
-    return SliceSpec(
-        size=config.size, plane=config.plane, first=config.first, last=config.last, shift=shift
+def slice_data(config: VqVaeConfig, inputs: Inputs, shift: int = 0) -> SliceData:
+    return SliceData(
+        inputs.train("slices"), inputs.test("slices"), SliceSpec.of(config, shift=shift)
     )
 
 
-def plan(config: VqVaeConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
+def plan_vqvae(config: VqVaeConfig, inputs: Inputs, precision: Precision = "32-true") -> Plan:
     """Plan from a step of each stage, measured without values; the largest memory counts."""
-    data = slices(config, inputs)
+    data = slice_data(config, inputs)
     steps = {"vqvae": config.vqvae_steps - 1, "texture": config.texture_steps - 1, "prior": 0}
     trials = [(partial(_trial, config, data, stage), steps[stage]) for stage in config.stages]
     side, bits = config.side, config.codes.bit_length() - 1
@@ -65,9 +61,9 @@ def plan(config: VqVaeConfig, inputs: Inputs, precision: Precision = "32-true") 
     return plan_training(trials, (1, config.size, config.size), inputs, precision, [note])
 
 
-def preview_data(config: VqVaeConfig, inputs: Inputs) -> DataPreview:
+def preview_vqvae_data(config: VqVaeConfig, inputs: Inputs) -> DataPreview:
     """Show some training slices as the networks get them."""
-    montage = show_slices(slices(config, inputs, SHIFT), Draws((config.seed, "look")))
+    montage = show_slices(slice_data(config, inputs, SHIFT), Draws((config.seed, "look")))
     oddities = find_oddities((*inputs.train("slices"), *inputs.test("slices")))
     return DataPreview.of(montage, inputs, oddities)
 

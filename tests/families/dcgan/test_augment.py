@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_mrgen.families.dcgan.augment import augment
+from napari_mrgen.families.dcgan.tasks import augment
 
 
 def generator(seed: int = 0) -> torch.Generator:

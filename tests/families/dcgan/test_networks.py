@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from napari_mrgen.families.dcgan.config import PRESETS, DcganConfig
-from napari_mrgen.families.dcgan.networks import SliceEncoder, discriminator, networks
+from napari_mrgen.families.dcgan.networks import SliceEncoder, discriminator, generator_networks
 
 SMALL = DcganConfig(size=64, width=4, latent=8, modulation_width=16, condition="level, age, sex")
 
 
 def built(config: DcganConfig = SMALL) -> tuple[torch.nn.Module, torch.nn.Module]:
     torch.manual_seed(0)
-    return networks(config, ())["generator"], discriminator(config)
+    return generator_networks(config)["generator"], discriminator(config)
 
 
 def latents(config: DcganConfig, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,7 @@ from napari_mrgen.families.dcgan.tasks import (
     learning_rate_share,
     resolution_at,
 )
-from napari_mrgen.families.dcgan.training import stages
+from napari_mrgen.families.dcgan.training import slice_gan_stages
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
 from napari_mrgen.samples import brain
@@ -38,7 +38,7 @@ def test_the_noise_is_found_by_what_is_drawn_not_by_the_encoder(inputs: Inputs) 
         }
     )
     torch.manual_seed(0)
-    task = next(iter(stages(config, inputs))).task
+    task = next(iter(slice_gan_stages(config, inputs))).task
     assert isinstance(task, GanTask)
     images, conditions = torch.rand(4, 1, 64, 64), torch.zeros(4, 4)
     losses = task.step({"image": images, "conditions": conditions}, 0, Draws((0,)))

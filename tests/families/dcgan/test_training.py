@@ -15,7 +15,7 @@ from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.model import load_weights
 from napari_mrgen.families.dcgan.config import PRESETS, DcganConfig
 from napari_mrgen.families.dcgan.scoring import MAX_SSIM, MODEL, OVER_GOAL
-from napari_mrgen.families.dcgan.training import plan
+from napari_mrgen.families.dcgan.training import plan_slice_gan
 from napari_mrgen.io import nifti
 from napari_mrgen.metrics.scoreboard import Scoreboard
 from napari_mrgen.samples import brain
@@ -87,9 +87,11 @@ def test_the_measure_of_the_seed_stands_beside_the_others(run: Path) -> None:
 
 def test_a_plan_is_of_the_dearest_step(inputs: Inputs) -> None:
     fine, coarse = (
-        plan(TINY.with_values({"coarse_share": share, "reconstruction_share": share}), inputs)
+        plan_slice_gan(
+            TINY.with_values({"coarse_share": share, "reconstruction_share": share}), inputs
+        )
         for share in (0.0, 0.9)
     )
     assert fine.flops_per_step == coarse.flops_per_step
-    smaller = plan(TINY.with_values({"batch_size": 2}), inputs)
+    smaller = plan_slice_gan(TINY.with_values({"batch_size": 2}), inputs)
     assert smaller.memory_bytes < fine.memory_bytes

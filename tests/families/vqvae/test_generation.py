@@ -9,7 +9,7 @@ from torch import nn
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.vqvae.config import TINY, VqVaeGenerateConfig
-from napari_mrgen.families.vqvae.generation import generate, sample_slices
+from napari_mrgen.families.vqvae.sampling import generate_slices, sample_slices
 from napari_mrgen.volume import Volume
 
 Networks = dict[str, nn.Module]
@@ -21,7 +21,7 @@ def results(
 ) -> list[Volume]:
     config, unused = VqVaeGenerateConfig.parse(settings), torch.Generator()
     trained = TINY.with_values({"plane": DATA["plane"]})
-    return list(generate(networks, trained, config, inputs or {}, unused, DATA))
+    return list(generate_slices(networks, trained, config, inputs or {}, unused, DATA))
 
 
 def world(volume: Volume, place: tuple[float, float, float]) -> np.ndarray:

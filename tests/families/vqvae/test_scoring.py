@@ -15,7 +15,7 @@ from napari_mrgen.families.vqvae.scoring import (
     score_reconstruction,
     sets,
 )
-from napari_mrgen.families.vqvae.training import slices
+from napari_mrgen.families.vqvae.training import slice_data
 from napari_mrgen.metrics.images import psnr
 from napari_mrgen.metrics.scoreboard import WHOLE_SET
 
@@ -24,7 +24,7 @@ Networks = dict[str, nn.Module]
 
 @pytest.fixture
 def picture(heads: Inputs) -> torch.Tensor:
-    return slices(TINY.with_values({"size": 128}), heads).test_slices.images([4])[0]
+    return slice_data(TINY.with_values({"size": 128}), heads).test_slices.images([4])[0]
 
 
 @pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow was built without JPEG 2000")
@@ -41,7 +41,7 @@ class TestJpeg2000:
 
 
 def test_the_mean_of_a_level_is_of_training_slices_there(heads: Inputs) -> None:
-    train = slices(TINY, heads).train_slices
+    train = slice_data(TINY, heads).train_slices
     means = LevelMeans(train)
     near = [index for index, level in enumerate(train.levels.tolist()) if 0.3 <= level < 0.4]
     expected = train.images(near).mean(0)
@@ -49,7 +49,7 @@ def test_the_mean_of_a_level_is_of_training_slices_there(heads: Inputs) -> None:
 
 
 def test_rows_are_by_subject_with_the_trivial_methods(tiny: Networks, heads: Inputs) -> None:
-    data = slices(TINY, heads)
+    data = slice_data(TINY, heads)
     found = list(score_reconstruction(tiny, TINY, data.train_slices, data.test_slices))
     assert [score.subject for score in found] == ["2"] * len(found)
     methods = {score.method: score.values for score in found}
@@ -70,7 +70,7 @@ def test_rows_by_subject_and_of_the_set_share_no_trivial_method(
 
 def test_without_training_scans_there_is_no_mean_image(tiny: Networks, heads: Inputs) -> None:
     alone = Inputs(heads.references, Split((), ("2",)))
-    data = slices(TINY, alone)
+    data = slice_data(TINY, alone)
     found = score_reconstruction(tiny, TINY, data.train_slices, data.test_slices)
     assert LEVEL_MEAN not in {score.method for score in found}
     assert sets(tiny, TINY, alone).train is None

@@ -24,7 +24,7 @@ from napari_mrgen.families.vqvae.prior_tasks import (
     hide,
 )
 from napari_mrgen.families.vqvae.tasks import TextureTask, VqVaeTask, crop
-from napari_mrgen.families.vqvae.training import slices
+from napari_mrgen.families.vqvae.training import slice_data
 from napari_mrgen.metrics.images import spectral_distance
 from napari_mrgen.nn.discriminators import PatchDiscriminator
 from tests.families.vqvae.conftest import DCGAN, build
@@ -50,14 +50,14 @@ class TestFirstStage:
     def test_its_loss_falls(self, network: str, heads: Inputs) -> None:
         config = TINY.with_values({"network": network, "vqvae_steps": 40})
         torch.manual_seed(0)
-        task = VqVaeTask(config, autoencoder(config), slices(config, heads))
+        task = VqVaeTask(config, autoencoder(config), slice_data(config, heads))
         losses = self.train(task, 40)
         assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
     def test_parts_of_slices_come_first(self, heads: Inputs) -> None:
         config = TINY.with_values({"size": 64, "patch": 32})
         torch.manual_seed(0)
-        task = VqVaeTask(config, autoencoder(config), slices(config, heads))
+        task = VqVaeTask(config, autoencoder(config), slice_data(config, heads))
         sizes: list[int] = []
         task.networks["encoder"].register_forward_pre_hook(
             lambda _, inputs: sizes.append(inputs[0].shape[-1])
@@ -69,7 +69,7 @@ class TestFirstStage:
     def test_a_slice_without_a_head_does_not_spoil_the_figures(
         self, tiny: dict[str, nn.Module], heads: Inputs
     ) -> None:
-        data = slices(TINY, heads)
+        data = slice_data(TINY, heads)
         task = VqVaeTask(TINY, autoencoder(TINY), data)
         head = data.test_slices.images([4])[:, None]
         one, both = (
@@ -100,7 +100,7 @@ def test_crops_are_parts_of_their_image():
 class TestTexture:
     def test_only_the_painting_of_codes_changes(self, heads: Inputs) -> None:
         config = TINY.with_values({"texture_steps": 4})
-        built, data = build(config), slices(config, heads)
+        built, data = build(config), slice_data(config, heads)
         before = {name: parameters(network) for name, network in built.items()}
         built["decoder"].requires_grad_(True)
         task = TextureTask(config, built, PatchDiscriminator(1, 8), data)
@@ -114,7 +114,7 @@ class TestTexture:
     def test_it_brings_the_spectrum_nearer(self, heads: Inputs) -> None:
         """Flat pictures get the fine structure of the real ones."""
         config = TINY.with_values({"texture_steps": 60, "texture_weight": 3.0, "width": 16})
-        built, data = build(config), slices(config, heads)
+        built, data = build(config), slice_data(config, heads)
         built["decoder"].requires_grad_(True)
         torch.manual_seed(0)
         task = TextureTask(config, built, PatchDiscriminator(1, 8), data)

@@ -1,4 +1,4 @@
-"""Sampling of brain slices: any number, at a level, or as a latent interpolation."""
+"""Sampling of brain slices (any number, at a level, or interpolated), and export of the network."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from napari_mrgen.data.slice_volumes import blocks, sample_conditions, sample_levels, sampled_volume
+from napari_mrgen.data.slices import CONDITIONS
+from napari_mrgen.engine.exportable import Exportable, Port
 from napari_mrgen.engine.task import Draws, Networks
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.dcgan.config import DcganConfig, DcganGenerateConfig
 from napari_mrgen.families.dcgan.networks import sample_images, slerp
-from napari_mrgen.families.dcgan.scoring import score, sets
 from napari_mrgen.volume import Volume
-
-__all__ = ["generate", "score", "sets"]
 
 NAME = "dcgan samples"
 
 
-def generate(
+def sample_slices(
     networks: Networks,
     trained: DcganConfig,
     config: DcganGenerateConfig,
@@ -86,3 +85,32 @@ def _check(trained: DcganConfig, config: DcganGenerateConfig) -> None:
                 "empty, or train a model with it."
             )
             raise MrgenError(msg)
+
+
+def generator_exports(
+    networks: Mapping[str, nn.Module], trained: DcganConfig
+) -> Iterator[Exportable]:
+    """Yield the generator, for any number of slices."""
+    yield Exportable(
+        name="generator",
+        module=_AtFullSize(networks["generator"], trained.size),
+        inputs=(
+            Port("noise", ("n", trained.latent), low=-2.0, high=2.0),
+            Port("conditions", ("n", CONDITIONS)),
+        ),
+        output="slices",
+        sizes=({"n": 2}, {"n": 1}, {"n": 5}),
+        help="Slices from normal noise and conditions: level, age in centuries, sex, whether the "
+        "age is known.",
+    )
+
+
+class _AtFullSize(nn.Module):
+    """The generator at the full resolution."""
+
+    def __init__(self, generator: nn.Module, size: int) -> None:
+        super().__init__()
+        self.generator, self.size = generator, size
+
+    def forward(self, noise: Tensor, conditions: Tensor) -> Tensor:
+        return self.generator(noise, conditions, self.size)  # type: ignore[no-any-return]

@@ -6,8 +6,8 @@ import torch
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.families.dcgan.config import PRESETS, DcganConfig, DcganGenerateConfig
-from napari_mrgen.families.dcgan.generation import generate
-from napari_mrgen.families.dcgan.networks import networks, slerp
+from napari_mrgen.families.dcgan.networks import generator_networks, slerp
+from napari_mrgen.families.dcgan.sampling import sample_slices
 from napari_mrgen.volume import Volume
 
 DATA = {"shape": [64, 64], "spacing_mm": [2.0, 1.5, 1.25], "plane": "axial"}
@@ -17,7 +17,7 @@ TINY = PRESETS["tiny"].config
 @pytest.fixture(scope="module")
 def built() -> dict[str, torch.nn.Module]:
     torch.manual_seed(0)
-    found = networks(TINY, ())
+    found = generator_networks(TINY)
     with torch.no_grad():
         for head in found["generator"].heads:
             head.last.weight.normal_()
@@ -28,7 +28,7 @@ def drawn(
     built: dict[str, torch.nn.Module], trained: DcganConfig = TINY, **values: object
 ) -> list[Volume]:
     config = DcganGenerateConfig.parse(values)
-    return list(generate(built, trained, config, {}, torch.Generator(), DATA))
+    return list(sample_slices(built, trained, config, {}, torch.Generator(), DATA))
 
 
 def test_samples_come_in_blocks_with_their_table(built: dict[str, torch.nn.Module]) -> None:
@@ -78,7 +78,11 @@ def test_what_was_not_trained_cannot_be_asked_for(built: dict[str, torch.nn.Modu
     with pytest.raises(MrgenError, match="without age"):
         drawn(built, level, age=50.0)
     (samples,) = drawn(
-        {"generator": networks(none := TINY.with_values({"condition": "none"}), ())["generator"]},
+        {
+            "generator": generator_networks(none := TINY.with_values({"condition": "none"}))[
+                "generator"
+            ]
+        },
         none,
         samples=2,
     )
