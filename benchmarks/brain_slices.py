@@ -110,7 +110,7 @@ def reconstructions(inputs: Inputs, runs: Path) -> dict[str, dict[str, float]]:
 
 def _board(model: Model, inputs: Inputs) -> Scoreboard:
     module = importlib.import_module("napari_mrgen.families.vqvae.scoring")
-    data = module.slices(model.config, inputs)
+    data = module.slice_data(model.config, inputs)
     with torch.inference_mode():
         return tabulate(
             module.score_reconstruction(
@@ -120,7 +120,7 @@ def _board(model: Model, inputs: Inputs) -> Scoreboard:
 
 
 def samples(inputs: Inputs, runs: Path) -> dict[str, Any]:
-    """Judge the samples of all models against the same held-out slices."""
+    """Score the samples of all models against the same held-out slices."""
     made, first = {}, None
     for name in ("vqvae", "vqvae-dcgan", "dcgan", "dcgan-seed"):
         stage = "gan" if name.startswith("dcgan") else "prior"

@@ -11,9 +11,9 @@ from napari_mrgen.families.vqvae.scoring import (
     LEVEL_MEAN,
     LevelMeans,
     jpeg2000,
-    score,
     score_reconstruction,
-    sets,
+    score_slices,
+    slice_sets,
 )
 from napari_mrgen.families.vqvae.training import slice_data
 from napari_mrgen.metrics.images import psnr
@@ -62,7 +62,7 @@ def test_rows_are_by_subject_with_the_trivial_methods(tiny: Networks, heads: Inp
 def test_rows_by_subject_and_of_the_set_share_no_trivial_method(
     tiny: Networks, heads: Inputs
 ) -> None:
-    rows = list(score(tiny, TINY, heads))
+    rows = list(score_slices(tiny, TINY, heads))
     of_set = {row.method for row in rows if row.subject == WHOLE_SET}
     by_subject = {row.method for row in rows if row.subject != WHOLE_SET}
     assert of_set & by_subject == {"reconstruction"}
@@ -73,11 +73,11 @@ def test_without_training_scans_there_is_no_mean_image(tiny: Networks, heads: In
     data = slice_data(TINY, alone)
     found = score_reconstruction(tiny, TINY, data.train_slices, data.test_slices)
     assert LEVEL_MEAN not in {score.method for score in found}
-    assert sets(tiny, TINY, alone).train is None
+    assert slice_sets(tiny, TINY, alone).train is None
 
 
 def test_drawn_slices_are_told_what_the_held_out_are(tiny: Networks, heads: Inputs) -> None:
-    found = sets(tiny, TINY, heads)
+    found = slice_sets(tiny, TINY, heads)
     assert list(found.generated) == ["masked transformer", "reconstruction"]
     drawn = found.generated["masked transformer"]
     assert drawn.images.shape == found.held_out.images.shape
