@@ -183,7 +183,7 @@ class Advice:
     changes: Mapping[str, Any]
     """Settings to change, by name."""
     precision: str
-    """To train in."""
+    """Precision of the training."""
     memory_bytes: int
     """Peak memory of the training then."""
 
@@ -242,7 +242,7 @@ class Family(ABC, Generic[TrainC, GenerateC]):
     """
 
     name: ClassVar[str]
-    """That of its folder."""
+    """Name of its folder."""
     title: ClassVar[str]
     summary: ClassVar[str]
     paper: ClassVar[str]

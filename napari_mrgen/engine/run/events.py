@@ -39,7 +39,7 @@ class Stepped(Event):
     losses: Mapping[str, float]
     seconds_per_step: float
     seconds_left: float
-    """Of this stage."""
+    """Time that is left of this stage."""
 
 
 @dataclass(frozen=True)

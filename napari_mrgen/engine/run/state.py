@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Container
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Saved:
 
     path: Path
     index: int
-    """Of the stage, counted from 0."""
+    """Index of the stage, counted from 0."""
     stage: str
     step: int
 
@@ -71,13 +71,11 @@ def load_state(folder: Path, state: StageState) -> tuple[int | None, list[str]]:
         if content is None:
             damaged.append(saved.path.name)
             continue
-        for name, values in content["networks"].items():
-            network = task.networks[_renamed(name, task.networks)]
-            if values.keys() != (expected := network.state_dict()).keys():
-                values = {_renamed(key, expected): value for key, value in values.items()}
-            network.load_state_dict(values)
-        for name, values in content["optimizers"].items():
-            task.optimizers[_renamed(name, task.optimizers)].load_state_dict(values)
+        for name, values in _with_current_names(content["networks"], task.networks):
+            network = task.networks[name]
+            network.load_state_dict(dict(_with_current_names(values, network.state_dict())))
+        for name, values in _with_current_names(content["optimizers"], task.optimizers):
+            task.optimizers[name].load_state_dict(values)
         for name, values in content["average"].items():
             state.average.networks[name].load_state_dict(values)
         # Earlier versions wrote it as "standing", or not at all.
@@ -87,10 +85,12 @@ def load_state(folder: Path, state: StageState) -> tuple[int | None, list[str]]:
     return None, damaged
 
 
-def _renamed(name: str, names: Container[str]) -> str:
-    """Return today's name of what an earlier version called otherwise: parts of discriminators."""
-    renamed = name.replace("judge", "discriminator").replace("opinion", "logits")
-    return name if name in names or renamed not in names else renamed
+def _with_current_names(
+    saved: Mapping[str, Any], current: Collection[str]
+) -> Iterator[tuple[str, Any]]:
+    """Yield what was saved under its name of today: names have changed, their order has not."""
+    names = saved if saved.keys() <= set(current) else current
+    yield from zip(names, saved.values(), strict=True)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
