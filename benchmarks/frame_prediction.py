@@ -61,14 +61,14 @@ def main() -> None:
     seconds["direct"] = {"": train_direct(inputs, chosen.runs / "direct.pt", budget)}
     methods = trained_methods(chosen.runs)
     cines = {r.subject: load(r.read()) for r in inputs.test("cine")}
-    found = {
+    results = {
         "machine": machine(),
         "training_seconds": seconds,
         "sunnybrook-cine": table(cines, methods),
         "texture": texture(cines, methods),
         "acdc zero-shot": zero_shot(chosen.data, methods),
     }
-    write("frame_prediction", found, markdown(found))
+    write("frame_prediction", results, markdown(results))
 
 
 def sunnybrook(data: Path) -> Inputs:
@@ -180,11 +180,11 @@ def _direct(network: nn.Module) -> Method:
     return method
 
 
-# ---- figures ------------------------------------------------------------------------------------
+# ---- metrics ------------------------------------------------------------------------------------
 
 
 def table(cines: Mapping[str, Cine], methods: Mapping[str, Method]) -> dict[str, Any]:
-    """Return figures by method and horizon, with the gain over persistence patient by patient."""
+    """Return metrics by method and horizon, with the gain over persistence patient by patient."""
     scores = [s for name, cine in cines.items() for s in _score(name, cine, methods)]
     windows = {"up to 10": NEAR_WINDOWS, "41 to 60": FAR_WINDOWS}
     return {**as_rows(tabulate(scores)), "patients": len(cines), "windows": windows}
@@ -224,21 +224,21 @@ def texture(cines: Mapping[str, Cine], methods: Mapping[str, Method]) -> dict[st
             kinds["truth"].append(truth)
             for name in ("autoencoder", "GAN"):
                 kinds[name].append(methods[name](context, cine.cycle, CONTEXT))
-    sets = {name: torch.cat([f.flatten(0, 1) for f in found]) for name, found in kinds.items()}
+    sets = {name: torch.cat([f.flatten(0, 1) for f in frames]) for name, frames in kinds.items()}
     sets["autoencoder with noise"] = add_spectrum(sets["autoencoder"], sets["GAN"])
     truth = sets.pop("truth")
-    found = {}
+    results = {}
     for name, images in sets.items():
-        found[f"{name}: log10 power distance"] = float(spectral_distance(images, truth))
-        found[f"{name}: PSNR of slices"] = float(psnr(images, truth).mean())
-    return found
+        results[f"{name}: log10 power distance"] = float(spectral_distance(images, truth))
+        results[f"{name}: PSNR of slices"] = float(psnr(images, truth).mean())
+    return results
 
 
 def add_spectrum(images: Tensor, like: Tensor) -> Tensor:
     """Add Gaussian noise so that the radial power of ``images`` becomes that of ``like``."""
     frequency, have = radial_power(images)
-    _, wanted = radial_power(like)
-    missing = (wanted.mean(0) - have.mean(0)).clamp(min=0) * (frequency >= BAND[0])
+    _, target = radial_power(like)
+    missing = (target.mean(0) - have.mean(0)).clamp(min=0) * (frequency >= BAND[0])
     height, width = images.shape[-2:]
     fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)
     radius = (fy.square() + fx.square()).sqrt().clamp(max=0.4999)
@@ -251,16 +251,16 @@ def zero_shot(data: Path, methods: Mapping[str, Method]) -> dict[str, Any]:
     """Gain over persistence in dB on a real series, of each window that there is."""
     path = data / "acdc-sample" / "training" / "patient090" / "patient090_4d.nii.gz"
     cine = load(find(path, ("tzyx",))[0].read())
-    found: dict[str, Any] = {"frames": len(cine.frames), "cycle found": cine.cycle}
+    results: dict[str, Any] = {"frames": len(cine.frames), "cycle found": cine.cycle}
     shown = {k: m for k, m in methods.items() if k not in BASELINES}
     for horizon in (1, 2, 3, 5):
         starts = range(len(cine.frames) - CONTEXT - horizon + 1)
         for name, method in shown.items():
             gains = [_gain(cine.frames, s, horizon, method) for s in starts]
-            found[f"{name}, horizon {horizon}"] = {
+            results[f"{name}, horizon {horizon}"] = {
                 "mean": fmean(gains), "least": min(gains), "most": max(gains), "windows": len(gains)
             }  # fmt: skip
-    return found
+    return results
 
 
 def _gain(frames: Tensor, start: int, horizon: int, method: Method) -> float:
@@ -275,21 +275,22 @@ def _gain(frames: Tensor, start: int, horizon: int, method: Method) -> float:
 COLUMNS = [f"{m} {h}" for m in ("PSNR", "SSIM", "skill") for h in (1, 2, 3, 5, 10, "41-60")]
 
 
-def markdown(found: Mapping[str, Any]) -> str:
-    board = found["sunnybrook-cine"]
+def markdown(results: Mapping[str, Any]) -> str:
+    board = results["sunnybrook-cine"]
     columns = [*COLUMNS, "drift 41-60"]
     rows = [["method", *columns]]
     for method, mean in board["mean"].items():
         rows.append([method, *(_figure(c, mean.get(c, np.nan)) for c in columns)])
+    seconds = {k: round(sum(v.values())) for k, v in results["training_seconds"].items()}
     parts = [
-        f"Machine: {json.dumps(found['machine'])}. Seconds of training: "
-        f"{json.dumps({k: round(sum(v.values())) for k, v in found['training_seconds'].items()})}.",
+        f"Machine: {json.dumps(results['machine'])}. Seconds of training: "
+        f"{json.dumps(seconds)}.",
         grid(gains(board["mean"])),
         grid(rows),
-        grid([["texture", ""], *([k, f"{v:.3f}"] for k, v in found["texture"].items())]),
+        grid([["texture", ""], *([k, f"{v:.3f}"] for k, v in results["texture"].items())]),
         grid([["zero-shot on ACDC patient090: gain over persistence, dB", "mean (least to most)"]]
               + [[k, f"{v['mean']:+.2f} ({v['least']:+.2f} to {v['most']:+.2f}; {v['windows']})"]
-                 for k, v in found["acdc zero-shot"].items() if isinstance(v, dict)]),
+                 for k, v in results["acdc zero-shot"].items() if isinstance(v, dict)]),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
@@ -299,9 +300,9 @@ def gains(mean: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
     still = mean["persistence"]
     near = [f"PSNR {horizon}" for horizon in (1, 2, 3, 5, 10)]
     rows = [["gain over persistence, dB", "1", "2", "3", "5", "10", "mean of 1 to 5"]]
-    for method, found in mean.items():
-        figures = [*(found[name] - still[name] for name in near), found["gain 1-5"]]
-        rows.append([method, *(f"{figure:+.2f}" for figure in figures)])
+    for method, metrics in mean.items():
+        values = [*(metrics[name] - still[name] for name in near), metrics["gain 1-5"]]
+        rows.append([method, *(f"{value:+.2f}" for value in values)])
     return rows
 
 

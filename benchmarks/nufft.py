@@ -4,7 +4,7 @@
 
 20 frames of 192 x 192 pixels, 13 spokes of 384 samples each, in single precision. The libraries
 take turns and processor time is counted, so that what else runs does not count. torchkbnufft's
-tables are made before the clock starts; this project and finufft make their plans in each call,
+tables are built before the clock starts; this project and finufft build their plans in each call,
 since the trajectory of a real-time scan changes from frame to frame.
 """
 
@@ -43,14 +43,14 @@ def main() -> None:
     parser.add_argument("--coils", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=RUNS)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     report = {
         "machine": machine(),
-        "coils": asked.coils,
-        "threads": asked.threads,
-        "runs": asked.runs,
-        "rows": measure(asked.coils, asked.threads, asked.runs),
+        "coils": arguments.coils,
+        "threads": arguments.threads,
+        "runs": arguments.runs,
+        "rows": measure(arguments.coils, arguments.threads, arguments.runs),
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "nufft.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
@@ -75,13 +75,13 @@ def measure(coils: int, threads: int, runs: int) -> list[dict[str, Any]]:
     rows = []
     for operator, calls in operators(series, samples, trajectory, weights, threads).items():
         seconds: dict[str, list[float]] = {name: [] for name in calls}
-        made = {name: call() for name, call in calls.items()}
+        outputs = {name: call() for name, call in calls.items()}
         for _ in range(runs):
             for name, call in calls.items():
                 seconds[name].append(_processor_seconds(call))
         base = statistics.median(seconds[DIRECT])
         for name, spent in seconds.items():
-            error = (made[name] - exact[operator]).norm() / exact[operator].norm()
+            error = (outputs[name] - exact[operator]).norm() / exact[operator].norm()
             median = statistics.median(spent)
             rows.append(
                 {
@@ -134,16 +134,16 @@ def direct(
     trajectory: Tensor, threads: int, values: Tensor, kind: int, **settings: float
 ) -> Tensor:
     """Call finufft's simple interface frame by frame."""
-    made = []
-    for places, given in zip(trajectory, values, strict=True):
+    outputs = []
+    for places, frame in zip(trajectory, values, strict=True):
         y, x = places.T.contiguous().numpy()
         options = {"nthreads": threads, **settings}
         if kind == 2:
-            out = finufft.nufft2d2(y, x, given.numpy(), isign=-1, **options)
+            out = finufft.nufft2d2(y, x, frame.numpy(), isign=-1, **options)
         else:
-            out = finufft.nufft2d1(y, x, given.numpy(), SHAPE, isign=1, **options)
-        made.append(torch.from_numpy(out).view(len(given), *out.shape[-(3 - kind) :]))
-    return torch.stack(made)
+            out = finufft.nufft2d1(y, x, frame.numpy(), SHAPE, isign=1, **options)
+        outputs.append(torch.from_numpy(out).view(len(frame), *out.shape[-(3 - kind) :]))
+    return torch.stack(outputs)
 
 
 def _processor_seconds(call: Call) -> float:

@@ -73,9 +73,9 @@ def main() -> None:
     iterations: list[int] = []
 
     def solved(inputs: NetworkInputs) -> Tensor:
-        found = total_variation(inputs, weight)
-        iterations.append(found.iterations)
-        return found.series
+        solution = total_variation(inputs, weight)
+        iterations.append(solution.iterations)
+        return solution.series
 
     methods = {
         "quick": timed("quick", model(chosen.runs / "quick"), clock),
@@ -84,7 +84,7 @@ def main() -> None:
     }
     every = list(held_out_slices(quick, inputs))[: chosen.subjects]  # type: ignore[arg-type]
     cases = [(subject, middle(slices)) for subject, slices in every]
-    found = {
+    results = {
         "machine": machine(),
         "training_seconds": seconds,
         "TV weight": weight,
@@ -97,7 +97,7 @@ def main() -> None:
             for device in devices()
         },
     }
-    write("reconstruction", found, markdown(found))
+    write("reconstruction", results, markdown(results))
 
 
 def scores(
@@ -196,12 +196,13 @@ def tune(inputs: Inputs, spec: ScanSpec, subjects: int) -> tuple[float, dict[flo
         )
 
     def quality(weight: float) -> float:
-        made = [(total_variation(case, weight).series, truth) for case, truth in slices]
-        found = fmean(
-            series_metrics(scored_frames(one), scored_frames(truth))["PSNR"] for one, truth in made
+        pairs = [(total_variation(one, weight).series, truth) for one, truth in slices]
+        metric = fmean(
+            series_metrics(scored_frames(series), scored_frames(truth))["PSNR"]
+            for series, truth in pairs
         )
-        print(f"TV weight {weight:.3g}: {found:.2f} dB", flush=True)
-        return found
+        print(f"TV weight {weight:.3g}: {metric:.2f} dB", flush=True)
+        return metric
 
     tried = {weight: quality(weight) for weight in WEIGHTS}
     best = max(tried, key=lambda weight: tried[weight])
@@ -240,8 +241,8 @@ def rows(board: Scoreboard) -> dict[str, Any]:
     return {row.method: {"mean": row.mean, "spread": row.spread} for row in board.rows}
 
 
-def markdown(found: dict[str, Any]) -> str:
-    board = found["scoreboard"]
+def markdown(results: dict[str, Any]) -> str:
+    board = results["scoreboard"]
     table = [["method", "PSNR (dB)", "SSIM", "NRMSE", "gain over view sharing (dB)"]]
     base = board["view sharing 9"]["mean"]["PSNR"]
     for name, row in board.items():
@@ -253,25 +254,25 @@ def markdown(found: dict[str, Any]) -> str:
             f"{mean['NRMSE']:.3f}",
             f"{mean['PSNR'] - base:+.2f}",
         ])  # fmt: skip
-    times = ", ".join(f"{n} {s:.2f} s" for n, s in found["seconds a slice"].items())
+    times = ", ".join(f"{n} {s:.2f} s" for n, s in results["seconds a slice"].items())
     trained = ", ".join(
-        f"{name} {sum(spent.values()):.0f} s" for name, spent in found["training_seconds"].items()
+        f"{name} {sum(spent.values()):.0f} s" for name, spent in results["training_seconds"].items()
     )
     large_times = ", ".join(
-        f"{s:.2f} s on {name}" for name, s in found["seconds for 20 frames of 192 x 192"].items()
+        f"{s:.2f} s on {name}" for name, s in results["seconds for 20 frames of 192 x 192"].items()
     )
     weights = ", ".join(
         f"{float(weight):.3g} {value:.2f} dB"
-        for weight, value in found["TV PSNR by weight, training patients"].items()
+        for weight, value in results["TV PSNR by weight, training patients"].items()
     )
     return "\n\n".join([
         "# Real-time cine reconstruction",
         "13 tiny-golden-angle spokes a frame, 128 x 128, derived Sunnybrook cines, patients split. "
-        f"On {found['machine']['cores']} cores of {found['machine']['processor']}.",
+        f"On {results['machine']['cores']} cores of {results['machine']['processor']}.",
         grid(table),
         f"Training: {trained}. A slice takes: {times}. 20 frames of 192 x 192, gridding and "
         f"network together: {large_times}.",
-        f"TV converges in {min(found['TV iterations'])} to {max(found['TV iterations'])} "
+        f"TV converges in {min(results['TV iterations'])} to {max(results['TV iterations'])} "
         f"iterations; its weight by training patients: {weights}.",
     ]) + "\n"  # fmt: skip
 

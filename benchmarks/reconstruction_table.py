@@ -44,8 +44,8 @@ def main() -> None:
     seconds = json.loads((chosen.runs / "seconds.json").read_text())
     rows = {job.name: metrics_of(job) for job in jobs}
     beside = trivial(jobs[0])
-    found = {"machine": machine(), "seconds": seconds, "jobs": rows, "beside": beside}
-    write("reconstruction_table", found, markdown(found))
+    results = {"machine": machine(), "seconds": seconds, "jobs": rows, "beside": beside}
+    write("reconstruction_table", results, markdown(results))
     draw(rows, beside, RESULTS / "reconstruction_table.png")
 
 
@@ -107,18 +107,18 @@ def table(rows: Mapping[str, Any], by_loss: bool) -> str:
     return grid([["loss" if by_loss else f"regulariser, {BEST_LOSS}", *NETWORKS], *body])
 
 
-def markdown(found: Mapping[str, Any]) -> str:
-    rows, total = found["jobs"], sum(found["seconds"].values())
+def markdown(results: Mapping[str, Any]) -> str:
+    rows, total = results["jobs"], sum(results["seconds"].values())
     beside = "; ".join(
         f"{name} {values['PSNR']:.2f}, {values['SSIM']:.3f}"
-        for name, values in found["beside"].items()
+        for name, values in results["beside"].items()
     )
     return "\n\n".join([
         "# The published networks, losses and regularisers",
         "PSNR in dB and SSIM of held-out patients; a quarter of the published width, 200 steps "
         "each, zero-filled magnitude of 13 tiny-golden-angle spokes a frame. On "
-        f"{found['machine']['threads']} of {found['machine']['cores']} cores of "
-        f"{found['machine']['processor']}, "
+        f"{results['machine']['threads']} of {results['machine']['cores']} cores of "
+        f"{results['machine']['processor']}, "
         f"{len(rows)} jobs in {total / 60:.0f} minutes.",
         table(rows, by_loss=True),
         table(rows, by_loss=False),

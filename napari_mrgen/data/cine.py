@@ -76,7 +76,15 @@ def find_cycle(frames: Tensor, least: int = 8) -> int:
 def fit_patch(
     frames: Tensor, size: tuple[int, int], corner: tuple[int, int] | None = None
 ) -> Tensor:
-    """Crop ``(..., y, x)`` to ``size``, from ``corner`` or the centre, or pad it by replication."""
+    """Crop ``(..., y, x)`` to ``size``, from ``corner`` or the centre, or pad it by replication.
+
+    Examples
+    --------
+    >>> fit_patch(torch.arange(4.0).view(1, 4), (1, 2)).tolist()
+    [[1.0, 2.0]]
+    >>> fit_patch(torch.arange(2.0).view(1, 2), (1, 4)).tolist()
+    [[0.0, 0.0, 1.0, 1.0]]
+    """
     for axis, length in zip((-2, -1), size, strict=True):
         present = frames.shape[axis]
         if present > length:
@@ -89,8 +97,7 @@ def fit_patch(
     return frames
 
 
-# ---- augmentation: sampled, then applied
-# -------------------------------------------------------------
+# ---- augmentation --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,7 @@ class TemporalAugmentation:
 def random_retiming(
     g: torch.Generator, shortest: int, longest: int, strength: float
 ) -> TemporalAugmentation:
+    """Sample a temporal augmentation with a cycle of ``shortest..longest`` frames."""
     raw = [uniform(g, -1, 1) for _ in range(HARMONICS)]
     total = uniform(g, 0, strength) / max(sum(map(abs, raw)), 1e-6)
     phases = tuple(uniform(g, 0, 2 * math.pi) for _ in range(HARMONICS))
@@ -142,15 +150,22 @@ class SpatialAugmentation:
         frames = frames.flip(-2) if self.flip_y else frames
         frames = frames.transpose(-1, -2) if self.transpose else frames
         if self.affine is not None:
-            frames = _transform(frames, *self.affine)
+            angle, zoom, x, y = self.affine
+            c, s = math.cos(angle) * zoom, math.sin(angle) * zoom
+            theta, size = torch.tensor([[[c, -s, x], [s, c, y]]]), frames.shape[-2:]
+            grid = functional.affine_grid(theta, [1, 1, *size], align_corners=False)
+            frames = functional.grid_sample(
+                frames.reshape(1, -1, *size), grid, padding_mode="reflection", align_corners=False
+            ).view_as(frames)
         if self.gamma != 1:
             frames = frames.clamp(min=0).pow(self.gamma)
         return frames * self.gain
 
 
 def random_spatial_augmentation(g: torch.Generator) -> SpatialAugmentation:
-    flip_x, flip_y, transpose, toned, scaled = (uniform(g, 0, 1) < 0.5 for _ in range(5))
-    turned = uniform(g, 0, 1) < 0.25
+    """Sample a spatial augmentation: mirrored half of the time, rotated a quarter of the time."""
+    flip_x, flip_y, transpose, has_gamma, has_gain = (uniform(g, 0, 1) < 0.5 for _ in range(5))
+    is_transformed = uniform(g, 0, 1) < 0.25
     shift = 0.15
     affine = (
         uniform(g, -0.5, 0.5),
@@ -160,27 +175,19 @@ def random_spatial_augmentation(g: torch.Generator) -> SpatialAugmentation:
     )
     gamma, gain = math.exp(uniform(g, -0.3, 0.3)), uniform(g, 0.7, 1.1)
     return SpatialAugmentation(
-        flip_x, flip_y, transpose, affine if turned else None, gamma if toned else 1.0,
-        gain if scaled else 1.0,
+        flip_x, flip_y, transpose, affine if is_transformed else None,
+        gamma if has_gamma else 1.0, gain if has_gain else 1.0,
     )  # fmt: skip
 
 
 def uniform(g: torch.Generator, low: float, high: float) -> float:
+    """Return a random number between ``low`` and ``high``."""
     return low + (high - low) * float(torch.rand((), generator=g, dtype=torch.float64))
 
 
 def integer(g: torch.Generator, low: int, high: int) -> int:
     """Return a random integer of ``low..high``, both included."""
     return int(torch.randint(low, high + 1, (), generator=g))
-
-
-def _transform(frames: Tensor, angle: float, zoom: float, x: float, y: float) -> Tensor:
-    c, s = math.cos(angle) * zoom, math.sin(angle) * zoom
-    theta = torch.tensor([[[c, -s, x], [s, c, y]]])
-    grid = functional.affine_grid(theta, [1, 1, *frames.shape[-2:]], align_corners=False)
-    flat = frames.reshape(1, -1, *frames.shape[-2:])
-    turned = functional.grid_sample(flat, grid, padding_mode="reflection", align_corners=False)
-    return turned.view_as(frames)
 
 
 # ---- windows ------------------------------------------------------------------------------------
@@ -230,7 +237,9 @@ def random_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timing:
     start = uniform(g, 0, cycle) if retiming else integer(g, 0, cycle - 1)
     is_dropped = uniform(g, 0, 1) < spec.cycle_dropout
     room = max(0, cycle - spec.context - spec.future)
-    lead = _random_lead(min(room, 6) if is_dropped else room, spec, g)
+    room = min(room, 6) if is_dropped else room
+    is_delayed = uniform(g, 0, 1) < spec.delayed_share
+    lead = integer(g, 1, room) if is_delayed and room > 0 else 0
     positions = start + _offsets(spec, lead).double()
     if retiming:
         positions = retiming.apply(positions, cine.cycle)
@@ -240,23 +249,12 @@ def random_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timing:
 def _random_open_timing(cine: Cine, spec: WindowSpec, g: torch.Generator) -> Timing:
     """Sample a window inside a series without a cycle, at a slower or faster rate."""
     offsets = _offsets(spec, 0)
-    longest = (len(cine.frames) - 1) / int(offsets[-1])
-    rate = min(longest, uniform(g, 0.5, 1.5) if uniform(g, 0, 1) < spec.retimed_share else 1.0)
+    fastest = (len(cine.frames) - 1) / int(offsets[-1])
+    rate = min(fastest, uniform(g, 0.5, 1.5) if uniform(g, 0, 1) < spec.retimed_share else 1.0)
     positions = offsets.double() * rate
     start = uniform(g, 0, len(cine.frames) - 1 - float(positions[-1]))
-    start = start if rate not in (1.0,) else float(int(start))
+    start = float(int(start)) if rate == 1.0 else start
     return Timing(positions + start, 0, 0)
-
-
-def _fit_inside(offsets: Tensor, start: int, count: int) -> Tensor:
-    """Shift a window to end within ``count`` frames, or slow it down in a short series."""
-    positions = offsets * min(1.0, (count - 1) / float(offsets[-1]))
-    return (positions + min(start, count - 1 - float(positions[-1]))).clamp(0, count - 1)
-
-
-def _random_lead(room: int, spec: WindowSpec, g: torch.Generator) -> int:
-    is_delayed = uniform(g, 0, 1) < spec.delayed_share
-    return integer(g, 1, room) if is_delayed and room > 0 else 0
 
 
 def _offsets(spec: WindowSpec, lead: int) -> Tensor:
@@ -304,7 +302,7 @@ class CineWindows:
     """The training windows of a set of cines and fixed windows of the held-out ones.
 
     A sample holds ``frames`` (t, z, y, x), ``lead`` (frames between the context and the first frame
-    to predict, less one) and ``cycle`` (frames in a beat; 0 is unknown).
+    to predict, less one) and ``cycle`` (frames in a cardiac cycle; 0 is unknown).
     """
 
     windows_per_series = 16
@@ -326,8 +324,8 @@ class CineWindows:
         spec, g = self.spec, generator
         cine = self.train[index % len(self.train)]
         timing = random_timing(cine, spec, g)
-        z = self._random_slices(cine, g)
-        frames = frames_at(cine, timing.positions, z)
+        z = integer(g, 0, max(0, cine.frames.shape[1] - spec.slices))
+        frames = frames_at(cine, timing.positions, slice(z, z + spec.slices))
         corner = tuple(integer(g, 0, max(0, n - spec.patch)) for n in frames.shape[-2:])
         frames = fit_patch(frames, (spec.patch, spec.patch), (corner[0], corner[1]))
         if spec.augment:
@@ -335,7 +333,7 @@ class CineWindows:
             sigma = max(0.0, uniform(g, -spec.noise, spec.noise))
             noisy = rician(frames[: spec.context], sigma, g)
             frames = torch.cat([noisy, frames[spec.context :]])
-        return _window(self._fit_slices(frames), timing)
+        return self._sample(frames, timing)
 
     def held_out(self) -> Iterator[Mapping[str, Tensor]]:
         """Yield one central window of a few series, without augmentation, as batches of one."""
@@ -345,12 +343,19 @@ class CineWindows:
     def held_out_window(self, index: int) -> Mapping[str, Tensor]:
         cine, spec = self.test[index], self.spec
         count = cine.cycle or len(cine.frames)
-        start, offsets = index * count // 4, _offsets(spec, 0).double()
-        positions = (offsets + start) % count if cine.cycle else _fit_inside(offsets, start, count)
+        start: float = index * count // 4
+        offsets = _offsets(spec, 0).double()
+        if cine.cycle:
+            positions = (offsets + start) % count
+        else:
+            # Shifted to end within the series, and slowed down in a short one.
+            positions = offsets * min(1.0, (count - 1) / float(offsets[-1]))
+            start = min(start, count - 1 - float(positions[-1]))
+            positions = (positions + start).clamp(0, count - 1)
         middle = max(0, (cine.frames.shape[1] - spec.slices) // 2)
         frames = frames_at(cine, positions, slice(middle, middle + spec.slices))
-        frames = self._fit_slices(fit_patch(frames, (spec.patch, spec.patch)))
-        return _window(frames.contiguous(), Timing(positions, 0, cine.cycle))
+        frames = fit_patch(frames, (spec.patch, spec.patch))
+        return self._sample(frames, Timing(positions, 0, cine.cycle))
 
     def describe(self) -> Mapping[str, Any]:
         first = self._first
@@ -367,26 +372,19 @@ class CineWindows:
         """The first training series, read once, since every checkpoint needs it."""
         return self.train.references[0].info()
 
-    def _random_slices(self, cine: Cine, g: torch.Generator) -> slice:
-        start = integer(g, 0, max(0, cine.frames.shape[1] - self.spec.slices))
-        return slice(start, start + self.spec.slices)
-
-    def _fit_slices(self, frames: Tensor) -> Tensor:
-        """Replicate the outer slices of a series that has too few."""
+    def _sample(self, frames: Tensor, timing: Timing) -> Mapping[str, Tensor]:
+        """Return a sample; the outer slices of a series that has too few are replicated."""
         missing = self.spec.slices - frames.shape[1]
-        if missing <= 0:
-            return frames.contiguous()
-        index = torch.arange(-(missing // 2), frames.shape[1] + missing - missing // 2)
-        return frames[:, index.clamp(0, frames.shape[1] - 1)]
-
-
-def _window(frames: Tensor, timing: Timing) -> Mapping[str, Tensor]:
-    return {
-        "frames": frames,
-        "lead": torch.tensor(float(timing.lead)),
-        "cycle": torch.tensor(float(timing.cycle)),
-    }
+        if missing > 0:
+            index = torch.arange(-(missing // 2), frames.shape[1] + missing - missing // 2)
+            frames = frames[:, index.clamp(0, frames.shape[1] - 1)]
+        return {
+            "frames": frames.contiguous(),
+            "lead": torch.tensor(float(timing.lead)),
+            "cycle": torch.tensor(float(timing.cycle)),
+        }
 
 
 def as_array(frames: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return frames of any device and precision as a NumPy array."""
     return frames.detach().float().cpu().numpy()
