@@ -19,30 +19,30 @@ class Activity(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._bar: progress | None = None
-        self._wish: tuple[str, float | None] | None = None
+        self._shown: tuple[str, float | None] | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(SOON_MS)
         self._timer.timeout.connect(self._on_timer)
         self._is_drawing = False
 
     def show(self, text: str, fraction: float | None = None) -> None:
-        self._wish = (text, fraction)
+        self._shown = (text, fraction)
         if not self._timer.isActive():
             self._timer.start()
 
     def close(self) -> None:
-        self._wish = None
+        self._shown = None
         self._timer.stop()
         if not self._is_drawing:
             self._drop()
 
     def _on_timer(self) -> None:
-        if self._wish is None or self._is_drawing:
+        if self._shown is None or self._is_drawing:
             return
         self._is_drawing = True
-        self._draw(*self._wish)
+        self._draw(*self._shown)
         self._is_drawing = False
-        if self._wish is None:  # closed by an event that was worked off meanwhile
+        if self._shown is None:  # closed by an event that was worked off meanwhile
             self._drop()
 
     def _draw(self, text: str, fraction: float | None) -> None:

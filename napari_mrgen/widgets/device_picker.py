@@ -123,9 +123,9 @@ class DevicePicker(QWidget):
 
     def _ask_for_service(self) -> None:
         """Ask for an address; without a good one the choice is what it was."""
-        known = remember.recall("service") or ""
+        last_address = remember.recall("service") or ""
         mode = QLineEdit.EchoMode.Normal
-        text, is_given = QInputDialog.getText(self, "Use a service", ASK, mode, known)
+        text, is_given = QInputDialog.getText(self, "Use a service", ASK, mode, last_address)
         problem = ""
         try:
             if is_given:

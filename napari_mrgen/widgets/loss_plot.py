@@ -1,4 +1,4 @@
-"""Loss plot: the training losses and held-out figures of a run, as they come."""
+"""Loss plot: the training losses and held-out metrics of a run, as they come."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LossPlot(QWidget):
         self.curves: dict[str, dict[str, Curve]] = {LOSSES: {}}
         self._drawn: dict[str, pg.PlotDataItem] = {}
         self._offset = self._end = 0
-        self._choice = combo("curves", "Which figure to show")
+        self._choice = combo("curves", "Which curves to show")
         self._choice.addItem(LOSSES)
         self._choice.currentIndexChanged.connect(lambda _index: self._start_over())
         self._plot = pg.PlotWidget(background=None)
@@ -78,7 +78,7 @@ class LossPlot(QWidget):
             self._add(LOSSES, name, step, value)
 
     def add_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Add held-out figures; each gets a view of its own, for their units differ."""
+        """Add held-out metrics; each gets a view of its own, for their units differ."""
         for name, value in metrics.items():
             self._add(f"Held out, by step: {name}", name, step, value)
 

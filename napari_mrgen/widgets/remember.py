@@ -41,10 +41,10 @@ def recall(key: str) -> str | None:
 
 def _choices() -> dict[str, str]:
     try:
-        found = json.loads((folder() / "choices.json").read_text(encoding="utf-8"))
+        choices = json.loads((folder() / "choices.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return choices if isinstance(choices, dict) else {}
 
 
 def _write(name: str, text: str) -> None:

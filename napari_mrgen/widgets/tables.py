@@ -20,7 +20,7 @@ from napari_mrgen.wording import format_count, format_size
 
 
 class ScoreTable(QTableWidget):
-    """Methods down, figures across: mean and spread over the held-out subjects."""
+    """Methods by metrics: mean ± standard deviation over the held-out subjects."""
 
     def __init__(self, scoreboard: Scoreboard) -> None:
         super().__init__()
@@ -35,14 +35,14 @@ class ScoreTable(QTableWidget):
         self.setVerticalHeaderLabels([row.method for row in scoreboard.rows])
         for y, row in enumerate(scoreboard.rows):
             for x, name in enumerate(columns):
-                self.setItem(y, x, _cell(_figure(row, name)))
+                self.setItem(y, x, _cell(_format_metric(row, name)))
         self.resizeColumnsToContents()
         self.resizeRowsToContents()
         heights = sum(self.rowHeight(y) for y in range(self.rowCount()))
         self.setMinimumHeight(min(heights + 60, 260))
 
 
-def _figure(row: Row, name: str) -> str:
+def _format_metric(row: Row, name: str) -> str:
     if name not in row.mean:
         return "–"
     spread = f" ± {row.spread[name]:.2g}" if row.spread[name] else ""
@@ -62,7 +62,7 @@ class ScoreDialog(QDialog):
 
 
 class ModelDialog(QDialog):
-    """Look at the model: its layers, and what a training of it needs."""
+    """Model summary: its layers, and what training needs."""
 
     def __init__(self, title: str, plan: Plan, parent: QWidget) -> None:
         super().__init__(parent)
@@ -87,7 +87,7 @@ class ModelDialog(QDialog):
 
 
 class SurveyDialog(QDialog):
-    """How the scans of a training lie, a row each, and what will be done with them."""
+    """The geometry of each scan of a training, and how it will be preprocessed."""
 
     def __init__(self, survey: Survey, parent: QWidget) -> None:
         super().__init__(parent)

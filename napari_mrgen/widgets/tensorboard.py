@@ -24,14 +24,14 @@ class TensorBoard(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._process: Any = None
-        self._said = ""
+        self._output = ""
 
     def open(self, folder: Path) -> None:
         self.close()
         if find_spec("tensorboard") is None:
             self.failed.emit("it is not installed; install it with: pip install tensorboard")
             return
-        self._said = ""
+        self._output = ""
         self._process = process = QProcess(self)
         process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         process.readyReadStandardOutput.connect(self._on_output)
@@ -47,9 +47,9 @@ class TensorBoard(QObject):
     def _on_output(self) -> None:
         if self._process is None:
             return
-        before = self._said
-        self._said += bytes(self._process.readAllStandardOutput()).decode(errors="replace")
-        address = re.search(r"http://\S+", self._said)
+        before = self._output
+        self._output += bytes(self._process.readAllStandardOutput()).decode(errors="replace")
+        address = re.search(r"http://\S+", self._output)
         if address and not re.search(r"http://\S+", before):
             QDesktopServices.openUrl(QUrl(address.group()))
             self.opened.emit(address.group())
@@ -59,5 +59,5 @@ class TensorBoard(QObject):
         process.deleteLater()
         if process is self._process:
             self._process = None
-            last = self._said.strip().splitlines()
+            last = self._output.strip().splitlines()
             self.failed.emit(last[-1] if last else "TensorBoard ended at once.")

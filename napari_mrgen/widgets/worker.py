@@ -67,7 +67,7 @@ class Worker(QObject):
                 self._yielded.emit(value)
         except BaseException as caught:  # noqa: BLE001 - handed on, never lost
             error = caught
-        with suppress(RuntimeError):  # the application is gone, and nobody is left to be told
+        with suppress(RuntimeError):  # the application is gone, and nobody is left to receive it
             self._over.emit(error)
 
     def _on_yielded(self, value: Any) -> None:
