@@ -282,7 +282,7 @@ class Settings:
     at_once: int = 2
     waiting: int = 64
     grace: float = 8.0
-    """Seconds that requests have to finish when the service is told to end."""
+    """Seconds that requests have to finish when a signal ends the service."""
 
 
 def serve(settings: Settings, ready: Callable[[Service, str], None]) -> None:

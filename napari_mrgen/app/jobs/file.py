@@ -160,7 +160,7 @@ class Job(Entry):
 
 
 class JobFile(Entry):
-    """A list of jobs, and who is told of them."""
+    """A list of jobs, and the notices that are sent about them."""
 
     jobs: tuple[Job, ...] = Field(min_length=1)
     notify: Notices | None = None

@@ -1,4 +1,4 @@
-"""Notices: tell a person who is not there what became of the jobs.
+"""Notices that say to a person elsewhere how the jobs ended.
 
 By e-mail, and by whatever apprise reaches (Slack, Telegram, ntfy, ...). Nothing that goes wrong
 here harms the work: it is said in a line, and a server that does not answer is left after
@@ -62,7 +62,7 @@ class Mail(BaseModel):
 
 
 class Notices(BaseModel):
-    """Who is told, and of what."""
+    """Recipients of notices, and the occasions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,7 +92,7 @@ class Notices(BaseModel):
         msg = f"notify: {where or 'the part'}: {problem['msg'].lower()}."
         raise MrgenError(msg)
 
-    def tell(self, occasion: Occasion, title: str, text: str) -> tuple[str, ...]:
+    def send(self, occasion: Occasion, title: str, text: str) -> tuple[str, ...]:
         """Send a notice where it is wanted; return what went wrong, never raise."""
         if occasion not in self.on:
             return ()
@@ -149,7 +149,7 @@ def send_apprise(name: str, title: str, text: str) -> None:
         raise MrgenError(f"apprise is not installed; {_EXTRA} brings it.") from None
     sender = apprise.Apprise()
     if not sender.add(address):
-        raise MrgenError(f"What {name} holds is no address that apprise knows.")
+        raise MrgenError(f"What {name} holds is not an address that apprise knows.")
     if not sender.notify(body=text, title=title):
         raise MrgenError("the service did not take it.")
 

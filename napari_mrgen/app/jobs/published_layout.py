@@ -296,7 +296,7 @@ def _count_series(path: Path) -> int:
 
 
 def _notices(folder: Path, said: dict[str, str]) -> Notices | None:
-    """Return who is told by the file beside that of the tasks, if it is there."""
+    """Return the notices that the file beside that of the tasks asks for, if it is there."""
     path = folder / MAIL_FILE
     if not path.exists():
         said["email_notification"] = f"there is no {MAIL_FILE} beside the file, so none are sent"

@@ -93,26 +93,26 @@ def run_jobs(
     jobs
         Asked for the next one when the one before has ended, so a queue may change meanwhile.
     notices
-        Who is told when the work starts and ends, and of each job.
+        Recipients of a notice when the work starts and ends, and after each job.
     export
         What a job that wants its model exported uses.
     """
-    teller = _Teller(notices)
+    notify = _NoticeSender(notices)
     ended: list[JobOutcome] = []
     for job in jobs:
         if not ended:
-            yield from teller("start", "Jobs have started", f"The first one is {job.name}.")
+            yield from notify("start", "Jobs have started", f"The first one is {job.name}.")
         yield JobStarted(job)
         outcome = yield from _run_guarded(job, control, export)
         ended.append(outcome)
         yield outcome
         occasion: Occasion = "failure" if outcome.state == "failed" else "task"
-        yield from teller(occasion, f"{job.name} {outcome.state}", describe(outcome))
+        yield from notify(occasion, f"{job.name} {outcome.state}", describe_outcome(outcome))
         if control.is_stopped:
             break
     if ended:
-        text = "\n\n".join(describe(outcome) for outcome in ended)
-        yield from teller("end", _closing(ended), text)
+        text = "\n\n".join(describe_outcome(outcome) for outcome in ended)
+        yield from notify("end", _closing(ended), text)
 
 
 def check_paths(jobs: Iterable[Job]) -> None:
@@ -126,7 +126,7 @@ def check_paths(jobs: Iterable[Job]) -> None:
         made.append(job.out)
 
 
-def describe(outcome: JobOutcome) -> str:
+def describe_outcome(outcome: JobOutcome) -> str:
     """Say how a job ended, for a person who is not there."""
     lines = [
         f"{outcome.job.name} ({outcome.job.task}): {outcome.state} after {outcome.seconds:.0f} s.",
@@ -144,7 +144,7 @@ def _closing(ended: list[JobOutcome]) -> str:
     return f"All {len(ended)} jobs have ended" + (f", {failed} of them failed" if failed else "")
 
 
-class _Teller:
+class _NoticeSender:
     """Sends notices; what could not be sent becomes a warning."""
 
     def __init__(self, notices: Notices | None) -> None:
@@ -152,7 +152,7 @@ class _Teller:
 
     def __call__(self, occasion: Occasion, title: str, text: str) -> Iterator[events.Warned]:
         if self._notices is not None:
-            for problem in self._notices.tell(occasion, f"napari-mrgen: {title}", text):
+            for problem in self._notices.send(occasion, f"napari-mrgen: {title}", text):
                 yield events.Warned(problem)
 
 
@@ -177,7 +177,7 @@ def _run_guarded(
         outcome = JobOutcome(job, end.state, end.problem, end.details)
     except MrgenError as error:
         outcome = JobOutcome(job, "failed", str(error))
-    except Exception as error:  # noqa: BLE001 - told, and the next job has its turn
+    except Exception as error:  # noqa: BLE001 - reported, and the next job has its turn
         lines = str(error).strip().splitlines()
         problem = (
             f"{type(error).__name__}: {lines[0].rstrip('.')}."
@@ -360,7 +360,7 @@ def _keep(model: Path, path: Path) -> None:
 
 
 def write_history(run_dir: Path) -> None:
-    """Write all figures of a run as a table: a line for each step that told any."""
+    """Write all metrics of a run as a table: a line for each step that has any."""
     stages = dict.fromkeys(e.stage for e in Run(run_dir).history if hasattr(e, "stage"))
     rows: list[dict[str, object]] = []
     for stage in stages:

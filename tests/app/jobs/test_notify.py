@@ -167,7 +167,7 @@ def notices(port: int, security: str = "none", **changes: Any) -> Notices:
 
 def test_a_mail_arrives_whole(serve: Serve, inbox: Inbox) -> None:
     text = "T1w→T2w: 27.3 dB\nIts folder is /data/ü."
-    assert notices(serve()).tell("task", "wide finished: größer", text) == ()
+    assert notices(serve()).send("task", "wide finished: größer", text) == ()
     (message,) = inbox.messages
     assert message["Subject"] == "wide finished: größer"
     assert message.get_content().split() == text.split()
@@ -193,7 +193,7 @@ def test_logged_in_over_an_encrypted_way(
     safe = {"tls_context": tls, "require_starttls": True}
     options = safe if security == "starttls" else {"ssl_context": tls, "auth_require_tls": False}
     port = serve(authenticator=check_login, auth_required=True, **options)
-    assert notices(port, security).tell("start", "Jobs have started", "Now.") == ()
+    assert notices(port, security).send("start", "Jobs have started", "Now.") == ()
     assert len(inbox.messages) == 1
 
 
@@ -202,7 +202,7 @@ def test_no_password_goes_over_an_open_way(
 ) -> None:
     monkeypatch.setenv(PASSWORD, SECRET)
     port = serve(authenticator=check_login, auth_required=True, auth_require_tls=False)
-    (said,) = notices(port).tell("start", "a", "b")
+    (said,) = notices(port).send("start", "a", "b")
     assert "could be sent" in said
     assert not inbox.messages
 
@@ -211,7 +211,7 @@ def test_a_stranger_with_another_certificate_gets_nothing(
     serve: Serve, inbox: Inbox, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PASSWORD, SECRET)
-    (said,) = notices(serve(tls_context=tls), "starttls").tell("start", "a", "b")
+    (said,) = notices(serve(tls_context=tls), "starttls").send("start", "a", "b")
     assert "CERTIFICATE_VERIFY_FAILED" in said
     assert not inbox.messages
 
@@ -225,7 +225,7 @@ def test_a_wrong_password_is_said_and_not_shown(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setenv(PASSWORD, "not the right one")
     port = serve(authenticator=check_login, auth_required=True, tls_context=tls)
-    (said,) = notices(port, "starttls").tell("start", "a", "b")
+    (said,) = notices(port, "starttls").send("start", "a", "b")
     assert PASSWORD in said
     assert "not the right one" not in said
 
@@ -233,7 +233,7 @@ def test_a_wrong_password_is_said_and_not_shown(
 @pytest.mark.parametrize("answer", ["550 no such user", "421 too busy", "nonsense"])
 def test_a_server_that_refuses_is_a_line(answer: str, serve: Serve, inbox: Inbox) -> None:
     inbox.answer = answer
-    (said,) = notices(serve()).tell("end", "a", "b")
+    (said,) = notices(serve()).send("end", "a", "b")
     assert said.startswith("No e-mail by localhost could be sent: ")
     assert "\n" not in said
 
@@ -241,7 +241,7 @@ def test_a_server_that_refuses_is_a_line(answer: str, serve: Serve, inbox: Inbox
 def test_no_server_is_a_line() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        (said,) = notices(closed.getsockname()[1]).tell("end", "a", "b")
+        (said,) = notices(closed.getsockname()[1]).send("end", "a", "b")
     assert "could be sent" in said
 
 
@@ -251,7 +251,7 @@ def test_a_server_that_never_answers_is_left(monkeypatch: pytest.MonkeyPatch) ->
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         began = time.monotonic()
-        (said,) = notices(silent.getsockname()[1]).tell("end", "a", "b")
+        (said,) = notices(silent.getsockname()[1]).send("end", "a", "b")
     assert time.monotonic() - began < 10
     assert "could be sent" in said
 
@@ -265,7 +265,7 @@ def test_only_what_is_wanted_is_told(serve: Serve, inbox: Inbox) -> None:
     values = notices(serve()).model_dump()
     few = Notices.read({**values, "on": "failure"})
     for occasion in OCCASIONS:
-        assert few.tell(occasion, occasion, "") == ()
+        assert few.send(occasion, occasion, "") == ()
     assert [message["Subject"] for message in inbox.messages] == ["failure"]
 
 
@@ -304,7 +304,7 @@ def test_apprise_reaches_a_service(
         monkeypatch.setenv("LAB_CHAT", address)
     else:
         keyring.set_password(SERVICE, "LAB_CHAT", address)
-    assert Notices.read({"apprise": "LAB_CHAT"}).tell("task", "wide finished", "27.3 dB") == ()
+    assert Notices.read({"apprise": "LAB_CHAT"}).send("task", "wide finished", "27.3 dB") == ()
     assert (taken[0]["title"], taken[0]["message"]) == ("wide finished", "27.3 dB")
 
 
@@ -312,7 +312,7 @@ def test_apprise_reaches_a_service(
     ("address", "said"),
     [
         (None, "neither an environment variable nor in the keyring"),
-        ("nonsense", "no address that apprise knows"),
+        ("nonsense", "not an address that apprise knows"),
         ("json://127.0.0.1:PORT/nowhere", "did not take it"),
     ],
 )
@@ -324,7 +324,7 @@ def test_a_broken_service_is_a_line(
 ) -> None:
     if address is not None:
         monkeypatch.setenv("LAB_CHAT", address.replace("PORT", str(hook[0])))
-    (line,) = Notices.read({"apprise": "LAB_CHAT"}).tell("task", "a", "b")
+    (line,) = Notices.read({"apprise": "LAB_CHAT"}).send("task", "a", "b")
     assert said in line
 
 
