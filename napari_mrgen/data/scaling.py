@@ -14,7 +14,16 @@ _AT_MOST = 2_000_000
 
 @dataclass(frozen=True)
 class Scaling:
-    """Maps ``offset`` to 0 and ``offset + scale`` to 1; values outside are kept, not clipped."""
+    """Maps ``offset`` to 0 and ``offset + scale`` to 1; values outside are kept, not clipped.
+
+    Examples
+    --------
+    >>> scaling = Scaling(offset=0.0, scale=200.0)
+    >>> scaling.apply(np.array([0, 100, 300])).tolist()
+    [0.0, 0.5, 1.5]
+    >>> scaling.invert(np.array([0.5])).tolist()
+    [100.0]
+    """
 
     offset: float
     scale: float
@@ -23,7 +32,7 @@ class Scaling:
     def fit(cls, values: npt.NDArray[Any], percentile: float = PERCENTILE) -> Self:
         """Take the percentile as 1 and 0 as 0; where there are negative values, the minimum as 0.
 
-        Large arrays are judged by an even subsample.
+        Of large arrays an even subsample is used.
         """
         flat = values.reshape(-1)[:: max(1, values.size // _AT_MOST)]
         finite = flat[np.isfinite(flat)] if flat.dtype.kind == "f" else flat
@@ -31,7 +40,7 @@ class Scaling:
             return cls(0.0, 1.0)
         offset = min(0.0, float(finite.min()))
         top = float(np.percentile(finite, percentile))
-        # A series that is almost all background still needs a scale.
+        # A series that is almost all background needs a scale, too.
         top = top if top > offset else float(finite.max())
         return cls(offset, top - offset if top > offset else 1.0)
 

@@ -71,7 +71,7 @@ def zero_filled(
 def moving_average(series: Tensor, window: int, *, circular: bool = False) -> Tensor:
     """Replace each frame of ``(t, ...)`` by the mean of ``window`` frames around it.
 
-    ``circular`` treats the series as one heart beat, so that the first frame follows the last.
+    ``circular`` treats the series as one cardiac cycle, so that the first frame follows the last.
     Otherwise the window stays inside: the first frames have more frames after them than before.
 
     Raises

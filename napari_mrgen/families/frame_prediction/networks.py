@@ -45,9 +45,8 @@ def predictor_discriminator(config: FramePredictionConfig) -> nn.Module:
 class FlowPredictor(nn.Module):
     """Predict the next frames as the last real frame, warped by a displacement, plus a residual.
 
-    All slices of a volume beat together: features averaged over them, with the phase of the cardiac
-    cycle where it is known, modulate the decoder. Warping a real frame keeps its edges at any
-    horizon.
+    All slices of a volume have the same cardiac phase: features averaged over them, with that phase
+    where it is known, modulate the decoder. Warping a real frame keeps its edges at any horizon.
     """
 
     multiple = (1, 16, 16)
