@@ -1,4 +1,4 @@
-"""``demo``: the whole job on the built-in beating heart, in a window if there is one."""
+"""``demo``: train and predict on the built-in beating heart, in a window if there is a display."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def _run_without_window(options: argparse.Namespace) -> int:
     with stop_on_signals() as control:
         last = report(demo.train(files, control, options.device), as_json=options.json)
         if isinstance(last, Finished) and demo.predict(files, control, options.device):
-            _tell(files, as_json=options.json)
+            _print_files(files, as_json=options.json)
     return exit_code(last, files.run, control.exit_code)
 
 
-def _tell(files: object, *, as_json: bool) -> None:
+def _print_files(files: object, *, as_json: bool) -> None:
     names = ("predicted", "movie", "figure", "cine", "run")
     paths = {name: str(getattr(files, name)) for name in names}
     if as_json:

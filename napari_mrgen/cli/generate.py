@@ -63,7 +63,7 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
 
 
 def _warn_of_names(family: Family, inputs: Mapping[str, Path]) -> None:
-    """Say where a file's name speaks of another image than it is given as."""
+    """Warn where the name of a file contradicts the input that it is given as."""
     for one in family.generate_inputs:
         path = inputs.get(one.role)
         if path is None or not path.is_file() or one.is_named(path) is not False:
@@ -124,30 +124,30 @@ def _fill_with_results(
     inputs: Mapping[str, Path],
     generator: VolumeGenerator,
 ) -> int:
-    """Make the results of every scan of a folder; return 1 where one has none."""
+    """Generate for every scan of a folder; return 1 where one fails."""
     from napari_mrgen.app.cases import find_cases
     from napari_mrgen.app.result_folder import ResultFolder, generate_folder
     from napari_mrgen.cli.report import stop_on_signals
 
     cases = find_cases(generator.family.generate_inputs, inputs, options.out)
     folder = ResultFolder(options.out, generator.record(config), options.overwrite)
-    found: list[ScanResult] = []
+    results: list[ScanResult] = []
     with stop_on_signals() as control:
         for done in generate_folder(generator, cases, config, folder, control):
-            found.append(done)
-            tell_done(done, as_json=options.json)
-    failed = sum(bool(done.problem) for done in found)
+            results.append(done)
+            print_result(done, as_json=options.json)
+    failed = sum(bool(done.problem) for done in results)
     if not options.json:
-        kept = sum(done.is_kept for done in found)
+        kept = sum(done.is_kept for done in results)
         before = f" ({kept} of them from before)" if kept else ""
-        print(f"{len(found) - failed} of {len(cases)} scans are in {options.out}{before}.")
+        print(f"{len(results) - failed} of {len(cases)} scans are in {options.out}{before}.")
     if failed:
-        print(f"{failed} failed; {options.out / 'scans.csv'} says why.", file=sys.stderr)
+        print(f"{failed} failed; {options.out / 'scans.csv'} has the reasons.", file=sys.stderr)
     return control.exit_code or min(failed, 1)
 
 
-def tell_done(done: ScanResult, *, as_json: bool) -> None:
-    """Say what came of one scan."""
+def print_result(done: ScanResult, *, as_json: bool) -> None:
+    """Print the results of one scan, or its problem."""
     if as_json:
         paths = [str(path) for path in done.results]
         print_json({**vars(done), "scan": str(done.scan), "results": paths})
@@ -159,51 +159,51 @@ def tell_done(done: ScanResult, *, as_json: bool) -> None:
         print(f"{done.number}/{done.total} {done.scan.name}: {names}", flush=True)
 
 
-def _fill(results: Iterable[Volume], folder: SampleFolder, wanted: int, *, as_json: bool) -> None:
-    """Write results into a folder as they come, and show how far it is."""
-    with folder, _counter(wanted, as_json=as_json) as tell:
+def _fill(results: Iterable[Volume], folder: SampleFolder, total: int, *, as_json: bool) -> None:
+    """Write results into a folder as they come, and show the progress."""
+    with folder, _counter(total, as_json=as_json) as show_count:
         for volume in results:
             paths = folder.save(volume)
             if volume.samples is not None:
-                tell(folder.count)
+                show_count(folder.count)
             else:
-                _tell(volume, paths, as_json=as_json)
+                _print_volume(volume, paths, as_json=as_json)
     if folder.count and not as_json:
-        print(f"{folder.count} of {wanted} samples are in {folder.path}.", flush=True)
+        print(f"{folder.count} of {total} samples are in {folder.path}.", flush=True)
 
 
 @contextmanager
-def _counter(wanted: int, *, as_json: bool) -> Iterator[Callable[[int], None]]:
-    """Hand out what shows a count: a bar on a terminal, now and then a line in a pipe, or JSON."""
+def _counter(total: int, *, as_json: bool) -> Iterator[Callable[[int], None]]:
+    """Provide what shows a count: a bar on a terminal, lines in a pipe, or JSON."""
     if as_json:
-        yield lambda count: print_json({"samples": count, "of": wanted})
+        yield lambda count: print_json({"samples": count, "of": total})
     elif sys.stdout.isatty():
         from rich.progress import Progress
 
         with Progress() as progress:
-            task = progress.add_task("Samples", total=wanted)
+            task = progress.add_task("Samples", total=total)
             yield lambda count: progress.update(task, completed=count)
     else:
-        yield _Lines(wanted)
+        yield _Lines(total)
 
 
 class _Lines:
     """A line at most every ten seconds."""
 
-    def __init__(self, wanted: int) -> None:
-        self._wanted, self._due = wanted, 0.0
+    def __init__(self, total: int) -> None:
+        self._total, self._due = total, 0.0
 
     def __call__(self, count: int) -> None:
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + SECONDS_BETWEEN_LINES
-            print(f"{count} of {self._wanted} samples", flush=True)
+            print(f"{count} of {self._total} samples", flush=True)
 
 
 def _save(volume: Volume, outputs: Outputs, *, as_json: bool) -> None:
-    _tell(volume, outputs.save(volume), as_json=as_json)
+    _print_volume(volume, outputs.save(volume), as_json=as_json)
 
 
-def _tell(volume: Volume, paths: Sequence[Path], *, as_json: bool) -> None:
+def _print_volume(volume: Volume, paths: Sequence[Path], *, as_json: bool) -> None:
     if as_json:
         facts = {"name": volume.name, "axes": volume.axes, "shape": list(volume.array.shape)}
         print_json({"paths": [str(path) for path in paths], **facts})

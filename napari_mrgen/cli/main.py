@@ -25,7 +25,7 @@ COMMANDS = {
     "resume": ("runs:add_resume", "continue a run that was stopped or killed"),
     "watch": ("runs:add_watch", "follow a run that another process trains"),
     "movie": ("runs:add_movie", "replay the previews of a run as a movie"),
-    "run": ("run:add_run", "do a list of jobs from a file"),
+    "run": ("run:add_run", "run the jobs of a file"),
     "generate": ("generate:add_generate", "generate with a trained model"),
     "evaluate": ("evaluate:add_evaluate", "evaluate a trained model on held-out subjects"),
     "export": ("export:add_export", "export a trained model to ONNX"),

@@ -50,7 +50,7 @@ def report(source: Iterator[Event], *, as_json: bool) -> Event | None:
 
 
 def surveyed(source: Iterator[Progress | Survey]) -> Survey | None:
-    """Return the table that ends a survey, saying on stderr how far it is; None without any."""
+    """Return the table that ends a survey, with progress on stderr; None without any."""
     is_terminal = sys.stderr.isatty()
     for item in source:
         if not isinstance(item, Progress):
@@ -65,7 +65,7 @@ def surveyed(source: Iterator[Progress | Survey]) -> Survey | None:
 
 @contextmanager
 def reporter(*, as_json: bool) -> Iterator[Reporter]:
-    """Hand out what shows events where they are to be seen."""
+    """Provide what shows events: bars, lines or JSON."""
     if as_json:
         yield _print_event
     elif sys.stdout.isatty():
@@ -76,7 +76,7 @@ def reporter(*, as_json: bool) -> Iterator[Reporter]:
 
 
 def exit_code(last: Event | None, run_dir: Path, of_signal: int = 0) -> int:
-    """Return the program's exit code for a run's last event; a failure is said on stderr."""
+    """Return the program's exit code for a run's last event; a failure is printed to stderr."""
     if isinstance(last, events.Failed):
         where = f"Details are in {run_dir / 'events.jsonl'}." if last.details else ""
         sentence = " ".join(f"{last.message} {last.advice} {where}".split())
@@ -130,7 +130,7 @@ class Bars:
                     self._progress.console.print(line, highlight=False, markup=False)
 
     def _show_share(self, event: events.Progress) -> None:
-        """Draw work that is not training, such as registering scans, as one bar for all of it."""
+        """Show work that is not training, such as registering scans, as one bar for all of it."""
         if self._other is None:
             self._other = self._progress.add_task(event.message, total=1.0, loss="")
         self._progress.update(
@@ -139,7 +139,7 @@ class Bars:
 
 
 def event_lines(event: Event) -> list[str]:  # noqa: C901 - one flat case for each kind of event
-    """Say an event in plain words; nothing for those that only programs want."""
+    """Describe an event in plain words; return nothing for events that only programs need."""
     match event:
         case events.Started():
             verb = "Resuming" if event.resumed else "Training"
@@ -161,9 +161,9 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901 - one flat case for ea
         case events.Paused():
             return [f"Paused at {event.stage} {event.step}"]
         case events.Resumed():
-            return [f"Going on at {event.stage} {event.step}"]
+            return [f"Continuing at {event.stage} {event.step}"]
         case events.Stopped():
-            return [f"Stopped at {event.stage} {event.step}; saved, `resume` goes on from here."]
+            return [f"Stopped at {event.stage} {event.step}; saved, `resume` continues from here."]
         case events.Finished():
             return [*scoreboard_lines(event.scoreboard), f"Model: {Path(event.model)}"]
     return []

@@ -113,7 +113,7 @@ def _print_summary(summary: Any) -> None:
 def _print_lines(reports: Iterable[Report], count: int) -> Iterator[JobOutcome]:
     """Show what jobs say, in words; pass on how each has ended."""
     from napari_mrgen.app.jobs.run import JobOutcome, JobProgress, JobStarted
-    from napari_mrgen.cli.generate import tell_done
+    from napari_mrgen.cli.generate import print_result
     from napari_mrgen.cli.report import event_lines, reporter
     from napari_mrgen.engine.run.events import Event
 
@@ -129,7 +129,7 @@ def _print_lines(reports: Iterable[Report], count: int) -> Iterator[JobOutcome]:
                     if isinstance(event, Event):
                         show(event)
                     else:
-                        tell_done(event, as_json=False)
+                        print_result(event, as_json=False)
                 case JobOutcome():
                     stack.close()
                     why = f": {report.problem}" if report.problem else ""

@@ -274,7 +274,7 @@ class GeneratePanel(Panel):
         self._set_idle(message, error)
         if failed and error is None:
             first = f"{failed[0].scan.name}: {failed[0].problem}"
-            self.complain(f"{message} {len(failed)} failed; scans.csv says why. {first}")
+            self.complain(f"{message} {len(failed)} failed; scans.csv has the reasons. {first}")
         self.folder_generated.emit(self._done)
 
     def _on_generated(self, error: BaseException | None) -> None:
