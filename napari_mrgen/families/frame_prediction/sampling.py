@@ -60,9 +60,8 @@ def predict_cine(
     spread = _Spread()
     for index in range(config.samples):
         context = _add_noise(frames, trained.noise, generator) if is_sampled else frames
-        predicted = predict(
-            chosen, context, cycle, config.frames, generator if is_sampled else None
-        )
+        noise = generator if is_sampled else None
+        predicted = predict(chosen, context, cycle, config.frames, noise)
         values = np.concatenate([before.astype(np.float32), predicted])
         array = as_type(values, volume.array.dtype)
         if config.samples == 1:

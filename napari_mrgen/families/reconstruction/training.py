@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 
@@ -35,12 +36,8 @@ def reconstruction_stages(config: ReconstructionConfig, inputs: Inputs) -> Itera
     """Yield the one stage, which ends with the best model by ``monitor``."""
     data = training_data(config, inputs)
     task = ReconstructionTask(config, reconstructor_networks(config, ()), data)
-    early_stopping = EarlyStopping(
-        config.monitor,
-        config.patience,
-        config.min_delta,
-        mode="min" if config.monitor == "NRMSE" else "max",
-    )
+    mode: Literal["min", "max"] = "min" if config.monitor == "NRMSE" else "max"
+    early_stopping = EarlyStopping(config.monitor, config.patience, config.min_delta, mode=mode)
     yield Stage("reconstruction", "Reconstruction", config.steps, data, task, early_stopping)
 
 
@@ -52,15 +49,7 @@ def training_data(config: ReconstructionConfig, inputs: Inputs) -> SeriesData:
         if roles != ["cine"]:
             raise MrgenError(f"{_ONE_OR_OTHER}, got {' and '.join(roles)}; give one or the other.")
         return SimulatedScans(inputs.train("cine"), inputs.test("cine"), spec)
-    _check_pairs(config, inputs)
-    train = pair_series(inputs.train("undersampled"), inputs.train("truth"))
-    test = pair_series(inputs.test("undersampled"), inputs.test("truth"))
-    return PairedSeries(train, test, spec)
-
-
-def _check_pairs(config: ReconstructionConfig, inputs: Inputs) -> None:
-    """Refuse incomplete pairs, and a network that they cannot train."""
-    if not (inputs.references.get("undersampled") and inputs.references.get("truth")):
+    if set(roles) != {"undersampled", "truth"}:
         raise MrgenError(f"{_ONE_OR_OTHER}; give one or the other.")
     if config.network == "unrolled":
         msg = (
@@ -68,6 +57,9 @@ def _check_pairs(config: ReconstructionConfig, inputs: Inputs) -> None:
             "network, such as published, or give fully sampled cines."
         )
         raise MrgenError(msg)
+    train = pair_series(inputs.train("undersampled"), inputs.train("truth"))
+    test = pair_series(inputs.test("undersampled"), inputs.test("truth"))
+    return PairedSeries(train, test, spec)
 
 
 def scan_spec(config: ReconstructionConfig) -> ScanSpec:
@@ -92,28 +84,21 @@ def plan_reconstruction(
     """Measure the memory of a step without computing it."""
     data = training_data(config, inputs)
 
-    def build() -> tuple[Task, Batch]:
-        return ReconstructionTask(config, reconstructor_networks(config, ()), data), _empty_batch(
-            config
-        )
-
-    shape = (config.frames, 1, config.patch, config.patch)
-    note = "Images of any size and any number of frames work."
-    return plan_training([(build, 0)], shape, inputs, precision, [note])
-
-
-def _empty_batch(config: ReconstructionConfig) -> Batch:
-    """Return a batch of zeros as large as that of a training step."""
     b, t, n = config.batch_size, config.frames, config.patch
-    batch = {
-        "inputs": torch.zeros(b, input_channels(config), t, n, n),
-        "truth": torch.zeros(b, 1, t, n, n),
-        "scale": torch.ones(b),
-    }
-    if config.network == "unrolled":
-        batch["maps"] = torch.zeros(b, config.coils, n, n, dtype=torch.complex64)
-        batch["kernel"] = torch.zeros(b, t, 2 * n, 2 * n)
-    return batch
+
+    def build() -> tuple[Task, Batch]:
+        batch = {
+            "inputs": torch.zeros(b, input_channels(config), t, n, n),
+            "truth": torch.zeros(b, 1, t, n, n),
+            "scale": torch.ones(b),
+        }
+        if config.network == "unrolled":
+            batch["maps"] = torch.zeros(b, config.coils, n, n, dtype=torch.complex64)
+            batch["kernel"] = torch.zeros(b, t, 2 * n, 2 * n)
+        return ReconstructionTask(config, reconstructor_networks(config, ()), data), batch
+
+    note = "Images of any size and any number of frames work."
+    return plan_training([(build, 0)], (t, 1, n, n), inputs, precision, [note])
 
 
 def preview_series(config: ReconstructionConfig, inputs: Inputs) -> DataPreview:
