@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import napari_mrgen
 from napari_mrgen import families
+from napari_mrgen.engine.family import SamplingConfig, TrainConfig
 
 ROOT = Path(napari_mrgen.__file__).parents[1]
 SOURCES = sorted((ROOT / "napari_mrgen").rglob("*.py"))
@@ -81,3 +83,42 @@ def test_no_role_of_one_family_is_named_elsewhere(path: Path) -> None:
     named = {_named(node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))}
     found = {(place, role) for role in roles & named if role not in WORDS}
     assert found <= EXCEPTIONS.keys()
+
+
+# Settings of one family whose names are everyday words of the program, and mean those there.
+SETTING_WORDS = {
+    "inputs": "what a training or a generation takes, by role",
+    "stage": "a part of a training",
+    "task": "what a job does",
+    "slices": "the files of a volume that is kept slice by slice",
+    "codes": "codes of a NIfTI header",
+}
+SETTING_EXCEPTIONS = {
+    "app/demo.py": "the demonstration shows one family",
+    "app/jobs/published_layout.py": "reads the job files of one program",
+}
+
+
+def _settings_of_one_family() -> set[str]:
+    counts: Counter[str] = Counter()
+    for kind in map(families.get, families.names()):
+        fields = {*kind.train_config.model_fields, *kind.generate_config.model_fields}
+        shared = {*TrainConfig.model_fields, *SamplingConfig.model_fields}
+        counts.update(fields - shared)
+    return {name for name, count in counts.items() if count == 1}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_no_setting_of_one_family_is_named_elsewhere(path: Path) -> None:
+    """Neither as a string, nor as an attribute of what is called a configuration."""
+    place = str(path.relative_to(ROOT / "napari_mrgen"))
+    if place.startswith(ROOMS):
+        return
+    named = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named.add(node.value)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("config"):
+            named.add(node.attr)
+    names = _settings_of_one_family() & named - SETTING_WORDS.keys()
+    assert not names or place in SETTING_EXCEPTIONS

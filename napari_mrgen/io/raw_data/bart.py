@@ -38,7 +38,7 @@ def is_bart(path: Path) -> bool:
 
 
 def read_bart(path: Path) -> KSpace:
-    """Read one of a pair as k-space; an image that BART has stored cannot be told from it."""
+    """Read one of a pair as k-space; an image stored by BART looks the same."""
     samples = _read_array(path)
     trajectory = None
     shape = samples.shape[-2:]
