@@ -32,6 +32,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/package_counts.py
+	$(BIN)/python scripts/files_entered.py
 
 # The window of the second one needs a display; without a real one, run this under xvfb-run.
 benchmark: setup

@@ -3,8 +3,8 @@
 ``python scripts/files_entered.py`` takes each path once on the built-in heart: a drop on napari to
 its layers, `train` to the first optimizer step, `generate` to the written file, and `evaluate` to
 the scoreboard. A file counts when one of its functions is called; importing it alone does not. Each
-count stands beside its limit, and the script fails where one exceeds it; ``--list`` names the
-files.
+count stands beside its limit and its aim, and the script fails where one exceeds its limit;
+``--list`` names the files.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from napari_mrgen.samples import beating_heart
 
 PACKAGE = Path(napari_mrgen.__file__).parent
 LIMITS = {
-    "drop to layer": 10,
-    "train to the first optimizer step": 48,
-    "generate to the written file": 36,
-    "evaluate to the scoreboard": 36,
+    "drop to layer": (14, 10),
+    "train to the first optimizer step": (49, 48),
+    "generate to the written file": (36, 36),
+    "evaluate to the scoreboard": (40, 36),
 }
+"""The limit of each count, and its aim."""
 
 
 @contextlib.contextmanager
@@ -116,8 +117,9 @@ def main(folder: Path) -> int:
     is_over = False
     for name, take in paths.items():
         files = take()
-        is_over |= len(files) > LIMITS[name]
-        print(f"{len(files):>4} files  {name}   (limit {LIMITS[name]})")
+        limit, aim = LIMITS[name]
+        is_over |= len(files) > limit
+        print(f"{len(files):>4} files  {name}   (limit {limit}, aim {aim})")
         if "--list" in sys.argv:
             print("".join(f"            {file}\n" for file in sorted(files)), end="")
     return int(is_over)
