@@ -118,7 +118,7 @@ def replay(run_dir: Path, stage: str | None = None) -> Volume:
     Raises
     ------
     MrgenError
-        If the folder is no run, or has nothing to replay yet.
+        If the folder is not a run, or has nothing to replay yet.
     """
     run = Run(run_dir)
     config = run.config(families.get(run.options.family))
