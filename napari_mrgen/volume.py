@@ -221,6 +221,8 @@ class VolumeInfo:
     affine: npt.NDArray[np.float64]
     times: tuple[float, ...] | None = None
     spacing_known: bool = True
+    doubts: tuple[str, ...] = ()
+    """What a user should check, such as a qform that differs from the sform, a sentence each."""
 
     @property
     def spacing(self) -> tuple[float, float, float]:

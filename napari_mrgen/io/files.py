@@ -24,6 +24,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 _MOST_COMPRESSED = 1032
 """Largest ratio of deflate, which limits what a compressed file can hold."""
+_GZIP_LENGTHS = 1 << 32
 _PIECE = 1 << 17
 _LITTLE = 4096
 _LEVEL = 3
@@ -51,12 +52,38 @@ def read_span(path: Path, start: int, length: int) -> npt.NDArray[np.uint8]:
             file.seek(start)
             filled = file.readinto(span.data)
     if filled < length:
-        msg = (
-            f"{path.name} is cut short: its header promises {length:,} bytes of image, "
-            f"{filled:,} are there; copy or download the file again."
-        )
-        raise MrgenError(msg)
+        raise _cut_short(path, length, filled)
     return span
+
+
+def check_span(path: Path, length: int) -> None:
+    """Raise `MrgenError` where a file has not ``length`` bytes, after decompression.
+
+    A compressed file says at its end how many it has; only one that says less is decompressed.
+    """
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if not _is_gzip(file):
+            if size < length:
+                raise _cut_short(path, length, size)
+            return
+        _check_size(path, length, gzipped=True)
+        file.seek(max(0, size - 4))
+        promised = int.from_bytes(file.read(4), "little")
+        # The length is kept in 32 bits; there may be more after the image.
+        if length % _GZIP_LENGTHS <= promised <= length % _GZIP_LENGTHS + _LITTLE:
+            return
+        file.seek(0)
+        filled = sum(len(piece) for piece in _inflate(file, length))
+        if filled < length:
+            raise _cut_short(path, length, filled)
+
+
+def _cut_short(path: Path, promised: int, found: int) -> MrgenError:
+    return MrgenError(
+        f"{path.name} is cut short: its header promises {promised:,} bytes of image, "
+        f"{found:,} are there; copy or download the file again."
+    )
 
 
 @contextmanager
@@ -143,6 +170,8 @@ def _is_gzip(file: BufferedReader) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BufferedReader]:
+    if reason := why_not_there(path):
+        raise MrgenError(reason)
     try:
         with path.open("rb") as file:
             yield file
@@ -153,7 +182,32 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
         raise MrgenError(msg) from error
 
 
-def _check_room(path: Path, needed: int, gzipped: bool) -> None:
+def why_not_there(path: Path) -> str:
+    """Say why there is no content at a path, such as a pointer to what was not fetched; else ""."""
+    if path.is_symlink() and not path.exists():
+        if "annex" in os.readlink(path):
+            return (
+                f"{path.name} is a link to a file that was not fetched; run "
+                f"`git annex get {path.name}` or `datalad get {path.name}`."
+            )
+        return f"{path.name} is a link to a file that is not there; copy or mount it."
+    if path.exists() and not path.is_file():
+        return f"{path} cannot be opened: it is no regular file."
+    try:
+        with path.open("rb") as file:
+            head = file.read(64).lstrip().lower()
+    except OSError:
+        return ""  # Said by what opens it.
+    if not head:
+        return f"{path.name} is empty; copy or download it again."
+    if head.startswith(b"version https://git-lfs"):
+        return f"{path.name} is a Git LFS pointer: its image was not fetched; run `git lfs pull`."
+    if head.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return f"{path.name} is a web page or XML, not an image; download it again."
+    return ""
+
+
+def _check_size(path: Path, needed: int, gzipped: bool) -> None:
     size = path.stat().st_size
     most = size * _MOST_COMPRESSED if gzipped else size
     if needed > most:
@@ -162,6 +216,10 @@ def _check_room(path: Path, needed: int, gzipped: bool) -> None:
             f"a file of {size:,} bytes cannot hold more than {most:,}; copy or download it again."
         )
         raise MrgenError(msg)
+
+
+def _check_room(path: Path, needed: int, gzipped: bool) -> None:
+    _check_size(path, needed, gzipped)
     free = psutil.virtual_memory().available
     if needed > free:
         msg = (
@@ -198,6 +256,8 @@ def _inflate(file: BufferedReader, length: int) -> Iterator[bytes]:
         if inflater.eof:
             # Zeros may pad the end of a member.
             pending = inflater.unused_data.lstrip(b"\0")
+            if pending and not _GZIP_MAGIC.startswith(pending[:2]):
+                return  # What follows is no gzip member: uploads leave text there.
             inflater = zlib.decompressobj(_GZIP_WINDOW)
     # One byte more makes zlib compare the checksum at the end of the stream, where this is it.
     inflater.decompress(pending or file.read(_PIECE), 1)

@@ -37,6 +37,8 @@ _ORIENT = 252
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 _SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 _CIFTI_INTENTS = range(3000, 3100)
+_ROUNDING = 1e-7
+"""By so much a quaternion of length 1 is made shorter, for it is kept in 32 bits."""
 _MOST_EXTENSIONS = 64 << 20
 
 
@@ -137,7 +139,8 @@ def _recognise(path: Path, head: bytes) -> tuple[str, str]:
 def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
     if int(header["intent_code"]) in _CIFTI_INTENTS:
         raise MrgenError(f"{path.name} is a CIFTI file (surfaces and parcels), not an image.")
-    is_pair = header["magic"].item()[:2] == b"ni"
+    # As the file is called: some programs write the magic of a pair into a single file.
+    is_pair = suffix_of(path).startswith((".hdr", ".img"))
     offset = _offset(path, header)
     first = max(offset, HEADER_SIZES[form] + 4)
     affine, notes = _nifti_affine(header)
@@ -216,6 +219,8 @@ def _dtype(path: Path, header: AnyHeader) -> np.dtype[Any]:
 
 def _shape(path: Path, header: AnyHeader, dimensions: int) -> tuple[int, ...]:
     shape = tuple(int(n) for n in header.get_data_shape())
+    # The length of an axis that is not used may be 0: as in the NIfTI library that counts as 1.
+    shape = (*shape[:3], *(max(n, 1) for n in shape[3:]))
     if not 1 <= dimensions <= 7:
         msg = f"{path.name} has an invalid header: {dimensions} dimensions."
         raise MrgenError(msg)
@@ -258,14 +263,39 @@ def _nifti_affine(header: AnyHeader) -> tuple[Affine, tuple[str, ...]]:
     """Choose the affine as nibabel does, in mm; see the notes for what was doubtful."""
     header["pixdim"][0] = -1 if header["pixdim"][0] == -1 else 1
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+    notes = _mend(header)
     affine = np.array(header.get_best_affine(), np.float64)
     pixdim = np.array(header["pixdim"][1:4], np.float64)
-    notes = list(_doubts(header, affine))
+    notes += _doubts(header, affine)
     if _lacks_spacing(affine, pixdim):
         affine[:3, :3] *= pixdim
         notes.append("The affine holds no voxel size: it is taken from pixdim.")
     affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 0x07, 1.0)
     return affine, tuple(notes)
+
+
+def _mend(header: AnyHeader) -> list[str]:
+    """Mend orientations in place as the NIfTI library does; return what was done.
+
+    A quaternion that rounding made longer than 1 is scaled, and a form that gives voxels no size is
+    not used where the other one does.
+    """
+    quaternion = np.array([header[f"quatern_{axis}"] for axis in "bcd"], np.float64)
+    length = float((quaternion**2).sum())
+    notes = []
+    if math.isfinite(length) and length > 1:
+        for axis, value in zip("bcd", quaternion / math.sqrt(length), strict=True):
+            header[f"quatern_{axis}"] = value * (1 - _ROUNDING)
+    sform = np.array([header[f"srow_{axis}"] for axis in "xyz"], np.float64)
+    has_both = int(header["sform_code"]) and int(header["qform_code"])
+    if has_both and not _is_valid(sform):
+        header["sform_code"] = 0
+        notes.append("The sform gives voxels no size: the qform is used.")
+    return notes
+
+
+def _is_valid(matrix: Affine) -> bool:
+    return bool(np.isfinite(matrix).all() and abs(np.linalg.det(matrix[:, :3])) > 0)
 
 
 def _lacks_spacing(affine: Affine, pixdim: np.ndarray[Any, np.dtype[np.float64]]) -> bool:

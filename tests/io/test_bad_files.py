@@ -80,7 +80,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "flipped bit in gzip": (flipped_bit_in_gzip, "damaged"),
     "small gzip claims much": (small_claims_much_in_gzip, "cut short"),
     "text": (text, "not a NIfTI"),
-    "empty": (nothing, "not a NIfTI"),
+    "empty": (nothing, "is empty"),
     "directory": (a_directory, "cannot be opened"),
     "missing": (lambda folder: folder / "bad.nii", "cannot be opened"),
     "claims terabytes": (header_with(dim=TERABYTES), "cannot hold more"),
