@@ -13,7 +13,7 @@ from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference, scans_in
 from napari_mrgen.io.formats import format_of, image_info
-from napari_mrgen.io.naming import is_label_name, stem
+from napari_mrgen.io.naming import is_label, stem
 
 Source = Path | Reference
 
@@ -98,7 +98,7 @@ def _unreadable(specs: Input, root: Path, scans: Sequence[Reference], out: Path)
     known = {scan.path for scan in scans}
     for path in scans_in(root):
         is_other = specs.is_named(path) is False
-        if path in known or is_other or is_label_name(path) or _is_within(path, out):
+        if path in known or is_other or is_label(path, root) or _is_within(path, out):
             continue
         try:
             image_info(path)

@@ -14,23 +14,20 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.datasets import acdc, oasis, oasis_png
 from napari_mrgen.io.datasets.participants import Table, participant_of, table_above
 from napari_mrgen.io.formats import format_of, image_info, listed
-from napari_mrgen.io.naming import (
-    image_stem,
-    is_label_folder,
-    is_label_name,
-    set_of,
-    stem,
-    subject_of,
-    suffix_of,
-)
+from napari_mrgen.io.naming import home_of, image_stem, is_label, set_of, stem, suffix_of
 from napari_mrgen.io.raw_data import hdf5_series
-from napari_mrgen.volume import UNKNOWN, Array, Participant, Volume, VolumeInfo
+from napari_mrgen.io.subjects import Subject, subject_of, subjects_in
+from napari_mrgen.volume import UNKNOWN, Array, Kind, Participant, Volume, VolumeInfo
 
 Scans = tuple["Reference", ...]
 
 _MOST_FILES = 1_000_000
 _HEADERS, _IMAGES = (".hdr", ".hdr.gz"), (".img", ".img.gz")
 _KINDS = {"zyx": "a volume (axes zyx)", "tzyx": "a series of volumes in time (axes tzyx)"}
+_BIDS_APART = ("derivatives", "sourcedata", "code")
+"""Folders of a BIDS data set that hold no scans of its own."""
+_FREESURFER = ("T1", "norm", "nu", "orig", "brain", "rawavg", "orig_nu", "brain.finalsurfs")
+"""What FreeSurfer keeps of one scan in a folder ``mri``; the first stands for it in training."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,12 @@ class Reference:
         first.
     participant
         What tables and text files beside it say of the subject.
+    why_subject, doubt
+        How its subject was found, and what a user should check of that.
+    kind
+        ``labels`` for a label map that is a scan only as there is no image beside it.
+    set
+        ``train``, ``test`` or ``val`` where a folder below the path that was given says so.
     """
 
     path: Path
@@ -53,6 +56,10 @@ class Reference:
     labels: tuple[Path, ...] = ()
     slices: tuple[Path, ...] = ()
     participant: Participant = UNKNOWN
+    why_subject: str = ""
+    doubt: str = ""
+    kind: Kind = "image"
+    set: str = ""
 
     @property
     def name(self) -> str:
@@ -138,9 +145,9 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
     form = format_of(path) if path.is_file() else None
     is_slice = form is not None and form.read_slices is not None
     if form is not None and not (form.suffixes or is_slice):
-        return (Reference(path, form.subject_of(path)),)
-    files = _files_in(path if path.is_dir() else path.parent, recursive=path.is_dir())
-    scans = _one_of_each_pair(listed(files))
+        return (Reference(path, form.subject_of(path), why_subject="name"),)
+    files = files_in(path if path.is_dir() else path.parent, recursive=path.is_dir())
+    scans = scans_among(files)
     takes_slices = not axes or "zyx" in axes
     slices = _slices(path, [f for f in files if oasis_png.is_png(f)]) if takes_slices else []
     volumes = [] if is_slice else _volumes(path, scans, axes)
@@ -153,8 +160,8 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
     references = volumes or slices  # Pictures beside scans are not scans.
     if not references:
         raise MrgenError(_nothing_found(path, axes, scans))
-    references.sort(key=lambda reference: (reference.subject, reference.path))
-    return tuple(_with_participants(references))
+    known = _with_participants(replace(one, set=set_of(one.path, path)) for one in references)
+    return tuple(sorted(known, key=lambda reference: (reference.subject, reference.path)))
 
 
 def find_series(path: Path) -> tuple[Reference, ...]:
@@ -163,7 +170,13 @@ def find_series(path: Path) -> tuple[Reference, ...]:
     Whose they are is not known: each is a subject, named by its set and its place in the file.
     """
     places = hdf5_series.series_in(Path(path))
-    return tuple(Reference(place, f"{set_of(place) or 'series'} {place.name}") for place in places)
+    sets = [set_of(place, path) for place in places]
+    return tuple(
+        Reference(
+            place, f"{own or 'series'} {place.name}", why_subject="place in the file", set=own
+        )
+        for place, own in zip(places, sets, strict=True)
+    )
 
 
 def series_or_scans(path: Path, role: str, axes: tuple[str, ...]) -> dict[str, Scans]:
@@ -181,18 +194,41 @@ def reference_to(path: Path) -> Reference:
 
 def scans_in(folder: Path) -> list[Path]:
     """List the MRI files in a folder and all folders in it, by name; of a pair the header."""
-    return _one_of_each_pair(listed(_files_in(folder)))
+    return scans_among(files_in(folder))
 
 
-def _files_in(folder: Path, *, recursive: bool = True) -> list[Path]:
+def scans_among(files: Iterable[Path]) -> list[Path]:
+    """List the MRI files among files, by name; of a pair the header."""
+    return _one_of_each_pair(listed(files))
+
+
+def files_in(folder: Path, *, recursive: bool = True, all_folders: bool = False) -> list[Path]:
+    """List the files of a folder, those of linked folders too, each folder once.
+
+    What BIDS keeps apart (`_BIDS_APART`) is left out of a data set, unless ``all_folders``.
+    """
     files: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        here = os.stat(parent)
+        if (here.st_dev, here.st_ino) in seen:
+            folders[:] = []
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        apart = () if all_folders else folders_apart((*folders, *names))
+        inner = (f for f in folders if not f.startswith(".") and f not in apart)
+        folders[:] = sorted(inner) if recursive else []
         files += [Path(parent, name) for name in names if not name.startswith(".")]
         if len(files) > _MOST_FILES:
             msg = f"{folder} holds more than {_MOST_FILES:,} files; choose a folder further down."
             raise MrgenError(msg)
     return files
+
+
+def folders_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """Return which of a folder's entries are searched only where they are given themselves."""
+    is_bids = "dataset_description.json" in names or any(name.startswith("sub-") for name in names)
+    return _BIDS_APART if is_bids else ()
 
 
 def _one_of_each_pair(scans: Sequence[Path]) -> list[Path]:
@@ -209,11 +245,13 @@ def _slices(path: Path, pngs: list[Path]) -> list[Reference]:
         cases = tuple(case for case in cases if path in case.slices)
     if cases:
         return _cases(cases)
-    labels = {f for f in pngs if is_label_name(f.with_suffix("")) or is_label_folder(f.parent)}
+    root = path if path.is_dir() else path.parent
+    labels = {file for file in pngs if is_label(file.with_suffix(""), root)}
     images = [file for file in pngs if file not in labels] or pngs
-    subjects = oasis_png.subjects_of(images)
+    subjects = oasis_png.subjects_of(images, root)
     chosen = images if path.is_dir() else [file for file in pngs if file == path]
-    return [Reference(file, subjects.get(file, file.stem)) for file in chosen]
+    unknown = Subject(path.stem, "name")
+    return [_reference(file, subjects.get(file, unknown)) for file in chosen]
 
 
 def _cases(cases: Iterable[oasis_png.Case]) -> list[Reference]:
@@ -223,7 +261,7 @@ def _cases(cases: Iterable[oasis_png.Case]) -> list[Reference]:
     beside = {oasis_png.labels_folder(image.folder) for image in images}
     for folder in beside - {label.folder for label in labels}:
         if folder.is_dir():
-            labels += oasis_png.cases_in(_files_in(folder, recursive=False))
+            labels += oasis_png.cases_in(files_in(folder, recursive=False))
     maps = {(case.set, case.number): case.slices for case in labels} if images else {}
     oasis_png.check_complete(images or labels)
     return [
@@ -232,38 +270,73 @@ def _cases(cases: Iterable[oasis_png.Case]) -> list[Reference]:
     ]
 
 
+def _reference(path: Path, subject: Subject, labels: tuple[Path, ...] = ()) -> Reference:
+    return Reference(path, subject.name, labels, why_subject=subject.why, doubt=subject.doubt)
+
+
 def _volumes(path: Path, scans: list[Path], axes: tuple[str, ...]) -> list[Reference]:
-    labels = [scan for scan in scans if is_label_name(scan)]
-    images = [scan for scan in scans if not is_label_name(scan)] or labels
-    images = oasis.best_of_sessions(images) if path.is_dir() else [path]
+    root = path if path.is_dir() else path.parent
+    labels = [scan for scan in scans if is_label(scan, root)]
+    images = [scan for scan in scans if not is_label(scan, root)] or labels
+    images = best_versions(images) if path.is_dir() else [path]
     images = [image for image in images if not axes or _header_of(image)[0] in axes]
-    cines = {image.parent for image in images if acdc.is_cine(image)}
+    cines = {home_of(image) for image in images if acdc.is_cine(image)}
     maps: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for label in labels:
         for key in _images_of(label):
             maps[key].append(label)
+    subjects = subjects_in(scans, root) if path.is_dir() else {}
     references = []
+    are_labels = set(labels)
     for image in images:
-        if image.parent in cines and acdc.is_frame(image):
+        if acdc.is_frame(image) and home_of(image) in cines:
             continue
-        key = oasis.atlas_key(image) or (image.parent, stem(image))
+        key = oasis.atlas_key(image) or (home_of(image), stem(image))
         own = tuple(label for label in maps.get(key, ()) if label != image)
-        references.append(Reference(image, format_of(image).subject_of(image), own))
+        subject = subjects.get(image) or Subject(format_of(image).subject_of(image), "name")
+        one = _reference(image, subject, own)
+        references.append(replace(one, kind="labels") if image in are_labels else one)
     return references
+
+
+def best_versions(images: Sequence[Path]) -> list[Path]:
+    """Keep one image of each session of OASIS-1 and of each ``mri`` folder of FreeSurfer."""
+    versions: dict[Path, dict[str, Path]] = defaultdict(dict)
+    for image in images:
+        if image.parent.name == "mri" and stem(image) in _FREESURFER:
+            versions[image.parent][stem(image)] = image
+    best = {own[next(name for name in _FREESURFER if name in own)] for own in versions.values()}
+    kept = [
+        image
+        for image in images
+        if image in best
+        or not (
+            {image.parent, *(() if image.parent.name != "orig" else (image.parent.parent,))}
+            & versions.keys()
+        )
+    ]
+    return oasis.best_of_sessions(kept)
 
 
 def _images_of(label: Path) -> Iterator[tuple[Path, str]]:
     """Yield where the images are that a map belongs to, and their names without suffix.
 
-    In the same folder, of the same name but for the word that says labels. A frame's labels also
-    belong to the cine.
+    In the same folder, of the same name but for the words that say labels; or of one name in the
+    folder of images beside a folder of labels, as of nnU-Net. A frame's labels also belong to the
+    cine.
     """
     if atlas := oasis.atlas_key(label):
         yield atlas
         return
-    yield label.parent, image_stem(label)
+    name = image_stem(label)
+    home = home_of(label)
+    yield home, name
+    if home.name.startswith("labels"):
+        images = home.with_name(home.name.replace("labels", "images", 1))
+        yield images, stem(label)
+        yield images, f"{stem(label)}_0000"
     if acdc.is_frame(label):
-        yield label.parent, f"{subject_of(label)}_4d"
+        yield home_of(label), f"{subject_of(label)}_4d"
 
 
 def _with_participants(references: Iterable[Reference]) -> Iterator[Reference]:

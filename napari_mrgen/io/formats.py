@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.datasets import oasis_png
 from napari_mrgen.io.headers import is_nifti
-from napari_mrgen.io.naming import SUFFIXES, plain_subject, stem, subject_of
+from napari_mrgen.io.naming import SUFFIXES, stem
 from napari_mrgen.io.raw_data import hdf5_series, kspace
+from napari_mrgen.io.subjects import plain_subject, subject_of
 from napari_mrgen.volume import Volume, VolumeInfo
 
 
@@ -28,6 +30,8 @@ class Format:
         Whether a path is of this format, by its name and at most the first bytes.
     read, info
         Read the image, or what its header says; without ``info`` the image is read for that.
+    check
+        Raises `MrgenError` for a file whose header or size tell that it cannot be read.
     suffixes
         In lower case, of the files that are listed in folders. Without any, a file is found by its
         own path only.
@@ -45,6 +49,7 @@ class Format:
     matches: Callable[[Path], bool]
     read: Callable[[Path], Volume]
     info: Callable[[Path], VolumeInfo] | None = None
+    check: Callable[[Path], object] | None = None
     suffixes: tuple[str, ...] = ()
     read_slices: Callable[[Sequence[Path]], Volume] | None = None
     slices_info: Callable[[Sequence[Path]], VolumeInfo] | None = None
@@ -54,12 +59,15 @@ class Format:
     is_raw: bool = False
 
 
-NIFTI = Format("NIfTI, Analyze or MGH", is_nifti, nifti.read, nifti.info, SUFFIXES)
+NIFTI = Format(
+    "NIfTI, Analyze or MGH", is_nifti, nifti.read, nifti.info, nifti.check, suffixes=SUFFIXES
+)
 PNG = Format(
     name="PNG",
     matches=oasis_png.is_png,
     read=lambda path: oasis_png.read_slices([path]),
     info=lambda path: oasis_png.slices_info([path]),
+    check=lambda path: oasis_png.slices_info([path]),
     read_slices=oasis_png.read_slices,
     slices_info=oasis_png.slices_info,
     opens=False,  # Most pictures are not scans.
@@ -101,6 +109,18 @@ def image_info(path: Path, slices: Sequence[Path] = ()) -> VolumeInfo:
     volume = form.read(path)
     shape = volume.array.shape
     return VolumeInfo(volume.axes, shape, volume.affine, volume.times, volume.spacing_known)
+
+
+def fault_of(path: Path) -> str:
+    """Say why a file's image cannot be read, as far as its header and size tell; else ''."""
+    check = format_of(path).check
+    if check is None:
+        return ""
+    try:
+        check(path)
+    except MrgenError as error:
+        return str(error)
+    return ""
 
 
 def listed(files: Iterable[Path]) -> list[Path]:

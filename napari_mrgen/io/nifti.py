@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from napari_mrgen.io.facts import (
     read_extensions,
     write_extensions,
 )
-from napari_mrgen.io.files import read_span, saving, write_pieces
+from napari_mrgen.io.files import check_span, read_span, saving, write_pieces
 from napari_mrgen.io.geometry import Affine, Order, choose_order
 from napari_mrgen.io.headers import (
     HEADER_CLASSES,
@@ -33,11 +33,14 @@ from napari_mrgen.io.headers import (
     Header,
     read_header,
 )
-from napari_mrgen.io.naming import is_label_name, stem, subject_of, suffix_of
+from napari_mrgen.io.naming import is_label, stem, suffix_of
+from napari_mrgen.io.subjects import subject_of
 from napari_mrgen.volume import Array, Source, StoredImage, Volume, VolumeInfo
 
 Scaling = tuple[float, float] | None
 
+_INTERVALS = (1e-3, 12.0)
+"""Shortest and longest time between frames that is not doubted, in s."""
 NOTICE = "Made by a generative model: not a measurement, not for diagnosis."
 
 _ALIGNED = 2
@@ -68,7 +71,23 @@ def info(path: Path) -> VolumeInfo:
     layout = _layout(Path(path), header)
     lead = layout.shape[:2:-1]
     shape = (*lead, *(layout.shape[axis] for axis in layout.order.axes))
-    return VolumeInfo(layout.axes, shape, layout.affine, layout.times, header.spacing_known)
+    doubts = (*header.notes, *layout.notes, *_odd_interval(layout.times))
+    return VolumeInfo(layout.axes, shape, layout.affine, layout.times, header.spacing_known, doubts)
+
+
+def check(path: Path) -> None:
+    """Raise `MrgenError` where a file's header or size says that its image is not whole."""
+    header = read_header(path)
+    _layout(path, header)
+    check_span(header.image, header.offset + header.nbytes)
+
+
+def _odd_interval(times: tuple[float, ...] | None) -> Iterator[str]:
+    """Say so where frames are further apart than any series is, or closer: a wrong unit."""
+    if times is not None and len(times) > 1:
+        interval = (times[-1] - times[0]) / (len(times) - 1)
+        if not _INTERVALS[0] <= interval <= _INTERVALS[1]:
+            yield f"Frames are {interval:g} s apart by the header: check the unit of its times."
 
 
 def read(path: Path) -> Volume:
@@ -96,7 +115,7 @@ def read(path: Path) -> Volume:
     array = np.ascontiguousarray(layout.order.apply(array))
     if layout.dtype is not None and np.array_equal(array.astype(layout.dtype), array):
         array = array.astype(layout.dtype)
-    labels = as_labels(array) if header.labels or is_label_name(path) else None
+    labels = as_labels(array) if header.labels or is_label(path) else None
     volume = Volume(
         array=array if labels is None else labels,
         axes=layout.axes,

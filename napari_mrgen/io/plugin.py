@@ -17,12 +17,12 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import movies, nifti
 from napari_mrgen.io.datasets import oasis
 from napari_mrgen.io.find import Reference, find, reference_to
-from napari_mrgen.io.formats import FORMATS, Format
+from napari_mrgen.io.formats import FORMATS, Format, fault_of
 from napari_mrgen.io.layers import LayerData, from_layer, to_layer
 from napari_mrgen.io.naming import is_label_name, stem, suffix_of
 from napari_mrgen.samples import beating_heart, brain
 from napari_mrgen.volume import UNKNOWN, Volume
-from napari_mrgen.wording import format_size
+from napari_mrgen.wording import count_of, format_size
 
 Paths = str | Sequence[str]
 Reader = Callable[[Paths], list[LayerData]]
@@ -30,6 +30,7 @@ Reader = Callable[[Paths], list[LayerData]]
 _MOST_CHECKED = 5000
 """Largest number of files of a folder that are checked, to see whether it holds MRI."""
 _BYTES_A_VOXEL = 4
+_MOST_NAMED = 3
 _MOST_VOXELS = 1 << 26
 """Largest set of cases that is opened at once: 32 of the PNG derivative of OASIS, in seconds."""
 
@@ -106,7 +107,7 @@ def _opens(file: Path, formats: Iterable[Format]) -> bool:
 
 
 def _volumes_in(folder: Path) -> Iterator[Volume]:
-    references = find(folder)
+    references = _readable(folder, find(folder))
     cases = [one for one in references if one.slices or oasis.session_of(one.path)]
     if 1 < len(cases) == len(references):
         yield from _as_set(folder, cases)
@@ -117,6 +118,21 @@ def _volumes_in(folder: Path) -> Iterator[Volume]:
         labels = reference.read_labels()
         if labels is not None:
             yield labels
+
+
+def _readable(folder: Path, references: Sequence[Reference]) -> list[Reference]:
+    """Return the images that can be read; a warning names the others."""
+    faults = {one: fault for one in references if not one.slices and (fault := fault_of(one.path))}
+    kept = [one for one in references if one not in faults]
+    if not kept:
+        raise MrgenError(next(iter(faults.values())))
+    if faults:
+        first = " ".join(list(faults.values())[:_MOST_NAMED])
+        warnings.warn(
+            f"{count_of(len(faults), 'file')} in {folder.name} cannot be opened. {first}",
+            stacklevel=2,
+        )
+    return kept
 
 
 def _as_set(folder: Path, cases: Sequence[Reference]) -> Iterator[Volume]:

@@ -34,7 +34,8 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.files import drafted, opened_hdf5
 from napari_mrgen.io.find import Reference, find
-from napari_mrgen.io.naming import stem, subject_of
+from napari_mrgen.io.naming import stem
+from napari_mrgen.io.subjects import subject_of
 from napari_mrgen.volume import Array, Volume
 
 RESULTS = "result.h5"

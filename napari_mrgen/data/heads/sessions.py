@@ -17,6 +17,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.datasets.contrasts import is_brain_mask_name, scan_of
 from napari_mrgen.io.find import Reference
 from napari_mrgen.io.masks import mask_on_grid
+from napari_mrgen.io.subjects import subject_of
 from napari_mrgen.volume import Volume
 
 Relation = Literal["same grid", "aligned in scanner coordinates", "not aligned", "unpaired"]
@@ -137,7 +138,7 @@ def _keys(reference: Reference) -> tuple[object, object, object]:
     They are the name without its contrast, the session, and the subject.
     """
     name = scan_of(reference.path)
-    return (name.set, name.scan), (name.set, name.session), reference.subject
+    return (reference.set, name.scan), (reference.set, name.session), reference.subject
 
 
 def _grouped(groups: list[_Group], contrasts: Sequence[str]) -> list[_Group]:
@@ -147,7 +148,38 @@ def _grouped(groups: list[_Group], contrasts: Sequence[str]) -> list[_Group]:
         joined = list(_joined(groups, number, contrasts))
         complete += [group for group in joined if len(group.scans) == len(contrasts)]
         groups = [group for group in joined if len(group.scans) < len(contrasts)]
-    return complete + groups
+    return complete + list(_of_several(groups, contrasts))
+
+
+def _of_several(groups: Sequence[_Group], contrasts: Sequence[str]) -> Iterator[_Group]:
+    """Join the first scans of each contrast where a session has several of one; and say so."""
+    rest = list(groups)
+    while rest:
+        key = _keys(rest[0].first)[1]
+        same = [group for group in rest if _keys(group.first)[1] == key]
+        chosen = {
+            c: group for c in reversed(contrasts) for group in reversed(same) if c in group.scans
+        }
+        rest = [group for group in rest if not any(group is one for one in same)]
+        joined = list({id(group): group for group in chosen.values()}.values())
+        if len(joined) < 2 or any(len(group.scans) > 1 for group in joined):
+            yield from same
+            continue
+        scans = {
+            contrast: chosen[contrast].scans[contrast]
+            for contrast in contrasts
+            if contrast in chosen
+        }
+        notes = [
+            f"{same[0].first.subject} has {len(several)} {contrast_title(contrast)} scans "
+            f"({', '.join(several)}): {scans[contrast].path.name} is paired; to take another, "
+            "move this one away or give the files one by one."
+            for contrast in scans
+            if len(several := [g.scans[contrast].path.name for g in same if contrast in g.scans])
+            > 1
+        ]
+        yield _Group(scans, " ".join(notes))
+        yield from (group for group in same if not any(group is one for one in joined))
 
 
 def _joined(groups: Sequence[_Group], number: int, contrasts: Sequence[str]) -> Iterator[_Group]:
@@ -165,7 +197,7 @@ def _joined(groups: Sequence[_Group], number: int, contrasts: Sequence[str]) -> 
             scans = {c: one.scans[c] for c in contrasts for one in unique if c in one.scans}
             names = " and ".join(scan.path.name for scan in scans.values())
             note = ""
-            if len({scan_of(scan.path).subject for scan in scans.values()}) > 1:
+            if len({subject_of(scan.path) for scan in scans.values()}) > 1:
                 note = f"{names} are paired by the order of the files: their names do not match."
             elif number == 2:
                 note = f"{names} are paired as the only ones left of {group.first.subject}."

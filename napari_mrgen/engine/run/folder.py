@@ -25,6 +25,7 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.files import replacing
 from napari_mrgen.io.find import Reference
+from napari_mrgen.io.naming import set_of
 from napari_mrgen.volume import Participant, Volume
 
 Status = Literal["running", "stopped", "failed", "finished", "interrupted"]
@@ -228,6 +229,8 @@ def _write_reference(run_dir: Path, reference: Reference) -> dict[str, Any]:
     return {
         "path": place(reference.path),
         "subject": reference.subject,
+        "why_subject": reference.why_subject,
+        "set": reference.set,
         "labels": [place(path) for path in reference.labels],
         "slices": [place(path) for path in reference.slices],
         "covariates": reference.participant.known,
@@ -242,6 +245,8 @@ def _parse_reference(run_dir: Path, entry: Mapping[str, Any]) -> Reference:
         labels=tuple(run_dir / path for path in entry["labels"]),
         slices=tuple(run_dir / path for path in entry.get("slices", ())),
         participant=Participant(**entry.get("covariates", {})),
+        why_subject=entry.get("why_subject", ""),
+        set=entry.get("set", set_of(Path(entry["path"]))),  # Older runs did not write it.
     )
 
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from napari_mrgen.io.naming import stem
+from napari_mrgen.io.naming import home_of, stem
 from napari_mrgen.volume import CardiacCycle, Participant
 
 _FRAME = re.compile(r"(patient\d+)_frame(\d+)(_gt)?$")
@@ -38,7 +38,7 @@ def read_info(path: Path) -> dict[str, Any]:
     As written: ``ED`` and ``ES`` count frames from 1, ``Height`` is in cm, ``Weight`` in kg,
     ``Group`` is the diagnosis. ``ed_frame`` and ``es_frame`` are added, which count from 0.
     """
-    config = path.parent / "Info.cfg"
+    config = home_of(path) / "Info.cfg"
     if not (is_frame(path) or is_cine(path)) or not config.is_file():
         return {}
     lines = config.read_text("utf-8", "replace").splitlines()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +11,17 @@ from typing import Literal
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference, find, scans_in
 from napari_mrgen.io.formats import image_info
-from napari_mrgen.io.naming import CONTRAST_SUFFIX, SET_NAME, named_subject, set_of, stem
+from napari_mrgen.io.naming import SET_NAME, stem
+from napari_mrgen.io.subjects import subject_of, subjects_in
 
-_T1, _T2 = {"t1", "t1w", "mprage"}, {"t2", "t2w"}
-_OTHER_CONTRAST = {"flair", "t2flair", "star", "ce", "gd", "gad", "map"}
-"""Beside T1 or T2 these words name another contrast, such as T2 FLAIR."""
+_T1, _T2 = {"t1", "t1w", "t1n", "mprage"}, {"t2", "t2w"}
+_OTHER_CONTRAST = {
+    "flair", "t2flair", "t2f", "star", "t2star", "map",
+    "ce", "gd", "gad", "t1c", "t1ce", "t1gd", "t1post",
+}  # fmt: skip
+"""Beside T1 or T2 these words name another contrast, such as T2 FLAIR; so do those of BraTS."""
+_SEQUENCE = re.compile(r"(?:mpr|spc)\d*")
+"""Words of HCP for a T1w and a T2w sequence."""
 _DERIVED = re.compile(r"(?:^|_)(?:space|desc|res|label)-[a-zA-Z0-9]+")
 _SESSION = re.compile(
     r"(?:^|[_-])(ses-[a-z0-9]+|(?:study|visit|tp|mr|time|timepoint)[_-]?\d+)(?:[_.-]|$)",
@@ -24,7 +29,6 @@ _SESSION = re.compile(
 )
 _SAME_HEAD = {"brain", "mask", "masks", "brainmask", "bet"}
 """Words of which a scan and its mask may have one and the other none."""
-_NO_SUBJECT = {"anat", "anatomical", "images", "image", "masks", "mask", "nifti", "nii"}
 
 Contrast = Literal["t1", "t2", ""]
 CONTRASTS = ("t1", "t2")
@@ -35,14 +39,11 @@ Roles = dict[str, tuple[Reference, ...]]
 
 @dataclass(frozen=True)
 class ScanName:
-    """What tells the T1w and T2w scans and masks of one head from those of others."""
+    """What tells the T1w and T2w scans and masks of one subject from others of it."""
 
-    subject: str
     session: str
     scan: str
     """The name without its contrast: the same for the scans of one head from one session."""
-    set: str
-    """``train``, ``test`` or ``val`` where a folder says so, else ''."""
 
 
 def contrast_of(path: Path, root: Path | None = None) -> Contrast:
@@ -87,20 +88,10 @@ def is_brain_mask_name(path: Path) -> bool:
 
 
 def scan_of(path: Path) -> ScanName:
-    """Tell whose scan a file is, so that T1w, T2w and mask of one head have one name."""
-    name = _plain(stem(path))
-    # Else the nearest folder that is called after more than what is in it.
-    folders = (
-        folder.name
-        for folder in path.parents
-        if _plain(folder.name)
-        and folder.name.lower() not in _NO_SUBJECT
-        and not SET_NAME.search(folder.name)
-    )
-    subject = named_subject(path) or CONTRAST_SUFFIX.sub("", name) or next(folders, stem(path))
+    """Tell which scan of its subject a file is; T1w, T2w and mask of one head have one name."""
     places = (stem(path), *(folder.name for folder in path.parents[:3]))
     session = next((match[1].lower() for p in places if (match := _SESSION.search(p))), "")
-    return ScanName(subject, session, name or subject, set_of(path))
+    return ScanName(session, _plain(stem(path)) or subject_of(path))
 
 
 def _plain(name: str) -> str:
@@ -110,7 +101,7 @@ def _plain(name: str) -> str:
     rest = [
         words[i - 1] * bool(i) + words[i]
         for i in range(0, len(words), 2)
-        if words[i].lower() not in dropped
+        if words[i].lower() not in dropped and not _SEQUENCE.fullmatch(words[i].lower())
     ]
     return "".join(rest).strip("_-. ")
 
@@ -136,19 +127,18 @@ def find_pairs(folder: Path, _role: str = "", _axes: tuple[str, ...] = ()) -> Ro
             "a BIDS data set, or file names that say T1 and T2."
         )
         raise MrgenError(msg)
-    masks = [path for path in scans_in(folder) if is_brain_mask_name(path) and _is_volume(path)]
-    roles["mask"] = [Reference(path, scan_of(path).subject) for path in masks]
+    roles["mask"] = _references([p for p in scans_in(folder) if is_brain_mask_name(p)], folder)
     return {name: tuple(scans) for name, scans in roles.items() if scans}
 
 
 def find_contrast(path: Path, contrast: str, axes: tuple[str, ...]) -> Roles:
-    """Return the scans at a path for one contrast, their subjects named without it.
+    """Return the scans at a path for one contrast.
 
     Of a folder those are left out whose names say another contrast; a file is taken as it is.
     """
     scans = find(path, axes)
     fitting = [
-        _without_contrast(scan)
+        scan
         for scan in scans
         if not path.is_dir() or contrast_of(scan.path, path) in ("", contrast)
     ]
@@ -159,15 +149,21 @@ def find_contrast(path: Path, contrast: str, axes: tuple[str, ...]) -> Roles:
 
 
 def find_masks(path: Path, role: str = "mask", axes: tuple[str, ...] = ("zyx",)) -> Roles:
-    """Return the masks at a path: one file, or of a folder those that are called so, else all.
-
-    Their subjects are named without the word that says mask, as those of their scans.
-    """
+    """Return the masks at a path: one file, or of a folder those that are called so, else all."""
     if not path.is_dir():
-        return {role: tuple(map(_without_contrast, find(path, axes)))}
-    volumes = [file for file in scans_in(path) if _is_volume(file)]
-    masks = [file for file in volumes if is_brain_mask_name(file)] or volumes
-    return {role: tuple(Reference(file, scan_of(file).subject) for file in masks)}
+        return {role: find(path, axes)}
+    files = scans_in(path)
+    return {role: tuple(_references([f for f in files if is_brain_mask_name(f)] or files, path))}
+
+
+def _references(files: Sequence[Path], folder: Path) -> list[Reference]:
+    """Refer to the volumes among files, whose subjects are those of the scans beside them."""
+    subjects = subjects_in(scans_in(folder), folder)
+    return [
+        Reference(file, subjects[file].name, why_subject=subjects[file].why)
+        for file in files
+        if _is_volume(file)
+    ]
 
 
 def _domain_folders(folder: Path) -> list[Path]:
@@ -184,41 +180,30 @@ def _of_domains(folders: Sequence[Path]) -> dict[str, list[Reference]]:
     """Return the scans of both contrasts; as many of each, all named otherwise, go by order."""
     roles: dict[str, list[Reference]] = {role: [] for role in CONTRASTS}
     for folder in folders:
+        match = SET_NAME.search(folder.name)
+        own = match[1].lower() if match and match[1] else ""
         scans = find(folder, ("zyx",)) if scans_in(folder) else ()
-        roles[_DOMAINS[folder.name[-1].lower()]] += map(_without_contrast, scans)
+        roles[_DOMAINS[folder.name[-1].lower()]] += [replace(scan, set=own) for scan in scans]
     for group in ("train", "test", "val"):
         t1, t2 = (
-            sorted((s for s in roles[role] if set_of(s.path) == group), key=lambda s: s.path.name)
+            sorted((s for s in roles[role] if s.set == group), key=lambda s: s.path.name)
             for role in CONTRASTS
         )
         if len(t1) == len(t2) and {s.subject for s in t1}.isdisjoint(s.subject for s in t2):
             pairs = zip(t1, t2, strict=True)
-            same = [replace(other, subject=one.subject) for one, other in pairs]
+            why = "order of the files"
+            same = [replace(two, subject=one.subject, why_subject=why) for one, two in pairs]
             roles["t2"] = [s for s in roles["t2"] if s not in t2] + same
     return roles
 
 
 def _of_names(folder: Path) -> dict[str, list[Reference]]:
-    """Return the scans of both contrasts, whose subjects are named by their folders if need be.
-
-    As where files of the same name lie in several: ``1/T1/scan.nii``.
-    """
+    """Return the scans of both contrasts."""
     roles: dict[str, list[Reference]] = {role: [] for role in CONTRASTS}
     for scan in find(folder, ("zyx",)):
         if contrast := contrast_of(scan.path, folder):
-            roles[contrast].append(_without_contrast(scan))
-    for scans in roles.values():
-        counts = Counter(scan.subject for scan in scans)
-        for place, scan in enumerate(scans):
-            if counts[scan.subject] > 1 and not named_subject(scan.path):
-                within = scan.path.relative_to(folder).parent.parts
-                words = [part for part in within if not contrast_of(Path(part))]
-                scans[place] = replace(scan, subject="-".join((*words, scan.subject)))
+            roles[contrast].append(scan)
     return roles
-
-
-def _without_contrast(scan: Reference) -> Reference:
-    return replace(scan, subject=scan_of(scan.path).subject)
 
 
 def _is_volume(path: Path) -> bool:

@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.naming import SUFFIXES, named_subject
+from napari_mrgen.io.naming import SUFFIXES
+from napari_mrgen.io.subjects import Subject, named_subject, subjects_in
 from napari_mrgen.volume import Array, Kind, Source, Volume, VolumeInfo, upright_affine
 
 _CASE = re.compile(r"(case|seg)_(\d+)_slice_(\d+)(?:\.nii)?\.png$", re.IGNORECASE)
@@ -98,18 +99,22 @@ def labels_folder(folder: Path) -> Path:
     return folder.with_name(f"{head}_seg_{last}")
 
 
-def subjects_of(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return whose slice each file is, by its name without the last number: ``A_012`` is of A.
+def subjects_of(paths: Sequence[Path], root: Path) -> dict[Path, Subject]:
+    """Return whose slice each file below ``root`` is, as `subjects_in` does for volumes.
 
-    Where that leaves one name for all, or for more files than a scan has slices, the number was
-    not that of a slice: each file stands for itself.
+    The last number of a name is that of a slice: ``A_012`` is of A. Where that leaves one name for
+    all, or for more files than a scan has slices, it was not: each file stands for itself.
     """
-    named = {path: named_subject(path) for path in paths}
     bare = {path: _LAST_NUMBER.sub("", _stem(path)) for path in paths}
-    counts = Counter(bare.values())
+    counts = Counter((path.parent, name) for path, name in bare.items())
     if len(counts) == 1 or max(counts.values(), default=0) > _MOST_SLICES:
-        bare = {path: path.stem for path in paths}
-    return {path: named[path] or bare[path] or path.stem for path in paths}
+        alone = {path: Subject(path.stem, "name") for path in paths}
+        known = {path: named_subject(path) for path in paths}
+        return {
+            path: Subject(name, "identifier") if (name := known[path]) else alone[path]
+            for path in paths
+        }
+    return subjects_in(paths, root, stem_of=lambda path: bare[path] or path.stem)
 
 
 def slices_info(paths: Sequence[Path]) -> VolumeInfo:

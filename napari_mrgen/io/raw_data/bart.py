@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import read_head, read_span
-from napari_mrgen.io.naming import plain_subject
+from napari_mrgen.io.subjects import plain_subject
 from napari_mrgen.kspace import KSpace
 from napari_mrgen.volume import Array, Source, upright_affine
 

@@ -17,7 +17,7 @@ import numpy as np
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import opened_hdf5
 from napari_mrgen.io.geometry import Affine
-from napari_mrgen.io.naming import plain_subject
+from napari_mrgen.io.subjects import plain_subject
 from napari_mrgen.kspace import KSpace, Samples
 from napari_mrgen.volume import Array, Source, upright_affine
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.naming import plain_subject
 from napari_mrgen.io.raw_data import bart, ismrmrd
+from napari_mrgen.io.subjects import plain_subject
 from napari_mrgen.kspace import KSpace, Samples
 from napari_mrgen.volume import Source, Volume, upright_affine
 

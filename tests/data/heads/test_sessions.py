@@ -18,15 +18,16 @@ from napari_mrgen.data.heads.sessions import (
 )
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.datasets.contrasts import find_pairs, scan_of
+from napari_mrgen.io.datasets.contrasts import find_pairs
 from napari_mrgen.io.find import Reference
+from napari_mrgen.io.subjects import subject_of
 from napari_mrgen.volume import Volume
 from tests.data.heads.head_data import head, rigid, true_mask, write
 
 
 def scans(*names: str) -> list[Reference]:
     paths = (Path(f"{name}.nii") for name in names)
-    return [Reference(path, scan_of(path).subject) for path in paths]
+    return [Reference(path, subject_of(path)) for path in paths]
 
 
 def named(pairs: tuple[Session, ...]) -> list[tuple[str | None, str | None]]:
@@ -78,12 +79,13 @@ def test_sessions_of_a_subject_are_pairs_of_their_own() -> None:
 
 def test_of_two_scans_of_one_session_the_one_is_taken_whose_name_fits() -> None:
     pairs = group(scans("a_run-1_T1w", "a_run-2_T1w"), scans("a_run-2_T2w"))
-    assert named(pairs) == [("a_run-1_T1w", None), ("a_run-2_T1w", "a_run-2_T2w")]
+    assert named(pairs) == [("a_run-2_T1w", "a_run-2_T2w"), ("a_run-1_T1w", None)]
     t1 = [replace(scan, subject="a") for scan in scans("a_x_T1w", "a_y_T1w")]
     t2 = [replace(scan, subject="a") for scan in scans("a_z_T2w")]
     loose = group(t1, t2)
-    assert not any(pair.is_paired for pair in loose), "nothing tells which of the two"
-    assert len({pair.name for pair in loose}) == 3
+    assert named(loose) == [("a_x_T1w", "a_z_T2w"), ("a_y_T1w", None)]
+    assert "a has 2 T1w scans (a_x_T1w.nii, a_y_T1w.nii)" in loose[0].note, "that is asked"
+    assert len({pair.name for pair in loose}) == 2
 
 
 def test_a_pair_by_order_is_said() -> None:

@@ -15,6 +15,7 @@ from napari_mrgen.io.datasets.contrasts import (
     is_brain_mask_name,
     scan_of,
 )
+from napari_mrgen.io.subjects import subject_of
 from napari_mrgen.volume import Volume
 
 
@@ -70,14 +71,13 @@ def test_the_folder_speaks_where_the_name_is_silent() -> None:
         ("subj7/T1/T1.nii", "subj7", ""),
         ("trainA/case9.nii", "case9", ""),
         ("IXI012-HH_T1.nii", "IXI012-HH", ""),
-        ("MNI152_T1_1mm_brain.nii", "MNI152_1mm", ""),
-        ("MNI152_T1_1mm_brain_mask.nii", "MNI152_1mm", ""),
+        ("MNI152_T1_1mm_brain.nii", "MNI152", ""),
+        ("MNI152_T1_1mm_brain_mask.nii", "MNI152", ""),
         ("sub-3_desc-brain_mask.nii", "sub-3", ""),
     ],
 )
 def test_scans_of_one_head_have_one_name(path: str, subject: str, session: str) -> None:
-    name = scan_of(Path(path))
-    assert (name.subject, name.session) == (subject, session)
+    assert (subject_of(Path(path)), scan_of(Path(path)).session) == (subject, session)
 
 
 def test_a_lesion_mask_is_no_brain_mask() -> None:
@@ -108,7 +108,7 @@ def test_a_folder_for_each_contrast(tmp_path: Path) -> None:
 
 def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     make(tmp_path, "x/T1/scan", "x/T2/scan", "y/T1/scan", "y/T2/scan")
-    assert subjects(tmp_path) == {"t1": ["x-scan", "y-scan"], "t2": ["x-scan", "y-scan"]}
+    assert subjects(tmp_path) == {"t1": ["x", "y"], "t2": ["x", "y"]}
 
 
 def test_domains_are_paired_by_name(tmp_path: Path) -> None:
