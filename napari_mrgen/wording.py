@@ -48,5 +48,16 @@ def format_count(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def count_of(count: int, noun: str) -> str:
+    """Say how many there are of something.
+
+    Examples
+    --------
+    >>> count_of(1, "file"), count_of(2, "file")
+    ('1 file', '2 files')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def _rounded(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -15,6 +15,8 @@ from napari_mrgen.engine.run.pictures import PICTURES_A_SECOND, as_movie, previe
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.datasets import acdc
 from napari_mrgen.io.find import Reference, find
+from napari_mrgen.io.formats import fault_of
+from napari_mrgen.io.synthetic import is_synthetic
 from napari_mrgen.volume import Volume, VolumeInfo
 
 
@@ -46,6 +48,8 @@ def _scan(scan: Reference) -> dict[str, Any]:
     }
     if seen.times is not None and len(seen.times) > 1:
         facts["frame_interval_s"] = round(float(np.diff(seen.times).mean()), 6)
+    if is_synthetic(scan.path):
+        facts["synthetic"] = True
     if scan.participant.known:
         facts["covariates"] = scan.participant.known
     if info := acdc.read_info(scan.path):
@@ -55,7 +59,7 @@ def _scan(scan: Reference) -> dict[str, Any]:
 
 def _notes(seen: VolumeInfo) -> list[str]:
     """Say what is odd or missing in a scan."""
-    notes = []
+    notes = list(seen.doubts)
     directions = seen.affine[:3, :3] / np.linalg.norm(seen.affine[:3, :3], axis=0)
     if not np.allclose(np.abs(directions).max(axis=0), 1, atol=1e-3):
         notes.append("The slices are oblique to the scanner.")
@@ -68,12 +72,15 @@ def _notes(seen: VolumeInfo) -> list[str]:
 
 
 def _folder(path: Path, scans: tuple[Reference, ...]) -> dict[str, Any]:
+    faults = {one.path: fault for one in scans if not one.slices and (fault := fault_of(one.path))}
     return {
         "kind": "folder",
         "path": str(path),
         "subjects": len({scan.subject for scan in scans}),
         "labelled": sum(bool(scan.labels) for scan in scans),
-        "scans": [_scan(scan) for scan in scans],
+        "scans": [_scan(scan) for scan in scans if scan.path not in faults],
+        "left_out": [{"path": str(path), "why": why} for path, why in faults.items()],
+        "notes": [],
     }
 
 

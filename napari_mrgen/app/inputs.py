@@ -3,43 +3,188 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from napari_mrgen.data.inputs import Inputs, Split, split_subjects
+from napari_mrgen.data.inputs import Inputs, LeftOut, Split, split_subjects
 from napari_mrgen.engine.family import Family, Input, TrainConfig
 from napari_mrgen.errors import MrgenError, unknown
+from napari_mrgen.io.copies import copies_among
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.naming import set_of
+from napari_mrgen.io.formats import fault_of
+from napari_mrgen.io.subjects import AUTO, Subject, subjects_in
+from napari_mrgen.io.synthetic import is_synthetic, source_subject
+from napari_mrgen.wording import count_of
 
 Paths = Mapping[str, Sequence[Path]]
 References = dict[str, tuple[Reference, ...]]
+_MOST_COPIES = 10
+"""Copies that are named; of more their number is said."""
+_SYNTHETIC = "A model generated it; --include-synthetic takes it to train on."
 
 
 def gather(
-    family: Family, paths: Paths, config: TrainConfig, split_file: Path | None = None
+    family: Family,
+    paths: Paths,
+    config: TrainConfig,
+    split_file: Path | None = None,
+    *,
+    subject_from: str = AUTO,
+    include_synthetic: bool = False,
 ) -> Inputs:
     """Find a training's scans and split their subjects.
 
     By the file if one is given, else by the data set's own folders (`own_split`), else at random.
+    Files that cannot be read, label maps in place of scans, and what a model has generated are left
+    out; copies of one image are of one subject.
+
+    Parameters
+    ----------
+    subject_from
+        How subjects are told apart, see `napari_mrgen.io.subjects.subjects_in`.
+    include_synthetic
+        Train on generated scans too, but for those whose source is held out.
     """
-    references = find_all(family.train_inputs, paths)
+    found = find_all(family.train_inputs, paths)
+    if subject_from != AUTO:
+        found = {role: _renamed(scans, paths, subject_from) for role, scans in found.items()}
+    labels = {spec.role for spec in family.train_inputs if spec.kind == "labels"}
+    references, synthetic, left_out = _sorted_out(found, paths, labels)
+    if not include_synthetic:
+        left_out += [LeftOut(s.path, _SYNTHETIC) for scans in synthetic.values() for s in scans]
+    notes = _notes(left_out)
     family.check_inputs(references)
+    references, copies = _with_copies_together(references)
+    notes += copies
     subjects = {scan.subject for scans in references.values() for scan in scans}
     if not subjects:
         roles = ", ".join(spec.role for spec in family.train_inputs)
-        raise MrgenError(f"There is nothing to train on; give one of the inputs {roles}.")
+        reason = f" {notes[0]}" if notes else ""
+        raise MrgenError(f"There is nothing to train on; give one of the inputs {roles}.{reason}")
+    split = _split(family, references, config, split_file)
+    notes += sorted({s.doubt for scans in references.values() for s in scans if s.doubt})
+    inputs = Inputs(references, split, tuple(left_out), tuple(notes))
+    return _with_synthetic(inputs, synthetic) if include_synthetic else inputs
+
+
+def _split(
+    family: Family, references: References, config: TrainConfig, split_file: Path | None
+) -> Split:
     if split_file is None:
         own = own_split(scan for scans in references.values() for scan in scans)
-        return Inputs(references, own or _random_split(family, references, config))
+        return own or _random_split(family, references, config)
     split = Split.load(split_file)
+    subjects = {scan.subject for scans in references.values() for scan in scans}
     if not subjects.intersection(split.train):
         msg = (
             f"{split_file.name} trains on none of the subjects found ({_some(subjects)}); "
             "give a split file that names them."
         )
         raise MrgenError(msg)
-    return Inputs(references, split)
+    return split
+
+
+def _sorted_out(
+    found: References, paths: Paths, labels: Collection[str]
+) -> tuple[References, References, list[LeftOut]]:
+    """Part scans that can be trained on from those that a model generated, and from the rest.
+
+    A label map that was given by its own path is taken: the user means it.
+    """
+    given = {Path(path) for own in paths.values() for path in own}
+    scans: References = {}
+    synthetic: References = {}
+    left_out: list[LeftOut] = []
+    for role, references in found.items():
+        kept, generated = [], []
+        for one in references:
+            if fault := fault_of(one.path):
+                left_out.append(LeftOut(one.path, fault))
+            elif one.kind == "labels" and role not in labels and one.path not in given:
+                left_out.append(LeftOut(one.path, "It is a label map by its name."))
+            elif is_synthetic(one.path):
+                source = source_subject(one.path)
+                why = "source of the generated image"
+                known = replace(one, subject=source, why_subject=why) if source else one
+                generated.append(known)
+            else:
+                kept.append(one)
+        scans[role], synthetic[role] = tuple(kept), tuple(generated)
+    return scans, synthetic, left_out
+
+
+def _notes(left_out: Sequence[LeftOut]) -> list[str]:
+    """Count what is left out by reason, with the first names."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for one in left_out:
+        # Most reasons begin with the name of the file.
+        reasons[one.why.removeprefix(one.path.name).strip()].append(one.path.name)
+    return [
+        f"{count_of(len(names), 'file')} left out, {_some(names)}: {why}"
+        for why, names in reasons.items()
+    ]
+
+
+def _with_copies_together(references: References) -> tuple[References, list[str]]:
+    """Give copies of one image the subject of the first, and name them."""
+    scans = {scan.path: scan for own in references.values() for scan in own if not scan.slices}
+    copies = copies_among(scans)
+    other = {copy: of for copy, of in copies.items() if scans[copy].subject != scans[of].subject}
+    # Two names of one person may each have further scans: all of them are of the first.
+    names = {scans[copy].subject: scans[of].subject for copy, of in reversed(list(other.items()))}
+    together = {
+        role: tuple(
+            replace(scan, subject=names[scan.subject], why_subject="equal voxels")
+            if scan.subject in names
+            else scan
+            for scan in own
+        )
+        for role, own in references.items()
+    }
+    notes = [
+        f"{copy.name} holds the same image as {of.name}; the two are of one subject."
+        for copy, of in list(copies.items())[:_MOST_COPIES]
+    ]
+    if len(copies) > _MOST_COPIES:
+        notes.append(f"{len(copies)} files are copies of others.")
+    return together, notes
+
+
+def _with_synthetic(inputs: Inputs, synthetic: References) -> Inputs:
+    """Add generated scans to those that are trained on, unless their source is held out."""
+    references = dict(inputs.references)
+    train, left_out = set(inputs.split.train), list(inputs.left_out)
+    for role, scans in synthetic.items():
+        kept = []
+        for scan in scans:
+            if scan.subject in inputs.split.test:
+                left_out.append(LeftOut(scan.path, "It was generated from a held-out subject."))
+            else:
+                train.add(scan.subject)
+                kept.append(scan)
+        references[role] = (*references.get(role, ()), *kept)
+    split = Split(tuple(sorted(train)), inputs.split.test)
+    return replace(inputs, references=references, split=split, left_out=tuple(left_out))
+
+
+def _renamed(
+    scans: tuple[Reference, ...], paths: Paths, subject_from: str
+) -> tuple[Reference, ...]:
+    """Find the subjects of scans anew, by the rule that a user gives."""
+    roots = [Path(path) for own in paths.values() for path in own]
+    by_root: dict[Path, list[Path]] = defaultdict(list)
+    for scan in scans:
+        root = next((r for r in roots if r.is_dir() and scan.path.is_relative_to(r)), None)
+        by_root[root or scan.path.parent.parent].append(scan.path)
+    subjects: dict[Path, Subject] = {}
+    for root, own in by_root.items():
+        subjects |= subjects_in(own, root, subject_from)
+    return tuple(
+        replace(scan, subject=one.name, why_subject=one.why, doubt=one.doubt)
+        for scan in scans
+        for one in [subjects[scan.path]]
+    )
 
 
 def find_all(specs: Sequence[Input], paths: Paths) -> References:
@@ -87,7 +232,7 @@ def own_split(scans: Iterable[Reference]) -> Split | None:
     """
     sets: dict[str, set[str]] = defaultdict(set)
     for scan in scans:
-        sets[set_of(scan.path)].add(scan.subject)
+        sets[scan.set].add(scan.subject)
     train, test = sets["train"], sets["test"] or sets["val"]
     if sets[""] or not train or not test or train & test:
         return None
@@ -106,5 +251,5 @@ def check_roles(specs: Sequence[Input], sources: Mapping[str, object]) -> None:
             raise MrgenError(msg)
 
 
-def _some(names: set[str], most: int = 3) -> str:
+def _some(names: Collection[str], most: int = 3) -> str:
     return ", ".join(sorted(names)[:most]) + (", ..." if len(names) > most else "")

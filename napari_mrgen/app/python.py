@@ -18,6 +18,7 @@ from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, Input, TrainConfig
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import find, reference_to
+from napari_mrgen.io.subjects import AUTO
 from napari_mrgen.volume import Volume
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ def train(
     *,
     out: AnyPath,
     split: AnyPath | None = None,
+    subject_from: str = AUTO,
+    include_synthetic: bool = False,
     device: str = "auto",
     precision: str = "auto",
     stage: str | None = None,
@@ -172,6 +175,10 @@ def train(
         ``"tiny"``, ``"quick"``, ``"base"`` or ``"published"``.
     split
         JSON file of the subjects to train on and to hold out; at random if not given.
+    subject_from
+        How subjects are told apart: ``"auto"``, ``"folder"``, ``"name"`` or a regular expression.
+    include_synthetic
+        Train on generated scans too, but for those whose source is held out.
     stage, start_from
         Train this stage alone; start from the weights of this run folder or model file.
     control
@@ -194,7 +201,8 @@ def train(
     inputs, settings = _by_role(chosen.train_inputs, inputs_and_settings)
     config = chosen.preset(preset).with_values(settings)
     return start_training(
-        chosen, config, _lists(inputs), out, control or Control(), split=split, device=device,
+        chosen, config, _lists(inputs), out, control or Control(), split=split,
+        subject_from=subject_from, include_synthetic=include_synthetic, device=device,
         precision=precision, stage=stage, start_from=start_from,
     )  # fmt: skip
 
@@ -207,6 +215,8 @@ def start_training(
     control: Control,
     *,
     split: AnyPath | None = None,
+    subject_from: str = AUTO,
+    include_synthetic: bool = False,
     device: str = "auto",
     precision: str = "auto",
     stage: str | None = None,
@@ -220,7 +230,10 @@ def start_training(
     check_stages(family, config, stage, start)
     check_new_run(Path(out))
     choose_device(device)
-    inputs = gather(family, paths, config, None if split is None else Path(split))
+    inputs = gather(
+        family, paths, config, None if split is None else Path(split),
+        subject_from=subject_from, include_synthetic=include_synthetic,
+    )  # fmt: skip
     return fit(
         family, config, inputs, Path(out), control, device=device, precision=precision,
         only_stage=stage, start_from=start,

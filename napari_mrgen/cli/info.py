@@ -59,6 +59,12 @@ def _folder(facts: dict[str, Any]) -> Iterator[str]:
         spacing = " x ".join(f"{size:.3g}" for size in scan["spacing_mm"] or ()) or "not known"
         rows.append((scan["subject"], scan["axes"], shape, spacing, str(len(scan["labels"]))))
     yield from table_lines(rows)
+    for one in facts["left_out"]:
+        yield f"Left out: {one['path']}: {one['why']}"
+    for scan in facts["scans"]:
+        for note in scan["notes"]:
+            yield f"To check: {scan['path']}: {note}"
+    yield from facts["notes"]
 
 
 def add_families(parser: argparse.ArgumentParser) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as ProgressBars
     from rich.progress import TaskID
 
+    from napari_mrgen.app.data_report import DataReport
     from napari_mrgen.engine.family import Survey
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -207,6 +208,23 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def data_lines(report: DataReport) -> list[str]:
+    """List every file of a training: what it is taken as, or why it is left out."""
+    rows = [("side", "subject", "taken as", "file")]
+    sides = {"train": "trained on", "held_out": "held out"}
+    rows += [(sides[row.side], row.subject, row.role, str(row.path)) for row in report.scans]
+    lines = table_lines(rows)
+    if report.pairs is not None:
+        complete = [pair for pair in report.pairs if all(pair.values())]
+        lines += ["", f"Pairs: {len(complete)}; scans without a partner: "
+                  f"{len(report.pairs) - len(complete)}"]  # fmt: skip
+    if report.left_out:
+        lines += ["", "Left out:", *(f"  {one.path}: {one.why}" for one in report.left_out)]
+    if report.doubts:
+        lines += ["", "To check:", *(f"  {one.path}: {one.what}" for one in report.doubts)]
+    return lines
 
 
 def survey_lines(survey: Survey) -> list[str]:

@@ -21,7 +21,6 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.wording import format_size
 
 if TYPE_CHECKING:
-    from napari_mrgen.data.inputs import Inputs
     from napari_mrgen.engine.device import Device
     from napari_mrgen.engine.family import Advice, Family, Plan, TrainConfig
 
@@ -50,6 +49,17 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         "--split", type=Path, metavar="FILE", help="JSON file of the subjects to train and test on"
     )
     parser.add_argument(
+        "--subject-from",
+        default="auto",
+        metavar="HOW",
+        help="how subjects are told apart: auto, folder, name or a regular expression",
+    )
+    parser.add_argument(
+        "--include-synthetic",
+        action="store_true",
+        help="train on generated scans too, but for those whose source is held out",
+    )
+    parser.add_argument(
         "--plan",
         action="store_true",
         help="report memory, parameters and what happens to each scan, without training",
@@ -65,7 +75,6 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 
 def run_train(options: argparse.Namespace) -> int:
     from napari_mrgen import families
-    from napari_mrgen.app.inputs import gather
     from napari_mrgen.app.python import check_stages
 
     family = families.get(options.family)
@@ -73,7 +82,7 @@ def run_train(options: argparse.Namespace) -> int:
     paths = parse_paths(options.inputs)
     if options.plan:
         check_stages(family, config, options.stage, options.start_from)
-        return _plan(family, config, gather(family, paths, config, options.split), options)
+        return _plan(family, config, paths, options)
     if options.out is None:
         msg = "Say where the run goes: --out RUN."
         raise MrgenError(msg)
@@ -104,6 +113,8 @@ def _train(
             options.out,
             control,
             split=options.split,
+            subject_from=options.subject_from,
+            include_synthetic=options.include_synthetic,
             device=options.device,
             precision=options.precision,
             stage=options.stage,
@@ -113,24 +124,40 @@ def _train(
     return exit_code(last, options.out, control.exit_code)
 
 
-def _plan(family: Family, config: TrainConfig, inputs: Inputs, options: argparse.Namespace) -> int:
-    from napari_mrgen.cli.report import survey_lines, surveyed
+def _plan(
+    family: Family, config: TrainConfig, paths: dict[str, list[Path]], options: argparse.Namespace
+) -> int:
+    from napari_mrgen.app.data_report import report_data
+    from napari_mrgen.app.inputs import gather
+    from napari_mrgen.cli.report import data_lines, survey_lines, surveyed
     from napari_mrgen.engine.device import choose_device, choose_precision, device_info
+    from napari_mrgen.engine.family import SurveysData
     from napari_mrgen.engine.memory.advice import plan_to_fit
 
+    inputs = gather(
+        family,
+        paths,
+        config,
+        options.split,
+        subject_from=options.subject_from,
+        include_synthetic=options.include_synthetic,
+    )
     chosen = choose_device(options.device)
     precision = choose_precision(options.precision, chosen)
     device = device_info(chosen)
     plan = plan_to_fit(family, config, inputs, precision, device.free_bytes)
-    from napari_mrgen.engine.family import SurveysData
-
-    survey = None
-    if isinstance(family, SurveysData) and not options.unread:
-        survey = surveyed(family.survey(config, inputs))
+    survey = report = None
+    if not options.unread:
+        report = report_data(family, paths, inputs)
+        if isinstance(family, SurveysData):
+            survey = surveyed(family.survey(config, inputs))
     if options.json:
         shown = {} if survey is None else {"survey": asdict(survey)}
-        print_json({**asdict(plan), **shown, "device": asdict(device)})
+        data = {} if report is None else report.facts()
+        print_json({**asdict(plan), **shown, **data, "device": asdict(device)})
         return 0
+    if report is not None:
+        print("\n".join(data_lines(report)), end="\n\n")
     if survey is not None:
         print("\n".join(survey_lines(survey)), end="\n\n")
     _print_plan(plan, device)

@@ -55,15 +55,32 @@ def split_subjects(subjects: Iterable[str], held_out: float, seed: int) -> Split
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A file that is not taken, and why."""
+
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Scans by role, and the split of their subjects.
 
     A single subject cannot be split: it is trained on, nothing is held out, and `test` returns the
     training scans, which a run says in a warning.
+
+    Attributes
+    ----------
+    left_out
+        Scans that were found and are not used.
+    notes
+        What a user should know of how they were chosen, a sentence each.
     """
 
     references: Mapping[str, tuple[Reference, ...]]
     split: Split
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def nothing_held_out(self) -> bool:

@@ -195,7 +195,8 @@ def _train(context: TrainingContext, *, resumed: bool) -> Iterator[Event]:
 
 
 def _warnings(context: TrainingContext) -> Iterator[Event]:
-    """Warn where metrics mean less than they seem, or the run cannot be repeated bit for bit."""
+    """Warn of scans left out, metrics that mean less than they seem, and a changed environment."""
+    yield from map(events.Warned, context.inputs.notes)
     if context.inputs.nothing_held_out:
         yield events.Warned(
             "There is only one subject: nothing is held out, and the metrics are those of the "

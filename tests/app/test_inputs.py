@@ -14,6 +14,7 @@ from napari_mrgen.engine.family import Input
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.find import Reference
+from napari_mrgen.io.naming import set_of
 from napari_mrgen.volume import Volume
 
 FAMILY = families.get("frame_prediction")
@@ -67,7 +68,8 @@ def test_roles_are_checked(hearts: Path) -> None:
 
 
 def scan(*parts: str) -> Reference:
-    return Reference(Path("data", *parts), parts[-1])
+    path = Path("data", *parts)
+    return Reference(path, parts[-1], set=set_of(path, Path("data")))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,8 @@ def scan(*parts: str) -> Reference:
         ([scan("train", "a"), scan("test", "b"), scan("c")], None),
         ([scan("train", "a"), scan("train", "b")], None),
         ([scan("trainA", "a"), scan("trainB", "a"), scan("testA", "b")], Split(("a",), ("b",))),
-        ([scan("training", "a"), scan("testing", "b")], None),
+        ([scan("training", "a"), scan("testing", "b")], Split(("a",), ("b",))),
+        ([scan("imagesTr", "a"), scan("imagesTs", "b")], Split(("a",), ("b",))),
         ([scan("a"), scan("b")], None),
     ],
 )
