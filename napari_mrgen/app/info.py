@@ -14,7 +14,7 @@ from napari_mrgen.engine.run.model_header import hash_file, model_file, read_hea
 from napari_mrgen.engine.run.pictures import PICTURES_A_SECOND, as_movie, preview_pictures
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.datasets import acdc
-from napari_mrgen.io.find import Reference, find
+from napari_mrgen.io.find import Reference, find, table_notes
 from napari_mrgen.io.formats import fault_of
 from napari_mrgen.io.synthetic import is_synthetic
 from napari_mrgen.volume import Volume, VolumeInfo
@@ -80,7 +80,7 @@ def _folder(path: Path, scans: tuple[Reference, ...]) -> dict[str, Any]:
         "labelled": sum(bool(scan.labels) for scan in scans),
         "scans": [_scan(scan) for scan in scans if scan.path not in faults],
         "left_out": [{"path": str(path), "why": why} for path, why in faults.items()],
-        "notes": [],
+        "notes": list(table_notes(scans)),
     }
 
 

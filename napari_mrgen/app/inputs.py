@@ -11,7 +11,7 @@ from napari_mrgen.data.inputs import Inputs, LeftOut, Split, split_subjects
 from napari_mrgen.engine.family import Family, Input, TrainConfig
 from napari_mrgen.errors import MrgenError, unknown
 from napari_mrgen.io.copies import copies_among
-from napari_mrgen.io.find import Reference
+from napari_mrgen.io.find import Reference, table_notes
 from napari_mrgen.io.formats import fault_of
 from napari_mrgen.io.subjects import AUTO, Subject, subjects_in
 from napari_mrgen.io.synthetic import is_synthetic, source_subject
@@ -63,6 +63,7 @@ def gather(
         reason = f" {notes[0]}" if notes else ""
         raise MrgenError(f"There is nothing to train on; give one of the inputs {roles}.{reason}")
     split = _split(family, references, config, split_file)
+    notes += table_notes(scan for scans in references.values() for scan in scans)
     notes += sorted({s.doubt for scans in references.values() for s in scans if s.doubt})
     inputs = Inputs(references, split, tuple(left_out), tuple(notes))
     return _with_synthetic(inputs, synthetic) if include_synthetic else inputs

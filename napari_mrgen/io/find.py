@@ -12,7 +12,12 @@ import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.datasets import acdc, oasis, oasis_png
-from napari_mrgen.io.datasets.participants import Table, participant_of, table_above
+from napari_mrgen.io.datasets.participants import (
+    Table,
+    participant_of,
+    session_of,
+    table_above,
+)
 from napari_mrgen.io.formats import format_of, image_info, listed
 from napari_mrgen.io.naming import home_of, image_stem, is_label, set_of, stem, suffix_of
 from napari_mrgen.io.raw_data import hdf5_series
@@ -341,14 +346,20 @@ def _images_of(label: Path) -> Iterator[tuple[Path, str]]:
 
 def _with_participants(references: Iterable[Reference]) -> Iterator[Reference]:
     """Add what tables and text files beside the scans know of the subjects."""
-    tables: dict[Path, Table] = {}
+    tables: dict[tuple[Path, str], Table] = {}
     for reference in references:
-        folder = reference.path.parent
-        if folder not in tables:
-            tables[folder] = table_above(folder)
-        row = participant_of(reference.subject, tables[folder])
+        key = (reference.path.parent, reference.subject)
+        if key not in tables:
+            tables[key] = table_above(*key)
+        row = participant_of(reference.subject, tables[key], session_of(reference.path))
         session = oasis.read_participant(reference.path)
         yield replace(reference, participant=row.updated(session))
+
+
+def table_notes(references: Iterable[Reference]) -> tuple[str, ...]:
+    """Say what of the tables beside scans could not be read."""
+    keys = {(one.path.parent, one.subject) for one in references}
+    return tuple(sorted({note for key in keys for note in table_above(*key).notes}))
 
 
 def _on_axes(

@@ -17,7 +17,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.datasets.participants import parse_participant
 from napari_mrgen.io.geometry import Affine
 from napari_mrgen.io.naming import stem
@@ -146,6 +145,6 @@ def _parse_xml(path: Path, _modified: int) -> Participant:
     try:
         elements = ElementTree.parse(path).iter()
         row = {e.tag.rpartition("}")[2]: e.text for e in elements if e.text and e.text.strip()}
-    except ElementTree.ParseError as error:
-        raise MrgenError(f"{path} is damaged: {error}; copy or download it again.") from error
+    except ElementTree.ParseError:
+        return UNKNOWN
     return parse_participant(row)

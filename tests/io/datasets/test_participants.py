@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.datasets.participants import parse_participant, participant_of, table_above
 from napari_mrgen.io.find import find
 from napari_mrgen.io.nifti import write
@@ -74,10 +73,73 @@ def test_a_table_without_rows_knows_nothing(text: str, tmp_path: Path) -> None:
     assert participant_of("a", table(tmp_path, text)).known == {}
 
 
-def test_a_file_that_is_no_table(tmp_path: Path) -> None:
-    (tmp_path / "participants.tsv").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(MrgenError, match="not a table of participants"):
-        table_above(tmp_path)
+@pytest.mark.parametrize("raw", [b"\xff\xfe\x00\x81", b"\x00" * 9, b'"a,b\nc', b"\xff" * 40])
+def test_a_table_never_stops_anything(raw: bytes, tmp_path: Path) -> None:
+    (tmp_path / "participants.tsv").write_bytes(raw)
+    assert participant_of("a", table_above(tmp_path)) == Participant()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
+@pytest.mark.parametrize("separator", ["\t", ","])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_tables_in_any_encoding(encoding: str, separator: str, end: str, tmp_path: Path) -> None:
+    rows = (("participant_id", "age", "remarque"), ("sub-01", "41", "répété"))
+    text = end.join(separator.join(row) for row in rows) + end
+    (tmp_path / "participants.tsv").write_bytes(text.encode(encoding))
+    assert participant_of("sub-01", table_above(tmp_path)).known == {"age": 41.0}
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "age"),
+    [
+        ("age", "045Y", 45), ("age", "504M", 42), ("age", "89+", 89), ("age", "12 years", 12),
+        ("age_months", "18", 1.5), ("AgeInDays", "3652.5", 10), ("age", "26W", 0.4983),
+        ("age", "18-38", None), ("age", "old", None), ("age", "-3", None), ("age", "1e999", None),
+    ],
+)  # fmt: skip
+def test_ages_as_people_write_them(
+    column: str, text: str, age: float | None, tmp_path: Path
+) -> None:
+    found = table(tmp_path, f"id,{column}\na,{text}\nb,n/a\n")
+    assert participant_of("a", found).age == age
+    assert participant_of("b", found).age is None
+    named = [f"1 of 2 values of age could not be read, such as {text!r}" in n for n in found.notes]
+    assert any(named) is (age is None), found.notes
+
+
+def test_the_unit_of_a_column_is_in_the_json_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "participants.json").write_text('{"age": {"Units": "months"}}')
+    found = table(tmp_path, "participant_id\tage\nsub-01\t30\n", "participants.tsv")
+    assert participant_of("sub-01", found).age == 2.5
+
+
+def test_each_session_has_its_own_age(tmp_path: Path) -> None:
+    text = "participant_id\tsession_id\tage\tsex\nsub-01\tses-01\t31\tF\nsub-01\tses-02\t37\tF\n"
+    found = table(tmp_path, text, "participants.tsv")
+    assert [participant_of("sub-01", found, s).age for s in ("01", "ses-02")] == [31, 37]
+    assert participant_of("sub-01", found).age is None, "never that of some session"
+
+
+def test_rows_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    found = table(tmp_path, "id,age,sex\na,31,F\na,37,F\nb,5,M\n")
+    assert participant_of("a", found) == Participant(sex="F")
+    assert participant_of("b", found).age == 5
+    assert "rows of a contradict" in found.notes[0]
+
+
+def test_the_sessions_table_of_a_subject(tmp_path: Path) -> None:
+    for session in ("1", "2"):
+        anat = tmp_path / "sub-01" / f"ses-{session}" / "anat"
+        anat.mkdir(parents=True)
+        write(SMALL, anat / f"sub-01_ses-{session}_T1w.nii.gz")
+    (tmp_path / "participants.tsv").write_text("participant_id\tsex\nsub-01\tM\n")
+    (tmp_path / "sub-01" / "sub-01_sessions.tsv").write_text(
+        "session_id\tage\nses-1\t20\nses-2\t22\n"
+    )
+    assert [one.participant for one in find(tmp_path)] == [
+        Participant(age=20, sex="M"),
+        Participant(age=22, sex="M"),
+    ]
 
 
 def test_ixi(mrgen_data: Path) -> None:
