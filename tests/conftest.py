@@ -13,6 +13,13 @@ import pytest
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture(autouse=True)
+def no_scans_are_shown() -> None:
+    """Each test is a session of its own: no scan of an earlier one is open."""
+    if layers := sys.modules.get("napari_mrgen.io.layers"):
+        layers.forget_shown()
+
+
 @pytest.fixture(scope="session")
 def mrgen_data() -> Path:
     """The folder of real MRI that some tests want: MRGEN_DATA, or shared/data beside this one."""

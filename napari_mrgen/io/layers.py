@@ -7,8 +7,11 @@ changed in the layer since.
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
+import warnings
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -32,11 +35,14 @@ _STEP_NAMES = {"t": "frame", "n": "sample"}
 _VOXEL = "voxel"
 _OBLIQUE = "The scan is oblique: it is shown upright, its centre in place; its affine is kept."
 
-_SECONDS = {"second": 1.0, "s": 1.0, "millisecond": 1e-3, "ms": 1e-3, "minute": 60.0}
-_MILLIMETRES = {
-    "millimeter": 1.0, "mm": 1.0, "meter": 1e3, "m": 1e3, "centimeter": 10.0, "cm": 10.0,
-    "micrometer": 1e-3, "um": 1e-3, "micron": 1e-3,
+_AXIS_WORDS = {
+    "t": "t", "time": "t", "frame": "t", "phase": "t", "n": "n", "sample": "n", "case": "n",
+    "z": "z", "slice": "z", "plane": "z", "y": "y", "row": "y", "x": "x", "column": "x", "col": "x",
 }  # fmt: skip
+"""What people call axes, and our letters for them."""
+_ORDER = "ntzyx"
+_TOLERANCE = 0.51
+"""By so much of a voxel a layer may reach beyond the scan that it was drawn over."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,22 @@ class World:
 
     space: Affine
     clock: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Where a scan of ours stands in the viewer, and the way from there to the scanner."""
+
+    name: str
+    shape: tuple[int, ...]
+    space: Affine
+    to_scanner: Affine
+    spacing_known: bool
+
+
+_shown_scans: deque[_Shown] = deque(maxlen=200)
+"""The scans that became layers, the last one at the end: of a layer that was drawn over one, napari
+keeps only where it stands in the viewer."""
 
 
 def to_layer(volume: Volume) -> LayerData:
@@ -75,6 +97,7 @@ def to_layer(volume: Volume) -> LayerData:
     scale, translate = _shown(volume)
     units = tuple(_unit(axis, volume) for axis in volume.axes)
     _define_steps()
+    _remember(volume, scale, translate)
     keywords: dict[str, Any] = {
         "name": volume.name,
         "scale": scale,
@@ -94,22 +117,34 @@ def from_layer(layer: LayerData) -> Volume:
     """Return the Volume of a layer's tuple, such as ``Layer.as_layer_data_tuple`` gives.
 
     All of the layer's transforms count: scale, translate, rotate, shear and affine, in its units.
-    A layer that comes from elsewhere is taken to lie in the ordinary display frame.
+    A layer that was drawn over a scan of ours, such as new labels, lies where that scan does. Any
+    other is taken to lie in the ordinary display frame, and has no millimetres without a unit of
+    length. Axes are put in order by their labels.
     """
     data, keywords, kind = layer
-    array = _array(data, keywords, kind)
+    array, keywords = _in_order(_array(data, keywords, kind), keywords)
     fields: Fields = keywords.get("metadata", {}).get(KEY, {})
     axes = _axes(array, keywords, fields)
     world = data_to_world(keywords, axes)
-    if "z" not in axes:
+    is_flat = "z" not in axes
+    if is_flat:
         array = np.expand_dims(array, -3)
         axes = axes[:-2] + "zyx"
+    source = source_of(keywords)
+    if "affine" in fields:
+        affine = _scanner_affine(world.space, fields)
+    else:
+        name = str(keywords.get("name", ""))
+        scan = _drawn_over(world.space, array.shape[-3:], name, is_flat=is_flat)
+        affine = _affine_over(scan, world.space, is_flat=is_flat)
+        has_length = scan.spacing_known if scan else _has_length(keywords)
+        source = source or (None if has_length else Source(spacing_known=False))
     volume = Volume(
         array=array,
         axes=axes,
-        affine=_scanner_affine(world.space, fields),
+        affine=affine,
         kind=cast("Kind", kind),
-        source=source_of(keywords),
+        source=source,
     )
     facts = Facts.model_validate(fields).model_copy(
         update={
@@ -223,10 +258,139 @@ def _axes(array: Array, keywords: Fields, fields: Fields) -> str:
     raise MrgenError(msg)
 
 
-def _scanner_affine(space: Affine, fields: Fields) -> Affine:
-    """Return the affine to the scanner, given the layer's own to the viewer's world in mm."""
-    if "affine" not in fields:
+def _in_order(array: Array, keywords: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
+    """Put the axes of a layer that labels them otherwise into the order n, t, z, y, x."""
+    words = [str(label).strip().lower() for label in keywords.get("axis_labels") or ()]
+    letters = [_AXIS_WORDS.get(word, "") for word in words]
+    if len(letters) != array.ndim or not all(letters):
+        return array, keywords
+    if len(set(letters)) < len(letters):
+        msg = (
+            f"The layer {keywords.get('name', '')!r} labels two axes alike "
+            f"({', '.join(words)}); give each axis a label of its own."
+        )
+        raise MrgenError(msg)
+    order = sorted(range(array.ndim), key=lambda axis: _ORDER.index(letters[axis]))
+    changes: dict[str, Any] = {"axis_labels": tuple(letters[axis] for axis in order)}
+    if order != list(range(array.ndim)):
+        for name, default in (("scale", 1.0), ("translate", 0.0)):
+            values = _tail(keywords.get(name), array.ndim, default)
+            changes[name] = [values[axis] for axis in order]
+        units = keywords.get("units")
+        if units is not None and len(units) == array.ndim:
+            changes["units"] = tuple(units[axis] for axis in order)
+        rotate = np.eye(1) if keywords.get("rotate") is None else np.asarray(keywords["rotate"])
+        linear = {"rotate": rotate, "shear": _shear(keywords.get("shear"))}
+        for name, matrix in linear.items():
+            changes[name] = _embedded(matrix, array.ndim)[np.ix_(order, order)]
+        if keywords.get("affine") is not None:
+            whole = _embedded(np.asarray(keywords["affine"], np.float64), array.ndim + 1)
+            places = [*order, array.ndim]
+            changes["affine"] = whole[np.ix_(places, places)]
+    return array.transpose(order), {**keywords, **changes}
+
+
+def _remember(volume: Volume, scale: Sequence[float], translate: Sequence[float]) -> None:
+    space = np.diag([*scale[-3:], 1.0])
+    space[:3, 3] = translate[-3:]
+    shape = volume.array.shape[-3:]
+    to_scanner = volume.affine @ np.linalg.inv(space)
+    _shown_scans.append(_Shown(volume.name, shape, space, to_scanner, volume.spacing_known))
+
+
+def forget_shown() -> None:
+    """Forget which scans became layers, as in a new session."""
+    _shown_scans.clear()
+
+
+def _drawn_over(
+    space: Affine, shape: tuple[int, ...], name: str, *, is_flat: bool
+) -> _Shown | None:
+    """Return the scan whose place in the viewer a layer has, None where it has that of none.
+
+    One on the voxels of a scan, or on a part of them, is meant before one that only lies within a
+    scan, or around it. Of several the last one opened is taken, and that is said where it matters.
+    """
+    fits = [(_fit(space, shape, scan, is_flat=is_flat), scan) for scan in reversed(_shown_scans)]
+    best = max((fit for fit, _ in fits), default=0)
+    fitting = [scan for fit, scan in fits if fit == best]
+    if not best:
+        ordinary = upright_affine()
+        if any(not np.allclose(scan.to_scanner, ordinary, atol=1e-4) for scan in _shown_scans):
+            warnings.warn(
+                f"The layer {name!r} lies over no scan that was opened here: it is saved as it "
+                "stands in the viewer, which may show scans turned.",
+                stacklevel=3,
+            )
+        return None
+    taken = fitting[0]
+    if any(not np.allclose(scan.to_scanner, taken.to_scanner, atol=1e-4) for scan in fitting):
+        others = ", ".join(sorted({scan.name for scan in fitting} - {taken.name}))
+        warnings.warn(
+            f"The layer {name!r} lies over several scans of different orientation: it is saved as "
+            f"drawn over {taken.name!r}, the last one opened, not {others}.",
+            stacklevel=3,
+        )
+    return taken
+
+
+def _fit(space: Affine, shape: tuple[int, ...], scan: _Shown, *, is_flat: bool) -> int:
+    """Return how well a layer fits a scan: 0 where it does not.
+
+    3 on all of its voxels, 2 on some of them, 1 within it or around it.
+    """
+    voxels = np.linalg.inv(scan.space) @ space
+    corners = np.array(np.meshgrid(*[(-0.5, size - 0.5) for size in shape], indexing="ij"))
+    places = voxels[:3, :3] @ corners.reshape(3, -1) + voxels[:3, 3:]
+    first = 1 if is_flat else 0
+    low, high = places.min(1)[first:], places.max(1)[first:]
+    end = np.array(scan.shape[-3:], np.float64)[first:] - 0.5
+    is_within = bool((low >= -0.5 - _TOLERANCE).all() and (high <= end + _TOLERANCE).all())
+    is_around = bool((low <= -0.5 + _TOLERANCE).all() and (high >= end - _TOLERANCE).all())
+    linear, offset = voxels[first:3, first:3], voxels[first:3, 3]
+    is_on_voxels = np.allclose(linear, np.eye(3 - first), atol=1e-4) and np.allclose(
+        offset, np.round(offset), atol=1e-2
+    )
+    if is_within and is_on_voxels:
+        return 3 if is_around else 2
+    return int(is_within or is_around)
+
+
+def _affine_over(scan: _Shown | None, space: Affine, *, is_flat: bool) -> Affine:
+    """Return the affine to the scanner of a layer, given the scan that it was drawn over.
+
+    A layer without slices is put on the first slice of the scan.
+    """
+    if scan is None:
         return np.asarray(upright_affine() @ space)
+    if is_flat:
+        space = space.copy()
+        space[0] = scan.space[0]
+    return np.asarray(scan.to_scanner @ space)
+
+
+def _has_length(keywords: Fields) -> bool:
+    """Whether a layer's lengths are known in millimetres; without any units they count as such."""
+    units = keywords.get("units")
+    return units is None or all(_in_unit(str(unit), "mm") for unit in list(units)[-2:])
+
+
+@functools.cache
+def _in_unit(unit: str, like: str) -> float | None:
+    """Return how many ``like`` a unit is; None where it measures something else."""
+    import pint
+
+    registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
+    if unit in (*_STEP_NAMES.values(), _VOXEL, ""):
+        return None
+    try:
+        return float(registry.Quantity(1, unit).to(like).magnitude)
+    except (pint.PintError, AttributeError, TypeError, ValueError, AssertionError):
+        return None
+
+
+def _scanner_affine(space: Affine, fields: Fields) -> Affine:
+    """Return the affine to the scanner of a layer that was a Volume, by where it stands now."""
     affine = np.array(fields["affine"], np.float64)
     shown = np.diag([*fields["scale"][-3:], 1.0])
     shown[:3, 3] = fields["translate"][-3:]
@@ -263,7 +427,10 @@ def data_to_world(keywords: Mapping[str, Any], axes: str) -> World:
     if keywords.get("affine") is not None:
         matrix = _embedded(np.asarray(keywords["affine"], np.float64), ndim + 1) @ matrix
     units = [str(unit) for unit in keywords.get("units") or [""] * ndim]
-    scale = [_MILLIMETRES.get(unit, 1.0) * _SECONDS.get(unit, 1.0) for unit in units]
+    scale = [
+        _in_unit(unit, "s" if axis == "t" else "mm") or 1.0
+        for axis, unit in zip(axes, units, strict=True)
+    ]
     matrix = np.diag([*scale, 1.0]) @ matrix
     if np.any(matrix[:lead, lead:-1]) or np.any(matrix[lead:-1, :lead]):
         msg = (
@@ -272,7 +439,7 @@ def data_to_world(keywords: Mapping[str, Any], axes: str) -> World:
         )
         raise MrgenError(msg)
     t = axes.find("t")
-    has_clock = t >= 0 and units[t] in _SECONDS
+    has_clock = t >= 0 and _in_unit(units[t], "s") is not None
     clock = (float(matrix[t, t]), float(matrix[t, -1])) if has_clock else None
     return World(_embedded(np.delete(np.delete(matrix, range(lead), 0), range(lead), 1), 4), clock)
 

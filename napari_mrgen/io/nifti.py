@@ -180,9 +180,11 @@ def _layout(path: Path, header: Header) -> _Layout:
         shape = order.stored_shape(grid.shape)
         affine = np.array(grid.affine, np.float64)
         expected = order.stored_affine(affine, shape)
-        if _without_idle(shape) == _without_idle(header.shape) and np.allclose(
+        # Without a voxel size the header holds no affine either.
+        is_same = not header.spacing_known or np.allclose(
             expected, header.affine, rtol=1e-5, atol=1e-3
-        ):
+        )
+        if is_same and _without_idle(shape) == _without_idle(header.shape):
             times = _times(header, shape[3] if "t" in grid.axes else 1, facts)
             return _Layout(
                 grid.axes, shape, order, affine, times, facts, np.dtype(grid.dtype), notes
@@ -251,13 +253,14 @@ def _source(path: Path, header: Header, layout: _Layout) -> Source:
 
 
 def decode(stored: Array, scaling: Scaling) -> Array:
-    """Return values from stored ones: native byte order, and float32 where they are scaled."""
+    """Return values from stored ones: in native byte order, and as floats where they are scaled."""
     if scaling is None:
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
     slope, intercept = scaling
-    values = stored.astype(np.float32)
-    values *= np.float32(slope)
-    values += np.float32(intercept)
+    # Values of 32 bits have more digits than a float of 32 bits holds once they are scaled.
+    values: Array = stored.astype(np.float32 if stored.dtype.itemsize < 4 else np.float64)
+    values *= values.dtype.type(slope)
+    values += values.dtype.type(intercept)
     return values
 
 
@@ -362,6 +365,11 @@ def _storable(volume: Volume, array: Array) -> Array:
         return array.astype(next(fitting, np.int64))
     if volume.provenance or array.dtype == np.float16:
         return array.astype(np.float32)
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+        return array.astype(
+            next((t for t in (np.int16, np.int32) if _holds(t, low, high)), np.float64)
+        )
     return array.astype(np.uint8) if array.dtype == bool else array
 
 
@@ -389,7 +397,8 @@ def _new_header(volume: Volume, array: Array, affine: Affine, extensions: bytes)
     header.set_data_dtype(array.dtype)
     header.set_data_shape(array.shape)
     qform_code, sform_code = volume.source.codes if volume.source else (0, 0)
-    _set_affine(header, affine, sform_code or qform_code or _ALIGNED)
+    code = sform_code or qform_code or (_ALIGNED if volume.spacing_known else 0)
+    _set_affine(header, affine, code)
     header.set_xyzt_units(
         "mm" if volume.spacing_known else "unknown", "sec" if volume.times else "unknown"
     )
