@@ -7,21 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from napari_mrgen.app.inputs import Paths
+from napari_mrgen.app.inputs import IF_LABELS, Paths
 from napari_mrgen.data.heads.sessions import sessions_of
 from napari_mrgen.data.inputs import Inputs, LeftOut
 from napari_mrgen.engine.family import Family, Survey
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.copies import copies_among, first_values
+from napari_mrgen.io.contents import content_of, copies_among
 from napari_mrgen.io.datasets import acdc
 from napari_mrgen.io.find import Reference, best_versions, files_in, scans_among
-from napari_mrgen.io.formats import fault_of, format_of, image_info
+from napari_mrgen.io.formats import fault_of, image_info
 from napari_mrgen.io.naming import home_of, is_label, is_label_name
-
-_FEW_VALUES = 12
-"""An image of at most so many values, all whole numbers, may be a label map."""
 
 
 @dataclass(frozen=True)
@@ -189,22 +184,8 @@ def _doubts(scan: Reference) -> Iterator[Doubt]:
     try:
         for what in scan.info().doubts:
             yield Doubt(scan.path, what)
-        few = _few_values(scan.path)
     except MrgenError as error:
         yield Doubt(scan.path, str(error))
         return
-    if few:
-        yield Doubt(
-            scan.path,
-            f"It holds {few} different whole values only: if it is a label map, leave it out.",
-        )
-
-
-def _few_values(path: Path) -> int:
-    """Return how many values an image has, where they are few and whole numbers; else 0."""
-    values = np.unique(first_values(path))
-    if not 0 < values.size <= _FEW_VALUES or (values != np.round(values)).any():
-        return 0
-    values = np.unique(format_of(path).read(path).array)
-    few = values.size <= _FEW_VALUES and not (values != np.round(values)).any()
-    return int(values.size) if few else 0
+    if few := content_of(scan.path).few_values:
+        yield Doubt(scan.path, f"It holds only {few} whole values. {IF_LABELS}")

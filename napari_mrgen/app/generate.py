@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import numpy as np
 
 from napari_mrgen import __version__, families
 from napari_mrgen.app.inputs import check_roles, find_all
+from napari_mrgen.data.scaling import check_image, fill_note
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, GenerateConfig, Input
 from napari_mrgen.errors import MrgenError
@@ -169,6 +171,11 @@ def read_inputs(specs: tuple[Input, ...], inputs: Mapping[str, Source]) -> dict[
                 f"got {volume.axes} of shape {volume.array.shape}."
             )
             raise MrgenError(msg)
+        if spec.kind == "image":
+            name = volume.name or spec.role
+            check_image(volume.array, name)
+            if note := fill_note(volume.array):
+                warnings.warn(f"{name}: {note}", stacklevel=2)
         # A result says what made it, not what made its input.
         volumes[spec.role] = replace(volume, provenance=None)
     return volumes

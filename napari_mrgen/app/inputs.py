@@ -10,7 +10,7 @@ from pathlib import Path
 from napari_mrgen.data.inputs import Inputs, LeftOut, Split, split_subjects
 from napari_mrgen.engine.family import Family, Input, TrainConfig
 from napari_mrgen.errors import MrgenError, unknown
-from napari_mrgen.io.copies import copies_among
+from napari_mrgen.io.contents import content_of, copies_among
 from napari_mrgen.io.find import Reference, table_notes
 from napari_mrgen.io.formats import fault_of
 from napari_mrgen.io.subjects import AUTO, Subject, subjects_in
@@ -21,6 +21,8 @@ Paths = Mapping[str, Sequence[Path]]
 References = dict[str, tuple[Reference, ...]]
 _MOST_COPIES = 10
 """Copies that are named; of more their number is said."""
+IF_LABELS = "If it is a label map, leave it out."
+_NOTHING = "It holds one value everywhere, or none that is finite."
 _SYNTHETIC = "A model generated it; --include-synthetic takes it to train on."
 
 
@@ -56,7 +58,7 @@ def gather(
     notes = _notes(left_out)
     family.check_inputs(references)
     references, copies = _with_copies_together(references)
-    notes += copies
+    notes += copies + _label_doubts(references, labels)
     subjects = {scan.subject for scans in references.values() for scan in scans}
     if not subjects:
         roles = ", ".join(spec.role for spec in family.train_inputs)
@@ -104,6 +106,8 @@ def _sorted_out(
                 left_out.append(LeftOut(one.path, fault))
             elif one.kind == "labels" and role not in labels and one.path not in given:
                 left_out.append(LeftOut(one.path, "It is a label map by its name."))
+            elif role not in labels and content_of(one.path).is_nothing:
+                left_out.append(LeftOut(one.path, _NOTHING))
             elif is_synthetic(one.path):
                 source = source_subject(one.path)
                 why = "source of the generated image"
@@ -125,6 +129,15 @@ def _notes(left_out: Sequence[LeftOut]) -> list[str]:
         f"{count_of(len(names), 'file')} left out, {_some(names)}: {why}"
         for why, names in reasons.items()
     ]
+
+
+def _label_doubts(references: References, labels: Collection[str]) -> list[str]:
+    """Ask of images with few whole values whether they are label maps."""
+    images = [scan for role, own in references.items() if role not in labels for scan in own]
+    few = [scan.path.name for scan in images if content_of(scan.path).few_values]
+    if not few:
+        return []
+    return [f"{count_of(len(few), 'file')}, {_some(few)}: only few whole values. {IF_LABELS}"]
 
 
 def _with_copies_together(references: References) -> tuple[References, list[str]]:

@@ -167,7 +167,8 @@ def train(
 ) -> Iterator[Event]:
     """Train a model into a new run folder, and yield what happens as events.
 
-    The last event is `Finished`, `Stopped` or `Failed`: a failure of the training is not raised.
+    The last event is `Finished`, `Stopped` or `Failed`: a failure of the training is not raised,
+    but an argument that is not valid is, before anything is trained.
 
     Parameters
     ----------
@@ -175,21 +176,14 @@ def train(
         ``"tiny"``, ``"quick"``, ``"base"`` or ``"published"``.
     split
         JSON file of the subjects to train on and to hold out; at random if not given.
-    subject_from
-        How subjects are told apart: ``"auto"``, ``"folder"``, ``"name"`` or a regular expression.
-    include_synthetic
-        Train on generated scans too, but for those whose source is held out.
+    subject_from, include_synthetic
+        How subjects are told apart, and whether to train on generated scans (see `train --help`).
     stage, start_from
         Train this stage alone; start from the weights of this run folder or model file.
     control
         Pauses or stops the training.
     **inputs_and_settings
         Paths by role, one or a list, and settings that differ from the preset.
-
-    Raises
-    ------
-    MrgenError
-        Before anything is trained, if an argument is not valid.
 
     Examples
     --------

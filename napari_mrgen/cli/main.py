@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -40,6 +41,7 @@ OK, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return 0, 1 (failed), 2 (the user's mistake) or 130 (interrupted)."""
+    warnings.showwarning = _show_warning
     try:
         arguments = sys.argv[1:] if arguments is None else arguments
         options = build_parser(arguments).parse_args(arguments)
@@ -81,6 +83,14 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             module, function = place.split(":")
             getattr(importlib.import_module(f"napari_mrgen.cli.{module}"), function)(command)
     return parser
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
+    """Print what a user should know as one line; what is for programmers as Python does."""
+    if issubclass(category, UserWarning):
+        _complain(str(message), OK)
+    else:
+        print(f"{category.__name__}: {message} ({where[0]}:{where[1]})", file=sys.stderr)
 
 
 def _complain(sentence: str, code: int) -> int:

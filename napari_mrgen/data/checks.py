@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 
+from napari_mrgen.data.scaling import fill_note
 from napari_mrgen.data.slice_volumes import sampled_volume
 from napari_mrgen.data.slices import SliceData
 from napari_mrgen.io.find import Reference
@@ -33,8 +34,8 @@ def find_oddities(references: Iterable[Reference]) -> tuple[str, ...]:
     for reference in dict.fromkeys(references):
         volume, name = reference.read(), reference.path.name
         sizes.append((name, np.array(volume.spacing)))
-        if not np.isfinite(volume.array).all():
-            warnings.append(f"{name}: values that are not finite are read as 0.")
+        if note := fill_note(volume.array):
+            warnings.append(f"{name}: {note}")
         if volume.array.max() == volume.array.min():
             warnings.append(f"{name}: the same value everywhere.")
         key = hash(volume.array.tobytes())

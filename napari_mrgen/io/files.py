@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -121,21 +121,6 @@ def remove_drafts(folder: Path, parts: Iterable[str]) -> None:
     inside = (folder.joinpath(part).rglob(_DRAFTS) for part in parts)
     for draft in chain(folder.glob(_DRAFTS), *inside):
         draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def opened_hdf5(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file to read; a fault, here or while it is read, becomes a sentence."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise MrgenError(f"{path} cannot be opened: {error.strerror}.") from error
-    except (OSError, KeyError) as error:
-        msg = f"{path.name} is damaged or not an HDF5 file; copy or download it again."
-        raise MrgenError(msg) from error
 
 
 @contextmanager

@@ -18,7 +18,13 @@ from napari_mrgen.io.datasets.participants import (
     session_of,
     table_above,
 )
-from napari_mrgen.io.formats import format_of, image_info, listed
+from napari_mrgen.io.formats import (
+    foreign_among,
+    format_of,
+    image_info,
+    known_format,
+    listed,
+)
 from napari_mrgen.io.naming import home_of, image_stem, is_label, set_of, stem, suffix_of
 from napari_mrgen.io.raw_data import hdf5_series
 from napari_mrgen.io.subjects import Subject, subject_of, subjects_in
@@ -31,6 +37,10 @@ _HEADERS, _IMAGES = (".hdr", ".hdr.gz"), (".img", ".img.gz")
 _KINDS = {"zyx": "a volume (axes zyx)", "tzyx": "a series of volumes in time (axes tzyx)"}
 _BIDS_APART = ("derivatives", "sourcedata", "code")
 """Folders of a BIDS data set that hold no scans of its own."""
+_IN_PIECES = (
+    "If each file is a phase or a slice of a cine, join them to one file a cine, such as with "
+    "`fslmerge -t` in the order of their times."
+)
 _FREESURFER = ("T1", "norm", "nu", "orig", "brain", "rawavg", "orig_nu", "brain.finalsurfs")
 """What FreeSurfer keeps of one scan in a folder ``mri``; the first stands for it in training."""
 
@@ -147,7 +157,7 @@ def find(path: Path, axes: tuple[str, ...] = ()) -> tuple[Reference, ...]:
     path = Path(path)
     if not path.exists():
         raise MrgenError(f"There is no {path}; check the path.")
-    form = format_of(path) if path.is_file() else None
+    form = known_format(path) if path.is_file() else None
     is_slice = form is not None and form.read_slices is not None
     if form is not None and not (form.suffixes or is_slice):
         return (Reference(path, form.subject_of(path), why_subject="name"),)
@@ -191,7 +201,7 @@ def series_or_scans(path: Path, role: str, axes: tuple[str, ...]) -> dict[str, S
 
 def reference_to(path: Path) -> Reference:
     """Refer to one file, whatever is beside it; to the whole case where it is a slice of one."""
-    form = format_of(path)
+    form = known_format(path)
     if form.read_slices is not None:
         return replace(find(path)[0], labels=())
     return next(_with_participants([Reference(path, form.subject_of(path))]))
@@ -394,12 +404,17 @@ def _header_of(path: Path) -> tuple[str, str]:
 
 def _nothing_found(path: Path, axes: tuple[str, ...], scans: list[Path]) -> str:
     """Say that nothing was found, and of scans that are there why they are not taken."""
+    if path.is_file():
+        own, fault = _header_of(path)
+        if fault:
+            return fault
+        expected = " or ".join(_KINDS.get(one, one) for one in axes)
+        return f"{path} holds {_KINDS.get(own, f'the axes {own}')}; expected {expected}."
     faults = [fault for scan in scans if (fault := _header_of(scan)[1])]
     if faults and len(faults) == len(scans):
         return f"There is no image to take in {path}: {faults[0]}"
-    if path.is_file() and axes and (own := _header_of(path)[0]):
-        expected = " or ".join(_KINDS.get(one, one) for one in axes)
-        return f"{path} holds {_KINDS.get(own, f'the axes {own}')}; expected {expected}."
     kind = f"with axes {' or '.join(axes)}" if axes else "(NIfTI, Analyze, MGH or PNG)"
     rest = f"; {len(scans)} with other axes" if axes and scans else ""
-    return f"There is no image {kind} in {path}{rest}."
+    pieces = f" {_IN_PIECES}" if axes == ("tzyx",) and len(scans) > 1 else ""
+    what = "" if scans else foreign_among(files_in(path))
+    return f"There is no image {kind} in {path}{rest}.{pieces} {what}".strip()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from napari_mrgen.errors import MrgenError
@@ -59,6 +60,7 @@ class Format:
     is_raw: bool = False
 
 
+_MOST_LOOKED_AT = 200
 NIFTI = Format(
     "NIfTI, Analyze or MGH", is_nifti, nifti.read, nifti.info, nifti.check, suffixes=SUFFIXES
 )
@@ -99,6 +101,14 @@ def format_of(path: Path) -> Format:
     return next((one for one in FORMATS if one.matches(path)), NIFTI)
 
 
+def known_format(path: Path) -> Format:
+    """Return the format of a file; raise `MrgenError` that names one which is not read."""
+    form = format_of(path)
+    if not form.matches(path) and (what := foreign(path)):
+        raise MrgenError(what)
+    return form
+
+
 def image_info(path: Path, slices: Sequence[Path] = ()) -> VolumeInfo:
     """Return axes, shape and geometry of an image, from its header where it has one."""
     form = format_of(path)
@@ -121,6 +131,63 @@ def fault_of(path: Path) -> str:
     except MrgenError as error:
         return str(error)
     return ""
+
+
+_FOREIGN = {
+    (".dcm", ".ima"): ("DICOM", "convert its series with `dcm2niix -z y FOLDER`"),
+    (".nrrd", ".nhdr", ".mha", ".mhd"): (
+        "NRRD or MetaImage",
+        "save it as .nii.gz, as 3D Slicer, ITK-SNAP and SimpleITK do",
+    ),
+    (".mnc", ".mnc.gz"): ("MINC", "convert it with `mnc2nii`"),
+    (".mif", ".mif.gz", ".mih"): ("MRtrix (MIF)", "convert it with `mrconvert IN OUT.nii.gz`"),
+    (".par", ".rec"): ("Philips PAR/REC", "convert it with `dcm2niix`"),
+    (".head", ".brik", ".brik.gz"): ("AFNI", "convert it with `3dAFNItoNIFTI`"),
+    (".dat",): ("Siemens raw data (twix)", "convert it with `siemens_to_ismrmrd`"),
+    (".jpg", ".jpeg", ".tif", ".tiff", ".bmp"): ("a photograph format", "save slices as PNG"),
+    (".npz",): ("a ZIP file of NumPy arrays", "save one complex array as .npy"),
+}
+_HDF5_SUFFIXES = (".h5", ".hdf5", ".mrd", ".mat")
+_KSPACE_KINDS = (
+    "k-space is read from ISMRMRD (a group with xml and data), fastMRI (a dataset kspace), BART "
+    "(.cfl with .hdr) and complex .npy files; series of images from datasets imagesRecon and "
+    "imagesTrue"
+)
+
+
+def foreign(path: Path) -> str:
+    """Name the format of a file that is not read, and what converts it; '' where that is not known.
+
+    Examples
+    --------
+    >>> foreign(Path("scan.nrrd"))
+    'scan.nrrd is NRRD or MetaImage: save it as .nii.gz, as 3D Slicer, ITK-SNAP and SimpleITK do.'
+    """
+    name = path.name.lower()
+    for suffixes, (form, advice) in _FOREIGN.items():
+        if name.endswith(suffixes) or (form == "DICOM" and _is_dicom(path)):
+            return f"{path.name} is {form}: {advice}."
+    if name.endswith(_HDF5_SUFFIXES) and path.is_file():
+        with path.open("rb") as file:
+            head = file.read(128)
+        if head.startswith(b"MATLAB 5"):
+            return f"{path.name} is MATLAB 5: save it in MATLAB with -v7.3. {_KSPACE_KINDS}."
+        if head.startswith((b"\x89HDF", b"MATLAB 7.3")):
+            return f"{path.name} is HDF5 of a kind that is not read: {_KSPACE_KINDS}."
+    return ""
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def foreign_among(files: Iterable[Path]) -> str:
+    """Name what is not read among the first files of a folder, and what converts it; else ''."""
+    return next(filter(None, map(foreign, islice(files, _MOST_LOOKED_AT))), "")
 
 
 def listed(files: Iterable[Path]) -> list[Path]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,8 @@ def volumes(root: Path, *names: str) -> Path:
     for name in names:
         path = root / f"{name}.nii"
         path.parent.mkdir(parents=True, exist_ok=True)
-        nifti.write(Volume(np.ones((2, 3, 4), np.int16), "zyx", np.eye(4)), path)
+        array = np.random.default_rng(zlib.crc32(name.encode())).integers(0, 99, (2, 3, 4))
+        nifti.write(Volume(array.astype(np.int16), "zyx", np.eye(4)), path)
     return root
 
 

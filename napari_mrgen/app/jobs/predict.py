@@ -32,9 +32,10 @@ from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.engine.run.model_header import model_file
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
-from napari_mrgen.io.files import drafted, opened_hdf5
+from napari_mrgen.io.files import drafted
 from napari_mrgen.io.find import Reference, find
 from napari_mrgen.io.naming import stem
+from napari_mrgen.io.raw_data.hdf5 import opened_hdf5
 from napari_mrgen.io.subjects import subject_of
 from napari_mrgen.volume import Array, Volume
 

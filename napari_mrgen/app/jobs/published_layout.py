@@ -18,8 +18,8 @@ from pydantic import Field
 from napari_mrgen.app.jobs.file import Entry, Job, JobFile, Paths, Prediction, anchored, parse_entry
 from napari_mrgen.app.jobs.notify import PASSWORD, SERVICE, Notices
 from napari_mrgen.errors import MrgenError, unknown
-from napari_mrgen.io.files import opened_hdf5
 from napari_mrgen.io.naming import set_of
+from napari_mrgen.io.raw_data.hdf5 import opened_hdf5
 
 FAMILY, PRESET = "reconstruction", "published"
 MAIL_FILE = "email_config.yaml"

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_mrgen.data.scaling import without_fill
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.volume import Volume
 
@@ -31,16 +32,14 @@ _CLOSING_MM = 6.0
 
 
 def finite(volume: Volume) -> npt.NDArray[Any]:
-    """Return the values of one ``zyx`` image, with 0 for those that are not finite.
+    """Return the values of one ``zyx`` image, with 0 for what is not finite or a fill value.
 
     Several frames, and an image that is the same everywhere, are refused.
     """
     if volume.axes != "zyx":
         msg = f"{volume.name} has axes {volume.axes}; expected one volume (zyx)."
         raise MrgenError(msg)
-    array = volume.array
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        array = np.where(np.isfinite(array), array, 0)
+    array = without_fill(volume.array)
     if array.size == 0 or array.max() == array.min():
         raise MrgenError(f"{volume.name} has the same value everywhere; there is no brain in it.")
     return array

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,6 +28,12 @@ _LAST_NUMBER = re.compile(r"[^a-zA-Z0-9]*(slice|frame|image|img|im|z)?[^a-zA-Z0-
 
 _MOST_SLICES = 512
 """No scan is expected to have more."""
+
+_FAULTS = (
+    OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, MemoryError, struct.error,
+    zlib.error,
+)  # fmt: skip
+"""What Pillow raises for a damaged file."""
 
 _LABEL_STEP = 85
 """The four tissues are stored as grey values 0, 85, 170 and 255, so that they can be seen."""
@@ -174,7 +181,7 @@ def _opened(path: Path) -> Image.Image:
         raise MrgenError(f"{path} cannot be opened: {error.strerror}.") from error
     except Image.DecompressionBombError as error:
         raise MrgenError(f"{path.name} is too large for a slice: {error}.") from error
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
+    except _FAULTS as error:
         raise _damaged(path) from error
 
 
@@ -187,7 +194,7 @@ def _pixels(path: Path) -> Array:
     with _opened(path) as picture:
         try:
             picture.load()
-        except (OSError, SyntaxError, ValueError, struct.error) as error:
+        except _FAULTS as error:
             raise _damaged(path) from error
         if picture.mode.startswith("I"):
             return np.asarray(picture).astype(np.uint16)

@@ -22,6 +22,8 @@ _KEPT = {10: "t", 13: "slices", 3: "c", 2: "z", 1: "y", 0: "x"}
 """BART's dimensions that are read, in the order in which they are wanted."""
 _DIMENSIONS = 16
 _TITLE = b"# Dimensions"
+_MOST_REACH = 2048
+"""Of a trajectory, in waves over the field of view: half of the largest image."""
 _LONGEST_HEADER = 1 << 16
 _NOTE = (
     "BART files hold neither voxel size nor orientation: lengths are in voxels, "
@@ -93,7 +95,11 @@ def _read_trajectory(path: Path, samples: Array) -> tuple[Array, tuple[int, int]
     if np.abs(places[..., 2]).max() > 1e-3:
         raise MrgenError(f"{beside.name} leaves the plane; only 2-D trajectories are read.")
     # Samples reach to the rim of the circle, give or take what single precision does.
-    size = 2 * int(np.ceil(np.linalg.norm(places[..., :2], axis=-1).max() - 1e-3))
+    reach = float(np.linalg.norm(places[..., :2], axis=-1).max())
+    if not 0 < reach <= _MOST_REACH:
+        msg = f"{beside.name} reaches to {reach:g} waves over the field of view; check its unit."
+        raise MrgenError(msg)
+    size = 2 * max(1, int(np.ceil(reach - 1e-3)))
     radians = places[..., 1::-1] * (2 * np.pi / size)
     return np.ascontiguousarray(radians, np.float32), (size, size)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.files import opened_hdf5
+from napari_mrgen.io.raw_data.hdf5 import child, opened_hdf5, read_dataset
 from napari_mrgen.volume import Source, Volume, upright_affine
 
 KEYS = ("imagesRecon", "imagesTrue")
@@ -50,7 +50,9 @@ def read_series(path: Path) -> Volume:
             msg = f"{file_path.name} has no series {index} under {names}; check the file."
             raise MrgenError(msg)
         is_matlab = _is_matlab(file_path)
-        frames = stored[..., index] if is_matlab else stored[index].transpose(2, 1, 0)
+        place = (..., index) if is_matlab else index
+        frames = read_dataset(stored, place)
+        frames = frames if is_matlab else frames.transpose(2, 1, 0)
     return Volume(
         array=np.ascontiguousarray(frames)[:, None],
         axes="tzyx",
@@ -67,8 +69,9 @@ def series_name(path: Path) -> str:
 
 def _dataset(file: Any) -> Any:
     """Return the images, four axes; None without any."""
-    dataset = next((file[key] for key in KEYS if key in file), None)
-    return dataset if dataset is not None and dataset.ndim == 4 else None
+    found = (one for key in KEYS if (one := child(file, key)) is not None)
+    dataset = next(found, None)
+    return dataset if getattr(dataset, "ndim", None) == 4 else None
 
 
 def _count(path: Path, stored: Any) -> int:

@@ -7,21 +7,32 @@ dataset ``kspace`` with the axes slices, coils (not where there is one), readout
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.files import opened_hdf5
 from napari_mrgen.io.geometry import Affine
+from napari_mrgen.io.raw_data.hdf5 import (
+    check_memory,
+    child,
+    damage_said,
+    opened_hdf5,
+    read_dataset,
+)
 from napari_mrgen.io.subjects import plain_subject
 from napari_mrgen.kspace import KSpace, Samples
 from napari_mrgen.volume import Array, Source, upright_affine
 
 _GROUP = "dataset"
+"""The usual name of the group; the ISMRMRD library takes any."""
+_MOST_GROUPS = 100
+_MOST_EMPTY = 256
+"""Largest ratio of a grid to what was measured: there is a line of each frame at least."""
 _NOT_IMAGING = sum(1 << (flag - 1) for flag in (19, 20, 23, 24, 26, 27, 28, 29))
 """Flags of noise, calibration, navigators, phase correction, feedback and dummy scans."""
 _REVERSED = 1 << 21
@@ -84,11 +95,22 @@ def hdf5_kind(path: Path) -> str:
     if not h5py.is_hdf5(path):
         return ""
     with opened_hdf5(path) as file:
-        if isinstance(file.get("kspace"), h5py.Dataset):
+        if isinstance(child(file, "kspace"), h5py.Dataset):
             return "fastmri"
-        group = file.get(_GROUP)
-        is_raw = isinstance(group, h5py.Group) and "xml" in group and "data" in group
-        return "ismrmrd" if is_raw else ""
+        return "ismrmrd" if _group_of(file) else ""
+
+
+def _group_of(file: Any) -> str:
+    """Return the name of the group that holds a header and readouts; '' where none does."""
+    names = [_GROUP, *(name for name in list(file)[:_MOST_GROUPS] if name != _GROUP)]
+    return next(
+        (
+            name
+            for name in names
+            if child(file, f"{name}/xml") is not None and child(file, f"{name}/data") is not None
+        ),
+        "",
+    )
 
 
 def read_ismrmrd(path: Path) -> KSpace:
@@ -98,11 +120,19 @@ def read_ismrmrd(path: Path) -> KSpace:
     one repetition and phase; frames that have fewer than most, such as the last, are left out.
     """
     with opened_hdf5(path) as file:
-        header = _read_header(path, file[_GROUP]["xml"][0])
-        records = file[_GROUP]["data"][()]
+        group = child(file, _group_of(file))
+        header = _read_header(path, read_dataset(group["xml"])[0])
+        records = read_dataset(group["data"])
+    with damage_said(path):
+        return _to_kspace(path, header, records)
+
+
+def _to_kspace(path: Path, header: Header, records: Array) -> KSpace:
     heads, index = records["head"], records["head"]["idx"]
     taken = (heads["flags"] & np.uint64(_NOT_IMAGING)) == 0
     taken &= (index["contrast"] == 0) & (index["set"] == 0)
+    # Further encodings are other scans, such as a reference for the coils.
+    taken &= heads["encoding_space_ref"] == 0
     if not taken.any():
         raise MrgenError(f"{path.name} holds no readouts of an image.")
     records = records[taken]
@@ -126,10 +156,16 @@ def read_ismrmrd(path: Path) -> KSpace:
 def read_fastmri(path: Path) -> KSpace:
     """Read the slices; the image is the part of the readout that the header asks for."""
     with opened_hdf5(path) as file:
-        stored = file["kspace"][()]
-        text = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
+        stored = read_dataset(child(file, "kspace"))
+        header = child(file, "ismrmrd_header")
+        text = None if header is None else read_dataset(header)
         subject = file.attrs.get("patient_id")
-    if stored.dtype.kind != "c" or stored.ndim not in (3, 4):
+    with damage_said(path):
+        return _from_fastmri(path, stored, text, subject)
+
+
+def _from_fastmri(path: Path, stored: Array, text: Any, subject: Any) -> KSpace:
+    if stored.dtype.kind != "c" or stored.ndim not in (3, 4) or not stored.size:
         msg = (
             f"{path.name} holds {stored.dtype} {stored.shape} as kspace; expected complex, "
             "(slices, coils, readout, phase) or without coils."
@@ -149,7 +185,7 @@ def read_fastmri(path: Path) -> KSpace:
         shape=shape,
         affine=upright_affine(spacing),
         name=path.stem,
-        subject=str(subject) if subject else plain_subject(path),
+        subject=subject if isinstance(subject, str) and subject else plain_subject(path),
         source=Source(
             str(path),
             "fastmri",
@@ -160,9 +196,10 @@ def read_fastmri(path: Path) -> KSpace:
 
 
 def _frames(index: Array) -> Array:
-    """Return the frame of each readout: heart phases within repetitions."""
+    """Return the frame of each readout: heart phases within repetitions, those that there are."""
     phases = int(index["phase"].max()) + 1
-    return np.asarray(index["repetition"].astype(int) * phases + index["phase"])
+    counters = index["repetition"].astype(int) * phases + index["phase"]
+    return np.unique(counters, return_inverse=True)[1].reshape(-1)
 
 
 def _readout(record: Array) -> Samples:
@@ -184,11 +221,19 @@ def _on_grid(path: Path, header: Header, records: Array) -> Samples:
     layers = index["slice"].astype(int)
     if depth > 1:
         layers = index["kspace_encode_step_2"].astype(int) - header.centre[0] + depth // 2
+    else:
+        layers = np.unique(layers, return_inverse=True)[1].reshape(-1)
     slices = depth if depth > 1 else int(layers.max()) + 1
     if min(lines.min(), layers.min()) < 0 or lines.max() >= height or layers.max() >= slices:
         raise MrgenError(f"{path.name} has lines outside the {depth} x {height} of its header.")
     coils = int(records["head"]["active_channels"].max())
-    samples = np.zeros((int(frames.max()) + 1, slices, coils, height, width), np.complex64)
+    shape = (int(frames.max()) + 1, slices, coils, height, width)
+    measured = sum(record.size for record in records["data"])
+    if math.prod(shape) > _MOST_EMPTY * max(measured, 1):
+        msg = f"{path.name} is damaged: the {height} x {width} of its header is almost empty."
+        raise MrgenError(msg)
+    check_memory(path.name, math.prod(shape) * 8)
+    samples = np.zeros(shape, np.complex64)
     counts = np.zeros((*samples.shape[:2], height), int)
     for record, place in zip(records, zip(frames, layers, lines, strict=True), strict=True):
         frame, layer, line = place
@@ -296,7 +341,7 @@ def _read_header(path: Path, text: bytes | str) -> Header:
             ),
             trajectory=_text(encoding, "trajectory", "cartesian").lower(),
         )
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, TypeError, OverflowError) as error:
         raise MrgenError(f"{path.name} has an unusable ISMRMRD header: {error}.") from error
 
 

@@ -6,15 +6,19 @@ axes ``y x``, ``c y x``, ``t c y x`` or ``t z c y x``.
 
 from __future__ import annotations
 
+import math
+import tokenize
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.raw_data import bart, ismrmrd
+from napari_mrgen.io.raw_data.hdf5 import check_memory, damage_said
 from napari_mrgen.io.subjects import plain_subject
 from napari_mrgen.kspace import KSpace, Samples
-from napari_mrgen.volume import Source, Volume, upright_affine
+from napari_mrgen.volume import Array, Source, Volume, upright_affine
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".npy", ".cfl")
 
@@ -34,7 +38,10 @@ def is_kspace(path: Path) -> bool:
         return bart.is_bart(path)
     if suffix == ".npy":
         return _is_array(path)
-    return suffix in SUFFIXES and bool(ismrmrd.hdf5_kind(path))
+    try:
+        return suffix in SUFFIXES and bool(ismrmrd.hdf5_kind(path))
+    except MrgenError:
+        return True  # Reading it says what is wrong.
 
 
 def read_kspace(path: Path) -> KSpace:
@@ -56,7 +63,9 @@ def read_kspace(path: Path) -> KSpace:
 
 def read_image(path: Path) -> Volume:
     """Read k-space, and return its image."""
-    return to_image(read_kspace(path))
+    kspace = read_kspace(path)
+    with damage_said(path):
+        return to_image(kspace)
 
 
 def to_image(kspace: KSpace) -> Volume:
@@ -66,10 +75,12 @@ def to_image(kspace: KSpace) -> Volume:
     from the centre, which is right for radial ones; the scale is arbitrary.
     """
     shape = (kspace.frames, kspace.slices, *kspace.shape)
+    check_memory(kspace.name, math.prod(shape) * 4)
     array = np.empty(shape, np.float32)
     for frame in range(kspace.frames):
         for place in range(kspace.slices):
-            array[frame, place] = np.linalg.norm(_coil_images(kspace, frame, place), axis=0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                array[frame, place] = np.linalg.norm(_coil_images(kspace, frame, place), axis=0)
     is_cine = kspace.frames > 1
     return Volume(
         array=array if is_cine else array[0],
@@ -111,18 +122,30 @@ def _gridded(samples: Samples, places: np.ndarray, shape: tuple[int, int]) -> Sa
 
 def _is_array(path: Path) -> bool:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        array = _loaded(path)
+    except MrgenError:
         return False
-    return array.dtype.kind == "c" and array.ndim in _AXES
+    return array.dtype.kind == "c" and array.ndim in _AXES and array.size > 0
+
+
+def _loaded(path: Path) -> Array:
+    """Return the array of a ``.npy`` file, mapped from disk; a ZIP file of arrays is refused."""
+    faults = (
+        OSError, ValueError, EOFError, TypeError, AttributeError, OverflowError, RecursionError,
+        NotImplementedError, MemoryError, SyntaxError, zipfile.BadZipFile, tokenize.TokenError,
+    )  # fmt: skip
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except faults as error:
+        raise MrgenError(f"{path.name} is damaged or not a NumPy array: {error}.") from error
+    if not isinstance(array, np.ndarray):
+        raise MrgenError(f"{path.name} is a ZIP file of arrays (.npz); save one array as .npy.")
+    return array
 
 
 def _read_array(path: Path) -> KSpace:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise MrgenError(f"{path.name} is damaged or not a NumPy array: {error}.") from error
-    if array.dtype.kind != "c" or array.ndim not in _AXES:
+    array = _loaded(path)
+    if array.dtype.kind != "c" or array.ndim not in _AXES or not array.size:
         msg = (
             f"{path.name} holds {array.dtype} {array.shape}; k-space is complex, with axes "
             f"{', '.join(_AXES.values())}."

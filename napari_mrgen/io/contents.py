@@ -1,4 +1,4 @@
-"""Which files hold the same image, whatever they are called and however they are compressed."""
+"""What is in images, as far as a training asks: copies of one another, nothing, or few values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from napari_mrgen.io.files import read_span
 from napari_mrgen.io.formats import NIFTI, format_of
 from napari_mrgen.io.headers import Header, read_header
 
+_FEW_VALUES = 12
+"""An image of at most so many values, all whole numbers, may be a label map."""
 Values = npt.NDArray[np.float32]
 _SAMPLED_BYTES = 1 << 20
 """Of an image; where all of these are one value, as around a head, the whole image is compared."""
@@ -67,6 +70,45 @@ def first_values(path: Path) -> Values:
     if values.size and (values != values[0]).any():
         return values
     return _values(header, header.nbytes)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the values of an image tell: whether it holds nothing, and how many values there are."""
+
+    is_nothing: bool = False
+    """Whether it has one value everywhere, or none that is finite."""
+    few_values: int = 0
+    """The number of different values, where they are few and whole as those of a label map."""
+
+
+def content_of(path: Path) -> Content:
+    """Tell what is in a NIfTI, Analyze or MGH image; most are known by their beginning."""
+    try:
+        return _content(path, path.stat().st_mtime_ns)
+    except (OSError, MrgenError, TypeError, ValueError):
+        return Content()
+
+
+@functools.lru_cache(maxsize=200_000)
+def _content(path: Path, _modified: int) -> Content:
+    if format_of(path) is not NIFTI:
+        return Content()
+    values = first_values(path)
+    if _is_plain(values):
+        return Content()
+    header = read_header(path)
+    values = _values(header, header.nbytes)
+    finite = np.unique(values[np.isfinite(values)])
+    if finite.size <= 1:
+        return Content(is_nothing=True)
+    return Content() if _is_plain(values) else Content(few_values=finite.size)
+
+
+def _is_plain(values: Values) -> bool:
+    """Whether there are so many values, or such, that no label map holds them."""
+    finite = values[np.isfinite(values)]
+    return bool((finite != np.round(finite)).any() or np.unique(finite).size > _FEW_VALUES)
 
 
 def _key(path: Path, *, whole: bool) -> bytes:
