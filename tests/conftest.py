@@ -16,8 +16,8 @@ Program = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(autouse=True)
 def no_scans_are_shown() -> None:
     """Each test is a session of its own: no scan of an earlier one is open."""
-    if layers := sys.modules.get("napari_mrgen.io.layers"):
-        layers.forget_shown()
+    if shown := sys.modules.get("napari_mrgen.io.shown"):
+        shown.forget_shown()
 
 
 @pytest.fixture(scope="session")

@@ -7,20 +7,19 @@ changed in the layer since.
 
 from __future__ import annotations
 
-import functools
 import math
 import sys
-import warnings
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.facts import Facts
 from napari_mrgen.io.geometry import Affine, display_origin, is_oblique
+from napari_mrgen.io.shown import ShownScan, remember, scan_of
 from napari_mrgen.volume import Array, Kind, Source, StoredImage, Volume, upright_affine
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -31,18 +30,23 @@ KEY = "napari_mrgen"
 
 _SAMPLED = 50_000
 _GUESSED_AXES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "ntzyx"}
+_ORDER = "cntzyx"
 _STEP_NAMES = {"t": "frame", "n": "sample"}
 _VOXEL = "voxel"
 _OBLIQUE = "The scan is oblique: it is shown upright, its centre in place; its affine is kept."
 
-_AXIS_WORDS = {
-    "t": "t", "time": "t", "frame": "t", "phase": "t", "n": "n", "sample": "n", "case": "n",
-    "z": "z", "slice": "z", "plane": "z", "y": "y", "row": "y", "x": "x", "column": "x", "col": "x",
-}  # fmt: skip
-"""What people call axes, and our letters for them."""
-_ORDER = "ntzyx"
-_TOLERANCE = 0.51
-"""By so much of a voxel a layer may reach beyond the scan that it was drawn over."""
+_MILLIMETRES = {"mm": 1.0, "millimeter": 1.0, "um": 1e-3, "micrometer": 1e-3}
+_SECONDS = {"s": 1.0, "second": 1.0, "ms": 1e-3, "millisecond": 1e-3}
+"""Units that are converted without pint, whose loading takes longer than reading a cine."""
+_NAMES_OF_AXES = {
+    "n": "n sample samples case cases",
+    "t": "t time frame frames",
+    "c": "c channel channels",
+    "z": "z slice slices plane planes depth",
+    "y": "y row rows height",
+    "x": "x column columns width",
+}
+_LETTERS = {name: axis for axis, names in _NAMES_OF_AXES.items() for name in names.split()}
 
 
 @dataclass(frozen=True)
@@ -55,26 +59,16 @@ class World:
         (4, 4) from ``(z, y, x)`` indices to world mm.
     clock
         Interval of the frames and time of the first in s; None where there is no unit of time.
+    missing
+        Which of ``z, y, x`` the layer has not, as numbers.
+    lengths_known
+        Whether lengths along the others have a unit; else they count voxels.
     """
 
     space: Affine
     clock: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """Where a scan of ours stands in the viewer, and the way from there to the scanner."""
-
-    name: str
-    shape: tuple[int, ...]
-    space: Affine
-    to_scanner: Affine
-    spacing_known: bool
-
-
-_shown_scans: deque[_Shown] = deque(maxlen=200)
-"""The scans that became layers, the last one at the end: of a layer that was drawn over one, napari
-keeps only where it stands in the viewer."""
+    missing: tuple[int, ...] = ()
+    lengths_known: bool = True
 
 
 def to_layer(volume: Volume) -> LayerData:
@@ -97,7 +91,6 @@ def to_layer(volume: Volume) -> LayerData:
     scale, translate = _shown(volume)
     units = tuple(_unit(axis, volume) for axis in volume.axes)
     _define_steps()
-    _remember(volume, scale, translate)
     keywords: dict[str, Any] = {
         "name": volume.name,
         "scale": scale,
@@ -110,6 +103,7 @@ def to_layer(volume: Volume) -> LayerData:
         keywords |= {"contrast_limits": contrast_limits(array), "colormap": "gray"}
     elif array.dtype.kind not in "iu":
         array = array.astype(np.int32)
+    remember(volume, array, _placed(scale, translate))
     return array, keywords, volume.kind
 
 
@@ -117,42 +111,43 @@ def from_layer(layer: LayerData) -> Volume:
     """Return the Volume of a layer's tuple, such as ``Layer.as_layer_data_tuple`` gives.
 
     All of the layer's transforms count: scale, translate, rotate, shear and affine, in its units.
-    A layer that was drawn over a scan of ours, such as new labels, lies where that scan does. Any
-    other is taken to lie in the ordinary display frame, and has no millimetres without a unit of
-    length. Axes are put in order by their labels.
+    Its axes are those that its labels name, in whatever order. A layer that napari made over a
+    scan, such as its New labels, lies where it lies on that scan (`napari_mrgen.io.shown`); one
+    that comes from elsewhere is taken to lie in the ordinary display frame. Lengths without a unit
+    count voxels, not millimetres.
+
+    Raises
+    ------
+    MrgenError
+        If the layer has several values a voxel, or axes of which no volume can be made.
     """
     data, keywords, kind = layer
-    array, keywords = _in_order(_array(data, keywords, kind), keywords)
+    array = _array(data, keywords, kind)
     fields: Fields = keywords.get("metadata", {}).get(KEY, {})
-    axes = _axes(array, keywords, fields)
-    world = data_to_world(keywords, axes)
-    is_flat = "z" not in axes
-    if is_flat:
-        array = np.expand_dims(array, -3)
-        axes = axes[:-2] + "zyx"
-    source = source_of(keywords)
-    if "affine" in fields:
-        affine = _scanner_affine(world.space, fields)
-    else:
-        name = str(keywords.get("name", ""))
-        scan = _drawn_over(world.space, array.shape[-3:], name, is_flat=is_flat)
-        affine = _affine_over(scan, world.space, is_flat=is_flat)
-        has_length = scan.spacing_known if scan else _has_length(keywords)
-        source = source or (None if has_length else Source(spacing_known=False))
+    letters = _axes(array, keywords, fields)
+    world = data_to_world(keywords, letters)
+    array, axes = _ordered(array, letters, keywords)
+    scan = _scan_below(array.shape[-3:], keywords, world)
+    affine = upright_affine() @ world.space
+    if scan is not None:
+        affine = scan.affine_of(world.space, world.missing)
     volume = Volume(
         array=array,
         axes=axes,
         affine=affine,
         kind=cast("Kind", kind),
-        source=source,
+        source=_source(keywords, scan, lengths_known=world.lengths_known),
     )
-    facts = Facts.model_validate(fields).model_copy(
-        update={
-            "name": keywords.get("name", ""),
-            "times": _times(array, axes, world.clock, fields),
-        }
-    )
-    return facts.apply(volume)
+    times = fields.get("times") or (scan.times if scan else None)
+    own: dict[str, Any] = {
+        "name": keywords.get("name", ""),
+        "times": _times(array, axes, world.clock, times),
+    }
+    if "n" not in axes:
+        own |= {"samples": None, "cases": ()}
+    if "t" not in axes:
+        own["labelled_frames"] = ()
+    return Facts.model_validate(fields).model_copy(update=own).apply(volume)
 
 
 def source_of(keywords: Fields) -> Source | None:
@@ -225,12 +220,49 @@ def _fields(volume: Volume) -> dict[str, Any]:
     return {
         "axes": volume.axes,
         "affine": volume.affine.tolist(),
+        "shape": list(volume.array.shape[-3:]),
         "scale": list(scale),
         "translate": list(translate),
         "source": None if volume.source is None else asdict(volume.source),
         "notes": [*notes, _OBLIQUE] if is_oblique(volume.affine) else [*notes],
         **Facts.of(volume).model_dump(),
     }
+
+
+def _placed(scale: Sequence[float], translate: Sequence[float]) -> Affine:
+    """Return the (4, 4) matrix of the last three axes of a layer's scale and translate."""
+    matrix = np.diag([*scale[-3:], 1.0])
+    matrix[:3, 3] = translate[-3:]
+    return matrix
+
+
+def _scan_below(shape: Sequence[int], keywords: Fields, world: World) -> ShownScan | None:
+    """Return the scan on which a layer lies: its own by its metadata, or one that was shown."""
+    name, fields = keywords.get("name", ""), keywords.get("metadata", {}).get(KEY, {})
+    z, y, x = shape
+    if "affine" not in fields:
+        has_units = world.lengths_known
+        return scan_of(name, world.space, (z, y, x), world.missing, has_units=has_units)
+    return ShownScan(
+        name=name,
+        affine=np.array(fields["affine"], np.float64),
+        shown=_placed(fields["scale"], fields["translate"]),
+        shape=tuple(fields["shape"]) if "shape" in fields else None,
+        source=source_of(keywords),
+    )
+
+
+def _source(keywords: Fields, scan: ShownScan | None, *, lengths_known: bool) -> Source | None:
+    """Return the source of a layer: its own, or that from which a scan below has its voxel grid."""
+    own = source_of(keywords)
+    if own is None and scan is not None and scan.source is not None:
+        below = scan.source
+        own = Source(
+            axes=below.axes, flips=below.flips, codes=below.codes, spacing_known=below.spacing_known
+        )
+    if lengths_known:
+        return own if own is None or own.spacing_known else replace(own, spacing_known=True)
+    return own if scan is not None else replace(own or Source(), spacing_known=False)
 
 
 def _array(data: Any, keywords: Fields, kind: str) -> Array:
@@ -242,172 +274,77 @@ def _array(data: Any, keywords: Fields, kind: str) -> Array:
         raise MrgenError(msg)
     if keywords.get("multiscale"):
         data = data[0]
-    return np.asarray(data)
+    array = np.asarray(data)
+    if array.dtype.kind not in "biuf":
+        name = keywords.get("name", "")
+        msg = f"The layer {name!r} holds values of type {array.dtype}; real numbers are needed."
+        raise MrgenError(msg)
+    return array
 
 
 def _axes(array: Array, keywords: Fields, fields: Fields) -> str:
-    """Return a layer's axes: by its labels where they are our letters, else by their number."""
-    labels = "".join(str(label) for label in keywords.get("axis_labels") or ())
-    for axes in (labels, fields.get("axes", ""), _GUESSED_AXES.get(array.ndim, "")):
-        if len(axes) == array.ndim and axes in ("yx", "zyx", "tyx", "nyx", "tzyx", "nzyx", "ntzyx"):
-            return str(axes)
+    """Return a letter for each axis of a layer: by its labels where they name any, else by number.
+
+    Labels such as napari's own, "-3", name nothing; where some do and others do not, the others
+    are as usual if those that do are where they usually are.
+    """
+    labels = [str(label) for label in keywords.get("axis_labels") or ()]
+    letters = [_LETTERS.get(label.strip().lower(), "") for label in labels]
+    named = [letter for letter in letters if letter]
+    usual = fields.get("axes", "")
+    if len(usual) != array.ndim:
+        usual = _GUESSED_AXES.get(array.ndim, "")
+    if not named:
+        if usual:
+            return str(usual)
+        msg = (
+            f"The layer {keywords.get('name', '')!r} has {array.ndim} axes; two to four are "
+            "needed, (t, z, y, x) for a cine."
+        )
+        raise MrgenError(msg)
+    if len(named) < len(letters) == len(usual):
+        pairs = zip(letters, usual, strict=True)
+        letters = [*usual] if all(one in ("", other) for one, other in pairs) else letters
+    axes = "".join(letters)
+    is_space = len([axis for axis in axes if axis in "zyx"]) >= 2
+    if len(axes) == array.ndim == len(set(axes)) and is_space:
+        return axes
+    alike = "labels two axes alike" if len(set(named)) < len(named) else "has unclear axis labels"
     msg = (
-        f"The layer {keywords.get('name', '')!r} has {array.ndim} axes; two to four are needed, "
-        "(t, z, y, x) for a cine."
+        f"The layer {keywords.get('name', '')!r} {alike} ({', '.join(labels)}); call each axis by "
+        "another of t, z, y and x (n for samples, c for channels), or none by any."
     )
     raise MrgenError(msg)
 
 
-def _in_order(array: Array, keywords: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
-    """Put the axes of a layer that labels them otherwise into the order n, t, z, y, x."""
-    words = [str(label).strip().lower() for label in keywords.get("axis_labels") or ()]
-    letters = [_AXIS_WORDS.get(word, "") for word in words]
-    if len(letters) != array.ndim or not all(letters):
-        return array, keywords
-    if len(set(letters)) < len(letters):
-        msg = (
-            f"The layer {keywords.get('name', '')!r} labels two axes alike "
-            f"({', '.join(words)}); give each axis a label of its own."
-        )
-        raise MrgenError(msg)
-    order = sorted(range(array.ndim), key=lambda axis: _ORDER.index(letters[axis]))
-    changes: dict[str, Any] = {"axis_labels": tuple(letters[axis] for axis in order)}
-    if order != list(range(array.ndim)):
-        for name, default in (("scale", 1.0), ("translate", 0.0)):
-            values = _tail(keywords.get(name), array.ndim, default)
-            changes[name] = [values[axis] for axis in order]
-        units = keywords.get("units")
-        if units is not None and len(units) == array.ndim:
-            changes["units"] = tuple(units[axis] for axis in order)
-        rotate = np.eye(1) if keywords.get("rotate") is None else np.asarray(keywords["rotate"])
-        linear = {"rotate": rotate, "shear": _shear(keywords.get("shear"))}
-        for name, matrix in linear.items():
-            changes[name] = _embedded(matrix, array.ndim)[np.ix_(order, order)]
-        if keywords.get("affine") is not None:
-            whole = _embedded(np.asarray(keywords["affine"], np.float64), array.ndim + 1)
-            places = [*order, array.ndim]
-            changes["affine"] = whole[np.ix_(places, places)]
-    return array.transpose(order), {**keywords, **changes}
-
-
-def _remember(volume: Volume, scale: Sequence[float], translate: Sequence[float]) -> None:
-    space = np.diag([*scale[-3:], 1.0])
-    space[:3, 3] = translate[-3:]
-    shape = volume.array.shape[-3:]
-    to_scanner = volume.affine @ np.linalg.inv(space)
-    _shown_scans.append(_Shown(volume.name, shape, space, to_scanner, volume.spacing_known))
-
-
-def forget_shown() -> None:
-    """Forget which scans became layers, as in a new session."""
-    _shown_scans.clear()
-
-
-def _drawn_over(
-    space: Affine, shape: tuple[int, ...], name: str, *, is_flat: bool
-) -> _Shown | None:
-    """Return the scan whose place in the viewer a layer has, None where it has that of none.
-
-    One on the voxels of a scan, or on a part of them, is meant before one that only lies within a
-    scan, or around it. Of several the last one opened is taken, and that is said where it matters.
-    """
-    fits = [(_fit(space, shape, scan, is_flat=is_flat), scan) for scan in reversed(_shown_scans)]
-    best = max((fit for fit, _ in fits), default=0)
-    fitting = [scan for fit, scan in fits if fit == best]
-    if not best:
-        ordinary = upright_affine()
-        if any(not np.allclose(scan.to_scanner, ordinary, atol=1e-4) for scan in _shown_scans):
-            warnings.warn(
-                f"The layer {name!r} lies over no scan that was opened here: it is saved as it "
-                "stands in the viewer, which may show scans turned.",
-                stacklevel=3,
+def _ordered(array: Array, letters: str, keywords: Fields) -> tuple[Array, str]:
+    """Return the array with its axes in the order of a `Volume`, and these."""
+    axes = "".join(axis for axis in _ORDER if axis in letters)
+    array = array.transpose([letters.index(axis) for axis in axes])
+    if "c" in axes:
+        if len(array) > 1:
+            msg = (
+                f"The layer {keywords.get('name', '')!r} has {len(array)} channels; one value a "
+                "voxel is needed: split the stack into layers."
             )
-        return None
-    taken = fitting[0]
-    if any(not np.allclose(scan.to_scanner, taken.to_scanner, atol=1e-4) for scan in fitting):
-        others = ", ".join(sorted({scan.name for scan in fitting} - {taken.name}))
-        warnings.warn(
-            f"The layer {name!r} lies over several scans of different orientation: it is saved as "
-            f"drawn over {taken.name!r}, the last one opened, not {others}.",
-            stacklevel=3,
-        )
-    return taken
-
-
-def _fit(space: Affine, shape: tuple[int, ...], scan: _Shown, *, is_flat: bool) -> int:
-    """Return how well a layer fits a scan: 0 where it does not.
-
-    3 on all of its voxels, 2 on some of them, 1 within it or around it.
-    """
-    voxels = np.linalg.inv(scan.space) @ space
-    corners = np.array(np.meshgrid(*[(-0.5, size - 0.5) for size in shape], indexing="ij"))
-    places = voxels[:3, :3] @ corners.reshape(3, -1) + voxels[:3, 3:]
-    first = 1 if is_flat else 0
-    low, high = places.min(1)[first:], places.max(1)[first:]
-    end = np.array(scan.shape[-3:], np.float64)[first:] - 0.5
-    is_within = bool((low >= -0.5 - _TOLERANCE).all() and (high <= end + _TOLERANCE).all())
-    is_around = bool((low <= -0.5 + _TOLERANCE).all() and (high >= end - _TOLERANCE).all())
-    linear, offset = voxels[first:3, first:3], voxels[first:3, 3]
-    is_on_voxels = np.allclose(linear, np.eye(3 - first), atol=1e-4) and np.allclose(
-        offset, np.round(offset), atol=1e-2
-    )
-    if is_within and is_on_voxels:
-        return 3 if is_around else 2
-    return int(is_within or is_around)
-
-
-def _affine_over(scan: _Shown | None, space: Affine, *, is_flat: bool) -> Affine:
-    """Return the affine to the scanner of a layer, given the scan that it was drawn over.
-
-    A layer without slices is put on the first slice of the scan.
-    """
-    if scan is None:
-        return np.asarray(upright_affine() @ space)
-    if is_flat:
-        space = space.copy()
-        space[0] = scan.space[0]
-    return np.asarray(scan.to_scanner @ space)
-
-
-def _has_length(keywords: Fields) -> bool:
-    """Whether a layer's lengths are known in millimetres; without any units they count as such."""
-    units = keywords.get("units")
-    return units is None or all(_in_unit(str(unit), "mm") for unit in list(units)[-2:])
-
-
-@functools.cache
-def _in_unit(unit: str, like: str) -> float | None:
-    """Return how many ``like`` a unit is; None where it measures something else."""
-    import pint
-
-    registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
-    if unit in (*_STEP_NAMES.values(), _VOXEL, ""):
-        return None
-    try:
-        return float(registry.Quantity(1, unit).to(like).magnitude)
-    except (pint.PintError, AttributeError, TypeError, ValueError, AssertionError):
-        return None
-
-
-def _scanner_affine(space: Affine, fields: Fields) -> Affine:
-    """Return the affine to the scanner of a layer that was a Volume, by where it stands now."""
-    affine = np.array(fields["affine"], np.float64)
-    shown = np.diag([*fields["scale"][-3:], 1.0])
-    shown[:3, 3] = fields["translate"][-3:]
-    if np.allclose(space, shown, rtol=1e-6, atol=1e-6):
-        return affine
-    return np.asarray(affine @ np.linalg.inv(shown) @ space)
+            raise MrgenError(msg)
+        array, axes = array[0], axes[1:]
+    array = array[(..., *(slice(None) if axis in axes else None for axis in "zyx"))]
+    return array, axes.rstrip("zyx") + "zyx"
 
 
 def _times(
-    array: Array, axes: str, clock: tuple[float, float] | None, fields: Fields
+    array: Array,
+    axes: str,
+    clock: tuple[float, float] | None,
+    exact: Sequence[float] | None,
 ) -> tuple[float, ...] | None:
+    """Return when frames are: as the layer's clock says, or more exactly by what was read."""
     if clock is None or "t" not in axes:
         return None
     interval, start = clock
     frames = array.shape[axes.index("t")]
     even = tuple(start + interval * frame for frame in range(frames))
-    exact = fields.get("times")
     if exact and len(exact) == frames and np.allclose((exact[0], exact[-1]), (even[0], even[-1])):
         return tuple(exact)
     return even
@@ -416,9 +353,13 @@ def _times(
 def data_to_world(keywords: Mapping[str, Any], axes: str) -> World:
     """Compose what napari keeps apart: scale, shear, rotate and translate, then affine.
 
-    Lengths without a unit count as mm. A clock needs a unit of time: frames have none.
+    Parameters
+    ----------
+    axes
+        A letter for each of the layer's axes, in any order. Of an axis that is not there, the world
+        has a voxel of 1.
     """
-    ndim, lead = len(axes), len(axes.rstrip("zyx"))
+    ndim = len(axes)
     matrix = np.diag([*_tail(keywords.get("scale"), ndim, 1.0), 1.0])
     rotate = keywords.get("rotate")  # A layer's tuple always holds a matrix.
     for part in (_shear(keywords.get("shear")), np.eye(1) if rotate is None else rotate):
@@ -426,22 +367,56 @@ def data_to_world(keywords: Mapping[str, Any], axes: str) -> World:
     matrix[:-1, -1] = _tail(keywords.get("translate"), ndim, 0.0)
     if keywords.get("affine") is not None:
         matrix = _embedded(np.asarray(keywords["affine"], np.float64), ndim + 1) @ matrix
-    units = [str(unit) for unit in keywords.get("units") or [""] * ndim]
-    scale = [
-        _in_unit(unit, "s" if axis == "t" else "mm") or 1.0
-        for axis, unit in zip(axes, units, strict=True)
-    ]
-    matrix = np.diag([*scale, 1.0]) @ matrix
-    if np.any(matrix[:lead, lead:-1]) or np.any(matrix[lead:-1, :lead]):
+    units = _units(keywords, ndim)
+    places = [place for place, axis in enumerate(axes) if axis in "zyx"]
+    others = [place for place, axis in enumerate(axes) if axis not in "zyx"]
+    lengths = [_in("mm", units[place]) for place in places]
+    if np.any(matrix[np.ix_(others, places)]) or np.any(matrix[np.ix_(places, others)]):
         msg = (
             f"The layer {keywords.get('name', '')!r} is turned out of its time axis; "
             "reset its transform."
         )
         raise MrgenError(msg)
-    t = axes.find("t")
-    has_clock = t >= 0 and _in_unit(units[t], "s") is not None
-    clock = (float(matrix[t, t]), float(matrix[t, -1])) if has_clock else None
-    return World(_embedded(np.delete(np.delete(matrix, range(lead), 0), range(lead), 1), 4), clock)
+    clock = None
+    if "t" in axes:
+        t = axes.index("t")
+        second = _in("s", units[t])
+        clock = second and (float(matrix[t, t]) * second, float(matrix[t, -1]) * second)
+    space = np.eye(4)
+    rows = ["zyx".index(axes[place]) for place in places]
+    space[np.ix_([*rows, 3], [*rows, 3])] = matrix[np.ix_([*places, ndim], [*places, ndim])]
+    space[rows] *= np.array([1.0 if one is None else one for one in lengths])[:, None]
+    missing = tuple(place for place in range(3) if place not in rows)
+    return World(space, clock or None, missing, None not in lengths)
+
+
+def _units(keywords: Fields, ndim: int) -> list[str]:
+    units = keywords.get("units") or ""
+    if isinstance(units, str) or not isinstance(units, Sequence):
+        return [str(units)] * ndim  # One for all.
+    return [""] * (ndim - len(units)) + [str(unit) for unit in units]
+
+
+@cache
+def _in(target: Literal["mm", "s"], unit: str) -> float | None:
+    """Return a unit in millimetres or seconds; None where it is none of length or of time.
+
+    A pixel is none, and neither are the units of this program that count steps and voxels.
+    """
+    quick = _MILLIMETRES if target == "mm" else _SECONDS
+    if unit in quick:
+        return quick[unit]
+    if unit in ("", "pixel", _VOXEL, *_STEP_NAMES.values(), *_MILLIMETRES, *_SECONDS):
+        return None
+    try:
+        import pint
+    except ImportError:
+        return None
+    registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
+    try:
+        return float(registry.parse_expression(unit).to(target).magnitude)
+    except (pint.PintError, AttributeError, TypeError, ValueError):
+        return None
 
 
 def _tail(values: Sequence[float] | None, ndim: int, default: float) -> list[float]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,10 @@ def encode(volume: Volume) -> tuple[bytes, Array]:
     programs.
     """
     source = volume.source or Source()
+    if not volume.spacing_known and source.stored is None:
+        # There is no affine: other programs guess that voxels run to the left, front and up.
+        source = replace(source, axes=(2, 1, 0), flips=(True, True, False))
+        volume = replace(volume, source=source)
     order = Order(source.axes, source.flips)
     array = order.undo(volume.array)
     facts = StoredFacts.of(volume)
@@ -359,18 +364,30 @@ def _requantised(array: Array, dtype: np.dtype[Any], scaling: Scaling) -> Array 
 
 def _storable(volume: Volume, array: Array) -> Array:
     """Return the array in a type that every NIfTI reader knows."""
-    if volume.kind == "labels":
-        low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-        fitting = (t for t in (np.uint8, np.int16, np.int32) if _holds(t, low, high))
-        return array.astype(next(fitting, np.int64))
-    if volume.provenance or array.dtype == np.float16:
+    is_labels = volume.kind == "labels"
+    if not is_labels and (volume.provenance or array.dtype == np.float16):
         return array.astype(np.float32)
-    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+    if array.dtype.kind in "iu" and (is_labels or array.dtype.itemsize == 8):
         low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-        return array.astype(
-            next((t for t in (np.int16, np.int32) if _holds(t, low, high)), np.float64)
-        )
-    return array.astype(np.uint8) if array.dtype == bool else array
+        types = (np.uint8, np.int16, np.int32) if is_labels else (np.int16, np.int32)
+        fitting = next((t for t in types if _holds(t, low, high)), np.float64)
+        if fitting is np.float64 and not _is_exact(max(-low, high), array):
+            warnings.warn(
+                f"{volume.name!r} has whole numbers that no type holds which other programs read: "
+                "they are rounded to 15 digits.",
+                stacklevel=4,
+            )
+        return array.astype(fitting)
+    if array.dtype == bool:
+        return array.astype(np.uint8)
+    return array.astype(np.float64) if array.dtype.itemsize > 8 else array
+
+
+def _is_exact(largest: int, array: Array) -> bool:
+    """Whether integers up to the largest one are the same as floats of 64 bit."""
+    return largest <= 1 << 53 or np.array_equal(
+        array.astype(np.float64).astype(object), array.astype(object)
+    )
 
 
 def _holds(dtype: type[np.integer[Any]], low: int, high: int) -> bool:

@@ -14,7 +14,8 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import plugin
-from napari_mrgen.io.layers import forget_shown, from_layer
+from napari_mrgen.io.layers import from_layer
+from napari_mrgen.io.shown import forget_shown
 
 BOX = (slice(5, 9), slice(10, 15), slice(3, 6))
 
