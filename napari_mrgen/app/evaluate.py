@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from napari_mrgen import families
-from napari_mrgen.app.inputs import Paths, find_all
+from napari_mrgen.app.inputs import Paths, References, find_usable
 from napari_mrgen.app.plots.sets import plot_sets
 from napari_mrgen.app.plots.volumes import plot_volumes
 from napari_mrgen.data.inputs import Inputs, Split
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.device import choose_device
 from napari_mrgen.engine.family import ComparesVolumes, Family, SamplesSets, TrainConfig
-from napari_mrgen.engine.run.folder import Run, hash_split
+from napari_mrgen.engine.run.folder import Run, fingerprint, hash_split
 from napari_mrgen.engine.run.model import load_model
 from napari_mrgen.engine.run.model_header import Header, model_file, read_header
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.find import Reference
 from napari_mrgen.metrics.scoreboard import Score, Scoreboard, tabulate
 from napari_mrgen.metrics.volumes import Comparison
 
@@ -63,7 +66,7 @@ def choose_inputs(
     header = read_header(model_path)
     run = Run(model_file(model_path).parent)
     family = families.get(header.family)
-    references = find_all(family.train_inputs, paths) if paths else run.inputs.references
+    references = _known(_usable(family, paths), run) if paths else _in_place(run)
     family.check_inputs(references)
     subjects = {scan.subject for scans in references.values() for scan in scans}
     if everyone:
@@ -74,6 +77,47 @@ def choose_inputs(
         msg = "The model was trained on every subject found; give others, or ask for all of them."
         raise MrgenError(msg)
     return Inputs(references, Split(tuple(sorted(trained)), tuple(sorted(subjects - trained))))
+
+
+def _usable(family: Family, paths: Paths) -> References:
+    """Find the scans that can be scored, and warn of the others; refuse where there are none."""
+    references, left_out = find_usable(family.train_inputs, paths)
+    if left_out and not any(references.values()):
+        raise MrgenError(f"{left_out[0].path.name} cannot be scored: {left_out[0].why}")
+    for one in left_out:
+        warnings.warn(f"{one.path.name} is not scored: {one.why}", stacklevel=3)
+    return references
+
+
+def _known(references: References, run: Run) -> References:
+    """Give scans that the run was trained or tested on the subjects that it knows them by.
+
+    By their content: they may have been moved or renamed, or be told apart by other rules.
+    """
+    if not (run.path / "inputs.json").exists():
+        return references
+    subjects = run.subjects_by_content()
+    return {
+        role: tuple(
+            replace(scan, subject=subjects.get(fingerprint(scan.path), scan.subject))
+            for scan in scans
+        )
+        for role, scans in references.items()
+    }
+
+
+def _in_place(run: Run) -> Mapping[str, tuple[Reference, ...]]:
+    """Return the run's own scans; refuse where they are not there any more."""
+    references = run.inputs.references
+    files = {scan.path for scans in references.values() for scan in scans}
+    gone = sorted(one.name for one in files if not (one.exists() or one.parent.is_file()))
+    if gone:
+        msg = (
+            f"{len(gone)} scans of this run are not where they were, such as {gone[0]}; say where "
+            "they are now, as for the training: --input ROLE=PATH."
+        )
+        raise MrgenError(msg)
+    return references
 
 
 def scores(

@@ -14,7 +14,7 @@ from napari_mrgen.io.contents import content_of, copies_among
 from napari_mrgen.io.find import Reference, table_notes
 from napari_mrgen.io.formats import fault_of
 from napari_mrgen.io.subjects import AUTO, Subject, subjects_in
-from napari_mrgen.io.synthetic import is_synthetic, source_subject
+from napari_mrgen.io.synthetic import is_synthetic, sources_of
 from napari_mrgen.wording import count_of
 
 Paths = Mapping[str, Sequence[Path]]
@@ -23,7 +23,7 @@ _MOST_COPIES = 10
 """Copies that are named; of more their number is said."""
 IF_LABELS = "If it is a label map, leave it out."
 _NOTHING = "It holds one value everywhere, or none that is finite."
-_SYNTHETIC = "A model generated it; --include-synthetic takes it to train on."
+_SYNTHETIC = "A model generated it (train --include-synthetic takes it to train on)."
 
 
 def gather(
@@ -88,6 +88,14 @@ def _split(
     return split
 
 
+def find_usable(specs: Sequence[Input], paths: Paths) -> tuple[References, list[LeftOut]]:
+    """Find the scans of each role that hold a measured image, and those that do not, with why."""
+    labels = {spec.role for spec in specs if spec.kind == "labels"}
+    references, synthetic, left_out = _sorted_out(find_all(specs, paths), paths, labels)
+    left_out += [LeftOut(s.path, _SYNTHETIC) for scans in synthetic.values() for s in scans]
+    return references, left_out
+
+
 def _sorted_out(
     found: References, paths: Paths, labels: Collection[str]
 ) -> tuple[References, References, list[LeftOut]]:
@@ -109,14 +117,20 @@ def _sorted_out(
             elif role not in labels and content_of(one.path).is_nothing:
                 left_out.append(LeftOut(one.path, _NOTHING))
             elif is_synthetic(one.path):
-                source = source_subject(one.path)
-                why = "source of the generated image"
-                known = replace(one, subject=source, why_subject=why) if source else one
-                generated.append(known)
+                generated.append(_of_its_source(one, found))
             else:
                 kept.append(one)
         scans[role], synthetic[role] = tuple(kept), tuple(generated)
     return scans, synthetic, left_out
+
+
+def _of_its_source(generated: Reference, found: References) -> Reference:
+    """Give a generated scan the subject of the scan that it was generated from, if it is known."""
+    names = {scan.path.name: scan.subject for scans in found.values() for scan in scans}
+    for subject, name in sources_of(generated.path):
+        if source := names.get(name) or subject:
+            return replace(generated, subject=source, why_subject="source of the generated image")
+    return generated
 
 
 def _notes(left_out: Sequence[LeftOut]) -> list[str]:

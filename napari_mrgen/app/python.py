@@ -16,6 +16,7 @@ from napari_mrgen.app.inputs import Paths, gather
 from napari_mrgen.app.outputs import check_new_run, check_run, save
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, Input, TrainConfig
+from napari_mrgen.engine.run.folder import relocate
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import find, reference_to
 from napari_mrgen.io.subjects import AUTO
@@ -247,9 +248,16 @@ def check_stages(
 
 
 def resume(
-    run: AnyPath, *, device: str = "auto", control: Control | None = None
+    run: AnyPath,
+    *,
+    device: str = "auto",
+    control: Control | None = None,
+    **inputs: AnyPath | Sequence[AnyPath],
 ) -> Iterator[Event]:
     """Continue a run exactly where it stopped, and yield its events as `train` does.
+
+    Where its scans have moved, ``inputs`` say by role where they are now, such as
+    ``cine="/data/ACDC"``: they are found by their names and their content.
 
     Examples
     --------
@@ -260,6 +268,8 @@ def resume(
     from napari_mrgen.engine import fit
 
     check_run(Path(run))
+    if inputs:
+        relocate(Path(run), [path for paths in _lists(inputs).values() for path in paths])
     return fit.resume(Path(run), families.get, control or Control(), device=device)
 
 

@@ -10,7 +10,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from napari_mrgen import __version__
 from napari_mrgen.errors import MrgenError
@@ -85,12 +85,20 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Print what a user should know as one line; what is for programmers as Python does."""
+    del file, line
     if issubclass(category, UserWarning):
         _complain(str(message), OK)
     else:
-        print(f"{category.__name__}: {message} ({where[0]}:{where[1]})", file=sys.stderr)
+        print(f"{category.__name__}: {message} ({filename}:{lineno})", file=sys.stderr)
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -15,6 +15,7 @@ from napari_mrgen.errors import MrgenError, unknown
 if TYPE_CHECKING:
     from napari_mrgen.config import Config
 
+_INPUT_HELP = "a file or folder for a role, such as cine=DATA; may be repeated"
 AnyConfig = TypeVar("AnyConfig", bound="Config")
 
 
@@ -32,14 +33,14 @@ def add_device(parser: argparse.ArgumentParser, *, or_service: bool = False) -> 
     )
 
 
-def add_inputs(parser: argparse.ArgumentParser) -> None:
+def add_inputs(parser: argparse.ArgumentParser, help: str = _INPUT_HELP) -> None:
     parser.add_argument(
         "--input",
         action="append",
         default=[],
         metavar="ROLE=PATH",
         dest="inputs",
-        help="a file or folder for a role, such as cine=DATA; may be repeated",
+        help=help,
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from napari_mrgen.cli.options import add_device, add_json
+from napari_mrgen.cli.options import add_device, add_inputs, add_json, parse_paths
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +14,7 @@ def add_resume(parser: argparse.ArgumentParser) -> None:
         "Continue a run exactly where it stopped: the result is that of an uninterrupted run."
     )
     parser.add_argument("folder", type=Path, metavar="RUN", help="its folder")
+    add_inputs(parser, help="where the scans are now, if they have moved; may be repeated")
     add_device(parser)
     add_json(parser)
     parser.set_defaults(run=run_resume)
@@ -42,7 +44,8 @@ def run_resume(options: argparse.Namespace) -> int:
     from napari_mrgen.cli.report import exit_code, report, stop_on_signals
 
     with stop_on_signals() as control:
-        events = resume(options.folder, device=options.device, control=control)
+        moved: dict[str, Any] = parse_paths(options.inputs)
+        events = resume(options.folder, device=options.device, control=control, **moved)
         last = report(events, as_json=options.json)
     return exit_code(last, options.folder, control.exit_code)
 

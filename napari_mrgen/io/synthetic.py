@@ -41,12 +41,18 @@ def is_synthetic(path: Path) -> bool:
     return _says_so(_record(path)) or _header_says_so(path)
 
 
-def source_subject(path: Path) -> str | None:
-    """Return whose scan an image was generated from; None where nothing says that."""
-    sources = _record(path).get("sources")
+def sources_of(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return the subject and the file name of each scan that an image was generated from.
+
+    Either is '' where it is not known.
+    """
+    sources = _record(path).get("source")
     entries = sources.values() if isinstance(sources, Mapping) else ()
-    named = [one.get("subject") for one in entries if isinstance(one, Mapping)]
-    return next((str(name) for name in named if name), None)
+    return tuple(
+        (str(one.get("subject") or ""), Path(str(one.get("path") or "")).name)
+        for one in entries
+        if isinstance(one, Mapping)
+    )
 
 
 def _record(path: Path) -> Mapping[str, Any]:

@@ -10,8 +10,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +26,7 @@ from napari_mrgen.engine.run.lock import living_trainer
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.files import replacing
-from napari_mrgen.io.find import Reference
+from napari_mrgen.io.find import Reference, files_in
 from napari_mrgen.io.naming import set_of
 from napari_mrgen.volume import Participant, Volume
 
@@ -69,7 +71,7 @@ class Run:
 
     @property
     def inputs(self) -> Inputs:
-        values = self._read("inputs.json")
+        values = self.read_inputs()
         references = {
             role: tuple(_parse_reference(self.path, entry) for entry in entries)
             for role, entries in values["references"].items()
@@ -98,14 +100,25 @@ class Run:
                 return "failed"
         return "running" if living_trainer(self.path) else "interrupted"
 
+    def read_inputs(self) -> dict[str, Any]:
+        """Return the scans and the split as they are written."""
+        return self._read("inputs.json")
+
     def changed_inputs(self) -> tuple[str, ...]:
         """Name the input files that are not what they were when the run started."""
-        entries = [e for role in self._read("inputs.json")["references"].values() for e in role]
+        entries = [e for role in self.read_inputs()["references"].values() for e in role]
         return tuple(
             Path(entry["path"]).name
             for entry in entries
             if fingerprint(self.path / entry["path"]) != entry["fingerprint"]
         )
+
+    def subjects_by_content(self) -> dict[str, str]:
+        """Return the subjects of the run's scans by the fingerprints of their files."""
+        entries = [e for role in self.read_inputs()["references"].values() for e in role]
+        # The series of one file share its fingerprint.
+        counts = Counter(entry["fingerprint"] for entry in entries)
+        return {e["fingerprint"]: e["subject"] for e in entries if counts[e["fingerprint"]] == 1}
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
@@ -129,6 +142,65 @@ def create(run_dir: Path, options: RunOptions, config: TrainConfig, inputs: Inpu
     save_settings(run_dir, options, config)
     for name in ("checkpoints", "previews"):
         (run_dir / name).mkdir(exist_ok=True)
+
+
+def relocate(run_dir: Path, roots: Iterable[Path]) -> int:
+    """Find the scans of a run that are not where they were below other folders; return how many.
+
+    Each must have the content that it had when the run started. Nothing changes where one is not
+    found.
+
+    Raises
+    ------
+    MrgenError
+        Names the scans that are not found.
+    """
+    values = Run(run_dir).read_inputs()
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for root in map(Path, roots):
+        if not root.exists():
+            raise MrgenError(f"There is no {root}; check the path.")
+        for file in files_in(root, all_folders=True) if root.is_dir() else [root]:
+            by_name[file.name].append(file)
+    missing, moved = [], 0
+    for entry in (entry for role in values["references"].values() for entry in role):
+        old = run_dir / entry["path"]
+        if fingerprint(old) == entry["fingerprint"]:
+            continue
+        is_series = old.name.isdecimal() and old.parent.suffix != ""
+        file = old.parent if is_series else old
+        found = [f for f in by_name[file.name] if fingerprint(f) == entry["fingerprint"]]
+        if not found:
+            missing.append(file.name)
+            continue
+        new = max(found, key=lambda one: _common_end(one, file)).absolute()
+        depth = _common_end(new, file)
+        old_base, new_base = file.parents[depth - 1], new.parents[depth - 1]
+        moved += 1
+        entry["path"] = str(new / old.name if is_series else new)
+        for name in ("labels", "slices"):
+            entry[name] = [
+                str(new_base / (run_dir / path).relative_to(old_base))
+                if (run_dir / path).is_relative_to(old_base)
+                else path
+                for path in entry.get(name, ())
+            ]
+    if missing:
+        shown = ", ".join(sorted(set(missing))[:3]) + (" and others" if len(missing) > 3 else "")
+        msg = (
+            f"{len(missing)} scans of this run are not there with the content that they had: "
+            f"{shown}. Give the folder that they are in now."
+        )
+        raise MrgenError(msg)
+    if moved:
+        write_json(run_dir / "inputs.json", values)
+    return moved
+
+
+def _common_end(one: Path, other: Path) -> int:
+    """Return how many parts of two paths are the same, from the last one on."""
+    pairs = zip(reversed(one.parts), reversed(other.parts), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def save_settings(run_dir: Path, options: RunOptions, config: TrainConfig) -> None:
