@@ -14,7 +14,7 @@ Sex = Literal["F", "M"]
 Array = npt.NDArray[Any]
 Matrix = tuple[tuple[float, ...], ...]
 
-AXES = ("zyx", "tzyx", "nzyx", "ntzyx")
+AXES = ("zyx", "tzyx", "nzyx", "ntzyx", "czyx")
 
 
 @dataclass(frozen=True)

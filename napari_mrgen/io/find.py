@@ -34,7 +34,11 @@ Scans = tuple["Reference", ...]
 
 _MOST_FILES = 1_000_000
 _HEADERS, _IMAGES = (".hdr", ".hdr.gz"), (".img", ".img.gz")
-_KINDS = {"zyx": "a volume (axes zyx)", "tzyx": "a series of volumes in time (axes tzyx)"}
+_KINDS = {
+    "zyx": "a volume (axes zyx)",
+    "tzyx": "a series of volumes in time (axes tzyx)",
+    "czyx": "several volumes that are no series in time (axes czyx)",
+}
 _BIDS_APART = ("derivatives", "sourcedata", "code")
 """Folders of a BIDS data set that hold no scans of its own."""
 _IN_PIECES = (
@@ -409,12 +413,17 @@ def _nothing_found(path: Path, axes: tuple[str, ...], scans: list[Path]) -> str:
         if fault:
             return fault
         expected = " or ".join(_KINDS.get(one, one) for one in axes)
-        return f"{path} holds {_KINDS.get(own, f'the axes {own}')}; expected {expected}."
+        why = " ".join(image_info(path).doubts) if own == "czyx" else ""
+        what = _KINDS.get(own, f"the axes {own}")
+        return f"{path} holds {what}; expected {expected}. {why}".strip()
     faults = [fault for scan in scans if (fault := _header_of(scan)[1])]
     if faults and len(faults) == len(scans):
         return f"There is no image to take in {path}: {faults[0]}"
     kind = f"with axes {' or '.join(axes)}" if axes else "(NIfTI, Analyze, MGH or PNG)"
     rest = f"; {len(scans)} with other axes" if axes and scans else ""
+    reasons = [image_info(scan).doubts for scan in scans if _header_of(scan)[0] == "czyx"]
+    if reasons:
+        return f"There is no image {kind} in {path}{rest}. {scans[0].name}: {reasons[0][-1]}"
     pieces = f" {_IN_PIECES}" if axes == ("tzyx",) and len(scans) > 1 else ""
     what = "" if scans else foreign_among(files_in(path))
     return f"There is no image {kind} in {path}{rest}.{pieces} {what}".strip()

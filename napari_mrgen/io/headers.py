@@ -60,6 +60,8 @@ class Header:
         (4, 4), from stored indices to scanner millimetres, RAS+.
     interval, start
         Time between frames in s, None where the file does not say; and when the first one is.
+    intent, time_code
+        NIfTI's codes for what the values are, and for the unit of the fourth axis.
     codes
         Of the qform and the sform.
     extensions
@@ -82,6 +84,8 @@ class Header:
     start: float = 0.0
     samples: bool = False
     labels: bool = False
+    intent: int = 0
+    time_code: int = 0
     codes: tuple[int, int] = (0, 0)
     extensions: tuple[Extension, ...] = ()
     spacing_known: bool = True
@@ -159,6 +163,8 @@ def _read_nifti(path: Path, form: str, header: AnyHeader) -> Header:
         start=start,
         samples=header["intent_name"].item() == SAMPLES,
         labels=int(header["intent_code"]) == LABEL_INTENT,
+        intent=int(header["intent_code"]),
+        time_code=int(header["xyzt_units"]) & 0x38,
         codes=(int(header["qform_code"]), int(header["sform_code"])),
         extensions=tuple(read_extensions(raw, HEADER_SIZES[form], header.endianness)),
         spacing_known=_is_spacing_known(header),

@@ -31,7 +31,7 @@ KEY = "napari_mrgen"
 _SAMPLED = 50_000
 _GUESSED_AXES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "ntzyx"}
 _ORDER = "cntzyx"
-_STEP_NAMES = {"t": "frame", "n": "sample"}
+_STEP_NAMES = {"t": "frame", "n": "sample", "c": "channel"}
 _VOXEL = "voxel"
 _OBLIQUE = "The scan is oblique: it is shown upright, its centre in place; its affine is kept."
 
@@ -181,8 +181,8 @@ def contrast_limits(array: Array) -> tuple[float, float]:
 def _shown(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return scale and translate of a volume's layer."""
     times = volume.times or (0.0,)
-    step = {"n": 1.0, "t": volume.frame_interval or 1.0}
-    start = {"n": 0.0, "t": times[0]}
+    step = {"n": 1.0, "c": 1.0, "t": volume.frame_interval or 1.0}
+    start = {"n": 0.0, "c": 0.0, "t": times[0]}
     lead = volume.axes[:-3]
     origin = display_origin(volume.affine, volume.array.shape[-3:])
     scale = (*(step[axis] for axis in lead), *volume.spacing)
@@ -321,14 +321,14 @@ def _ordered(array: Array, letters: str, keywords: Fields) -> tuple[Array, str]:
     """Return the array with its axes in the order of a `Volume`, and these."""
     axes = "".join(axis for axis in _ORDER if axis in letters)
     array = array.transpose([letters.index(axis) for axis in axes])
-    if "c" in axes:
-        if len(array) > 1:
-            msg = (
-                f"The layer {keywords.get('name', '')!r} has {len(array)} channels; one value a "
-                "voxel is needed: split the stack into layers."
-            )
-            raise MrgenError(msg)
+    if "c" in axes and len(array) == 1:
         array, axes = array[0], axes[1:]
+    if "c" in axes and not set(axes) <= set("czyx"):
+        msg = (
+            f"The layer {keywords.get('name', '')!r} has {len(array)} channels and "
+            f"{'frames' if 't' in axes else 'samples'}; split the stack into layers."
+        )
+        raise MrgenError(msg)
     array = array[(..., *(slice(None) if axis in axes else None for axis in "zyx"))]
     return array, axes.rstrip("zyx") + "zyx"
 

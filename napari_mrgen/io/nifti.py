@@ -24,6 +24,7 @@ from napari_mrgen.io.facts import (
     write_extensions,
 )
 from napari_mrgen.io.files import check_span, read_span, saving, write_pieces
+from napari_mrgen.io.fourth_axis import other_than_time
 from napari_mrgen.io.geometry import Affine, Order, choose_order
 from napari_mrgen.io.headers import (
     HEADER_CLASSES,
@@ -193,15 +194,16 @@ def _layout(path: Path, header: Header) -> _Layout:
     if facts is not None:
         # Which frames and samples are left is not known.
         facts = facts.model_copy(update={"samples": None, "cases": (), "labelled_frames": ()})
-    axes, shape = _axes(path, header)
+    axes, shape, why = _axes(path, header)
+    notes = (*notes, why) if why else notes
     order = choose_order(header.affine, shape[:3])
     times = _times(header, shape[3], facts) if "t" in axes else None
     affine = order.affine(header.affine, shape)
     return _Layout(axes, shape, order, affine, times, facts, None, notes)
 
 
-def _axes(path: Path, header: Header) -> tuple[str, tuple[int, ...]]:
-    """Return the volume's axes, and the stored shape with three axes and no idle ones after."""
+def _axes(path: Path, header: Header) -> tuple[str, tuple[int, ...], str]:
+    """Return the axes, the stored shape without idle ones, and why the fourth is not time."""
     shape = header.shape + (1,) * (5 - len(header.shape))
     frames, samples = shape[3:5]
     if header.samples and len(header.shape) == 4:
@@ -213,9 +215,12 @@ def _axes(path: Path, header: Header) -> tuple[str, tuple[int, ...]]:
             "save each as a file of its own, of up to 4 dimensions."
         )
         raise MrgenError(msg)
+    why = "" if frames == 1 or header.samples else other_than_time(path, header, frames)
+    if why:
+        return "czyx", shape[:4], why
     axes = ("n" if header.samples else "") + ("t" if frames > 1 else "") + "zyx"
     counts = ((frames,) if "t" in axes else ()) + ((samples,) if "n" in axes else ())
-    return axes, shape[:3] + counts
+    return axes, shape[:3] + counts, ""
 
 
 def _times(header: Header, frames: int, facts: StoredFacts | None) -> tuple[float, ...] | None:

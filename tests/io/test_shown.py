@@ -335,7 +335,6 @@ def test_axes_by_labels_in_part(
         (("y", "x", "lead"), "unclear axis labels"),
         (("t", "n", "x"), "unclear axis labels"),
         (("row", "y", "x"), "two axes alike"),
-        (("c", "y", "x"), "3 channels.*split the stack"),
     ],
 )
 def test_labels_that_name_no_volume_are_refused(labels: tuple[str, ...], sentence: str) -> None:
