@@ -18,8 +18,8 @@ from napari_mrgen.data.scaling import check_image, fill_note
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, GenerateConfig, Input
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.facts import NOTICE
 from napari_mrgen.io.find import Reference
-from napari_mrgen.io.nifti import NOTICE
 from napari_mrgen.volume import Volume
 
 if TYPE_CHECKING:

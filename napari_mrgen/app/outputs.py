@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_mrgen.engine.run.folder import holds_run, is_taken
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.facts import sidecar_of
 from napari_mrgen.io.movies import write_movie
 from napari_mrgen.io.nifti import write as write_nifti
 from napari_mrgen.volume import Volume
@@ -18,12 +20,15 @@ NIFTI = (".nii.gz", ".nii")
 MOVIES = (".gif", ".mp4", ".png")
 
 
-def save(volume: Volume, path: Path) -> tuple[Path, ...]:
-    """Write in the format of the extension; return the files, several for PNG."""
+def save(volume: Volume, path: Path, *, overwrite: bool = False) -> tuple[Path, ...]:
+    """Write in the format of the extension; return the files, several for PNG.
+
+    ``overwrite`` allows to replace a JSON file beside it that somebody else wrote.
+    """
     if extension(path) in NIFTI:
-        write_nifti(volume, path)
+        write_nifti(volume, path, overwrite=overwrite)
         return (path,)
-    return write_movie(volume, path)
+    return write_movie(volume, path, overwrite=overwrite)
 
 
 def extension(path: Path) -> str:
@@ -61,10 +66,12 @@ class Outputs:
     def __post_init__(self) -> None:
         extension(self.path)
         check_free(self.path, overwrite=self.overwrite)
+        for other in () if self.overwrite else _beside(self.path):
+            check_free(other, overwrite=False)
 
     def save(self, volume: Volume) -> tuple[Path, ...]:
         path = self._next(volume.name) if self._used else self.path
-        written = save(volume, path)
+        written = save(volume, path, overwrite=self.overwrite)
         self._used[path.name] += 1
         return written
 
@@ -76,8 +83,17 @@ class Outputs:
             self._used[word] += 1
             number = f"-{self._used[word]}" if self._used[word] > 1 else ""
             path = self.path.with_name(f"{stem}{number}{suffix}")
-            if self.overwrite or not path.exists():
+            if self.overwrite or not any(one.exists() for one in (path, *_beside(path))):
                 return path
+
+
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield what a result writes or may write beside its file: a sidecar, numbered pictures."""
+    yield sidecar_of(path)
+    if extension(path) == ".png":
+        number = re.compile(re.escape(path.stem) + r"_\d{3,}\.png")
+        siblings = path.parent.iterdir() if path.parent.is_dir() else ()
+        yield from (other for other in siblings if number.fullmatch(other.name))
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import itertools
 import json
+import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +23,9 @@ from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.failures import is_out_of_memory
 from napari_mrgen.engine.family import GenerateConfig
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.files import drafted
+from napari_mrgen.io.facts import is_own_record, sidecar_of
+from napari_mrgen.io.files import drafted, open_table
+from napari_mrgen.io.movies import png_text
 from napari_mrgen.io.nifti import write
 from napari_mrgen.volume import Volume
 
@@ -35,6 +40,8 @@ SUFFIX = ".nii.gz"
 INPUTS = "inputs"
 _BETWEEN = "; "
 """Separates the names of a scan's results."""
+_LONGEST = 200
+"""Bytes of a result's name; file systems allow 255, of which a draft and the suffix need some."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +148,10 @@ class ResultFolder:
             draft.write_text(json.dumps(self.record, indent=2, default=str) + "\n", "utf-8")
         with (
             drafted(self.path / TABLE) as draft,
-            draft.open("w", newline="", encoding="utf-8") as file,
+            open_table(draft, "w") as file,
         ):
             csv.writer(file).writerows([COLUMNS, *((s, *row) for s, row in self._rows.items())])
-        self._file = (self.path / TABLE).open("a", newline="", encoding="utf-8")
+        self._file = open_table(self.path / TABLE, "a")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -155,18 +162,28 @@ class ResultFolder:
         row = self._rows.get(str(case.scan))
         if row is None:
             return ()
-        paths = tuple(self.path / name for name in row[0].split(_BETWEEN))
+        # The names of scans may hold what stands between those of results.
+        names = re.split(re.escape(SUFFIX + _BETWEEN), row[0])
+        paths = tuple(self.path / (name if name is names[-1] else name + SUFFIX) for name in names)
         return paths if all(path.is_file() for path in paths) else ()
 
     def save(self, case: Case, volume: Volume, taken: Collection[Path] = ()) -> Path:
-        """Write a result under the name of its scan and its own."""
-        name = f"{case.name}-{slug(volume.name.removeprefix(case.scan_name))}"
+        """Write a result under the name of its scan and its own.
+
+        It goes round a JSON file that somebody else wrote, unless that may be overwritten.
+        """
+        own = f"-{slug(volume.name.removeprefix(case.scan_name))}"
+        name = _shortened(case.name, _LONGEST - len(own)) + own
         names = (f"{name}-{n}" if n > 1 else name for n in itertools.count(1))
         paths = (self.path / case.folder / f"{name}{SUFFIX}" for name in names)
-        path = next(path for path in paths if path not in taken)
+        path = next(path for path in paths if path not in taken and self._is_free(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(volume, path)
+        write(volume, path, overwrite=self.overwrite)
         return path
+
+    def _is_free(self, path: Path) -> bool:
+        sidecar = sidecar_of(path)
+        return self.overwrite or not sidecar.exists() or is_own_record(sidecar)
 
     def note(self, case: Case, results: Sequence[Path], problem: str) -> None:
         names = _BETWEEN.join(path.relative_to(self.path).as_posix() for path in results)
@@ -191,7 +208,7 @@ class ResultFolder:
     def _read_table(self) -> dict[str, tuple[str, ...]]:
         """Return the rows of scans that have results; of two of a scan the later one."""
         try:
-            with (self.path / TABLE).open(newline="", encoding="utf-8") as file:
+            with open_table(self.path / TABLE) as file:
                 rows = list(csv.DictReader(file))
             return {row["scan"]: (row["results"], "") for row in rows if row["results"]}
         except (OSError, KeyError, csv.Error):
@@ -202,8 +219,21 @@ _COMPARED = ("family", "model", "configuration")
 
 
 def _what(record: Mapping[str, Any], key: str) -> Any:
-    """Return what must be the same; a model may have moved."""
+    """Return what must be the same; a model may have moved, and pictures may be marked or not."""
+    if key == "configuration":
+        return {name: value for name, value in record[key].items() if name != "mark_synthetic"}
     return record[key]["sha256"] if key == "model" else record[key]
+
+
+def _shortened(name: str, most: int) -> str:
+    """Return a name of at most so many bytes; the end of a longer one becomes a digest of it."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= most:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    while len(os.fsencode(name)) > most - len(digest) - 1:
+        name = name[:-1]
+    return f"{name}-{digest}"
 
 
 # ---------------------------------------------------------------- samples
@@ -225,7 +255,7 @@ class SampleFolder:
 
     def __enter__(self) -> Self:
         self.path.mkdir(parents=True, exist_ok=True)
-        self._file = (self.path / SAMPLES_TABLE).open("w", newline="", encoding="utf-8")
+        self._file = open_table(self.path / SAMPLES_TABLE, "w")
         self._table = csv.writer(self._file)
         return self
 
@@ -268,7 +298,7 @@ class SampleFolder:
             write(sample, path, sidecar=False)
         else:
             grey = np.rint(array[0].clip(0, 1) * _WHITE).astype(np.uint16)
-            Image.fromarray(grey).save(path, "PNG")
+            Image.fromarray(grey).save(path, "PNG", pnginfo=png_text(volume.provenance))
 
     def _write_sidecar(self, volume: Volume) -> None:
         """Write what all samples share: provenance, pixel size and intensity scale."""

@@ -82,6 +82,10 @@ class GenerateConfig(Config):
     seed: int = setting(0, ge=0, lt=2**31)
     """The same seed, model and input give the same result."""
 
+    mark_synthetic: bool = setting(True, level="advanced")
+    """Write "synthetic" into the corner of movies and pictures of the results. Without it only the
+    metadata of the files and the JSON beside them say so."""
+
     @property
     def results(self) -> int:
         """How many results there will be of one input."""

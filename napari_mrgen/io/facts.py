@@ -1,22 +1,30 @@
-"""What a NIfTI header has no field for, as JSON in a header extension that other programs skip.
+"""What a file's format has no field for, as JSON: in a header, and beside a generated image.
 
-The extension is a comment (code 6: plain ASCII text), so any program may show it. It begins with
-the name of this program; comments and extensions of others are not touched.
+In NIfTI it is an extension of the header that other programs skip: a comment (code 6: plain ASCII
+text), so any program may show it. It begins with the name of this program; comments and extensions
+of others are not touched. The JSON beside a generated image, its sidecar, says how it was made; one
+that somebody else wrote, such as a scan has in BIDS, is not touched either.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.files import saving
+from napari_mrgen.io.naming import stem
 from napari_mrgen.volume import AXES, CardiacCycle, Participant, Volume
+
+NOTICE = "Made by a generative model: not a measurement, not for diagnosis."
 
 Row = tuple[float, float, float, float]
 Extension = tuple[int, bytes]
@@ -29,6 +37,7 @@ _VERSION = 1
 _LONGEST = 16 << 20
 """A longer extension is not taken for one of this program: a table of 100,000 samples has less."""
 _MULTIPLE = 16
+_NIFTI = (".nii.gz", ".nii")
 
 
 class Facts(BaseModel):
@@ -60,8 +69,9 @@ class Facts(BaseModel):
     def parse(cls, text: str | bytes) -> Self:
         """Read JSON from elsewhere; raise `MrgenError` where that is invalid."""
         try:
-            return cls.model_validate_json(text)
-        except (ValidationError, TypeError, ValueError) as error:
+            # Not by pydantic's own parser: it refuses names of files that are not UTF-8.
+            return cls.model_validate(json.loads(text))
+        except (ValidationError, TypeError, ValueError, RecursionError) as error:
             problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise MrgenError(f"The facts of a volume cannot be used: {problem}.") from None
 
@@ -157,6 +167,68 @@ def write_extensions(extensions: Sequence[Extension]) -> bytes:
         size = -(-(len(content) + 8) // _MULTIPLE) * _MULTIPLE
         parts.append(struct.pack("=ii", size, code) + content.ljust(size - 8, b"\0"))
     return b"".join(parts)
+
+
+def sidecar_of(path: Path) -> Path:
+    """Return where the sidecar of an image belongs: ``a.json`` of NIfTI, else ``a.gif.json``."""
+    is_nifti = path.name.lower().endswith(_NIFTI)
+    return path.with_name(f"{stem(path) if is_nifti else path.name}.json")
+
+
+def write_sidecar(
+    path: Path, provenance: Mapping[str, Any] | None, *, overwrite: bool = False
+) -> None:
+    """Write how an image was made beside it; for one that no model made, remove what is not true.
+
+    Somebody else's JSON is replaced with ``overwrite`` only. Without it the provenance stands under
+    the full name of the image, ``a.nii.gz.json``, and a warning says so.
+
+    Raises
+    ------
+    MrgenError
+        If that is somebody else's too.
+    """
+    usual, other = sidecar_of(path), path.with_name(f"{path.name}.json")
+    if not provenance:
+        for sidecar in {usual, other}:
+            if sidecar.exists() and _may_replace(sidecar, path):
+                sidecar.unlink()
+        return
+    if overwrite or _may_replace(usual, path):
+        chosen = usual
+    elif _may_replace(other, path):
+        chosen = other
+        warnings.warn(
+            f"{usual.name} is of another image or program and was left as it is; how {path.name} "
+            f"was made is in {other.name}.",
+            stacklevel=3,
+        )
+    else:
+        msg = f"{other} exists already; choose another name or allow to overwrite it."
+        raise MrgenError(msg)
+    record = {"synthetic": True, "notice": NOTICE, **provenance}
+    with saving(chosen) as draft:
+        draft.write_text(json.dumps(record, indent=2, default=str) + "\n", "utf-8")
+
+
+def is_own_record(path: Path) -> bool:
+    """Whether a JSON file is a record that this program wrote of what a model made."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and record.get("notice") == NOTICE
+
+
+def _may_replace(sidecar: Path, image: Path) -> bool:
+    """Whether a sidecar may be written anew with its image: it is ours, and of no other image."""
+    if not sidecar.exists():
+        return True
+    twins = (image.with_name(stem(image) + suffix) for suffix in _NIFTI)
+    is_shared = sidecar == sidecar_of(image) and any(
+        twin.name != image.name and twin.exists() for twin in twins
+    )
+    return is_own_record(sidecar) and not is_shared
 
 
 def _is_ours(code: int, content: bytes) -> bool:

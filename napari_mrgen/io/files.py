@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +95,11 @@ def drafted(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def open_table(path: Path, mode: Literal["r", "w", "a"] = "r") -> TextIO:
+    """Open a CSV file that may hold names of files, which need not be UTF-8."""
+    return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")
 
 
 @contextmanager

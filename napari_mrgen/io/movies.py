@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io.facts import NOTICE, write_sidecar
 from napari_mrgen.io.files import saving
 from napari_mrgen.io.layers import contrast_limits
 from napari_mrgen.volume import Array, Volume
@@ -32,6 +34,9 @@ _LABEL_COLOURS = ((231, 76, 60), (46, 204, 113), (52, 152, 219))
 _LABEL_SHARE = 0.4
 _GIF_FASTEST = 2
 """Shortest frame in hundredths of a second; viewers slow shorter ones down to ten."""
+_MARK = "synthetic"
+_MARK_HEIGHT = 1 / 22
+"""Size of its letters, of the shorter side."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Movie:
     """(256, 3)"""
     starts: tuple[float, ...]
     """When each frame begins in s, and when the last one ends."""
+    comment: str = ""
+    """What the metadata of the file say of a volume that a model made."""
 
     def pictures(self) -> Iterator[Image.Image]:
         for frame in self.frames:
@@ -57,6 +64,7 @@ def write_movie(
     labels: Volume | None = None,
     *,
     frames_per_second: float | None = None,
+    overwrite: bool = False,
 ) -> tuple[Path, ...]:
     """Write a volume as a movie and return the files written: many for PNG.
 
@@ -64,6 +72,10 @@ def write_movie(
     `FRAMES_PER_SECOND`; a volume without frames is run through slice by slice. Slices and samples
     stand side by side. One intensity window serves all frames, and pixels are made square.
     ``labels`` are drawn over the image.
+
+    A movie of what a model made says so in its metadata, in a JSON file beside it
+    (`napari_mrgen.io.facts.write_sidecar`) and, unless it was generated with
+    ``mark_synthetic=False``, in a corner.
 
     Examples
     --------
@@ -81,10 +93,13 @@ def write_movie(
         raise MrgenError(msg)
     movie = _render(volume, labels, frames_per_second)
     if suffix == ".png":
-        return _write_png(movie, path)
-    with saving(path) as draft:
-        (_write_gif if suffix == ".gif" else _write_mp4)(movie, draft)
-    return (path,)
+        written = _write_png(movie, path)
+    else:
+        written = (path,)
+        with saving(path) as draft:
+            (_write_gif if suffix == ".gif" else _write_mp4)(movie, draft)
+    write_sidecar(path, volume.provenance, overwrite=overwrite)
+    return written
 
 
 def montage(stack: Array) -> Array:
@@ -106,11 +121,62 @@ def _render(volume: Volume, labels: Volume | None, rate: float | None) -> Movie:
     panels = _panels(volume)
     overlay = None if labels is None else np.broadcast_to(_panels(labels), panels.shape)
     window = contrast_limits(volume.array)
-    frames = (
+    frames: Iterator[Bytes] = (
         _frame(panels[frame], None if overlay is None else overlay[frame], window, volume.spacing)
         for frame in range(len(panels))
     )
-    return Movie(frames, _palette(overlay is not None), _starts(volume, len(panels), rate))
+    comment = _comment(volume.provenance) if volume.provenance else ""
+    if volume.provenance and _is_marked(volume.provenance):
+        frames = _marked(frames, 256 if overlay is None else 64)
+    palette = _palette(overlay is not None)
+    return Movie(frames, palette, _starts(volume, len(panels), rate), comment)
+
+
+def png_text(provenance: Mapping[str, Any] | None) -> PngInfo:
+    """Return the text for a PNG file that says of a generated image that it is one."""
+    return _png_text(_comment(provenance) if provenance else "")
+
+
+def _png_text(comment: str) -> PngInfo:
+    text = PngInfo()
+    if comment:
+        text.add_text("Title", _MARK)
+        text.add_text("Comment", comment)
+    return text
+
+
+def _comment(provenance: Mapping[str, Any]) -> str:
+    """Say in a line that a model made what is shown, and which."""
+    model = provenance.get("model")
+    digest = str(model.get("sha256", ""))[:12] if isinstance(model, Mapping) else ""
+    known = {
+        "family": provenance.get("family"), "model": digest, "seed": provenance.get("seed"),
+        "software": provenance.get("software"),
+    }  # fmt: skip
+    facts = ", ".join(f"{key} {value}" for key, value in known.items() if value not in (None, ""))
+    return f"{_MARK}. {NOTICE} {facts}".strip()
+
+
+def _is_marked(provenance: Mapping[str, Any]) -> bool:
+    settings = provenance.get("configuration")
+    return not isinstance(settings, Mapping) or settings.get("mark_synthetic", True) is not False
+
+
+def _marked(frames: Iterator[Bytes], greys: int) -> Iterator[Bytes]:
+    """Write the word on black into the lower left corner of frames, in the greys of the palette."""
+    label: Bytes | None = None
+    for frame in frames:
+        if label is None:
+            size = max(12, round(min(frame.shape) * _MARK_HEIGHT))
+            font = ImageFont.load_default(size)
+            left, top, right, bottom = (round(side) for side in font.getbbox(_MARK))
+            pad = size // 4
+            picture = Image.new("L", (right - left + 2 * pad, bottom - top + 2 * pad))
+            ImageDraw.Draw(picture).text((pad - left, pad - top), _MARK, fill=255, font=font)
+            label = np.rint(np.asarray(picture) * ((greys - 1) / 255)).astype(np.uint8)
+        height, width = (min(a, b) for a, b in zip(frame.shape, label.shape, strict=True))
+        frame[-height:, :width] = label[:height, :width]
+        yield frame
 
 
 def _panels(volume: Volume) -> Array:
@@ -182,6 +248,7 @@ def _write_gif(movie: Movie, path: Path) -> None:
         duration=durations,
         loop=0,
         optimize=False,
+        comment=movie.comment.encode() or None,
     )
 
 
@@ -192,6 +259,8 @@ def _write_mp4(movie: Movie, path: Path) -> None:
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     seconds = movie.starts[-1] / (len(movie.starts) - 1)
     with av.open(str(path), "w", format="mp4") as container:
+        if movie.comment:
+            container.metadata.update(title=_MARK, comment=movie.comment)
         rate = Fraction(1 / seconds).limit_denominator(1000)
         stream = cast("av.VideoStream", container.add_stream(codec, rate=rate))
         stream.pix_fmt = "yuv420p"
@@ -213,6 +282,6 @@ def _write_png(movie: Movie, path: Path) -> tuple[Path, ...]:
     for number, picture in enumerate(movie.pictures()):
         name = path.name if count == 1 else f"{path.stem}_{number:0{digits}d}.png"
         with saving(path.with_name(name)) as draft:
-            picture.save(draft, "PNG")
+            picture.save(draft, "PNG", pnginfo=_png_text(movie.comment))
         written.append(path.with_name(name))
     return tuple(written)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from napari_mrgen.io.facts import (
     foreign,
     read_extensions,
     write_extensions,
+    write_sidecar,
 )
 from napari_mrgen.io.files import check_span, read_span, saving, write_pieces
 from napari_mrgen.io.fourth_axis import other_than_time
@@ -43,8 +43,6 @@ Scaling = tuple[float, float] | None
 
 _INTERVALS = (1e-3, 12.0)
 """Shortest and longest time between frames that is not doubted, in s."""
-NOTICE = "Made by a generative model: not a measurement, not for diagnosis."
-
 _ALIGNED = 2
 _LONGEST_NIFTI1 = 32767
 _DAMAGED = "What this program wrote into the header is damaged and was left out."
@@ -136,12 +134,13 @@ def read(path: Path) -> Volume:
     return facts.model_copy(update=own).apply(volume)
 
 
-def write(volume: Volume, path: Path, *, sidecar: bool = True) -> None:
+def write(volume: Volume, path: Path, *, sidecar: bool = True, overwrite: bool = False) -> None:
     """Write a volume as NIfTI, whole or not at all.
 
     What was only read is written back bit for bit. What NIfTI has no field for is in an extension
     of the header, which other programs skip. A generated volume is marked as synthetic, and its
-    provenance stands beside it in a JSON file, the ``sidecar``.
+    provenance stands beside it in a JSON file, the ``sidecar``, which takes the place of somebody
+    else's with ``overwrite`` only; see `napari_mrgen.io.facts.write_sidecar`.
     """
     path = Path(path)
     if suffix_of(path) not in (".nii", ".nii.gz"):
@@ -152,10 +151,8 @@ def write(volume: Volume, path: Path, *, sidecar: bool = True) -> None:
     with saving(path) as draft:
         pieces = (memoryview(header), voxels.data)
         write_pieces(draft, pieces, compress=suffix_of(path) == ".nii.gz")
-    if volume.provenance and sidecar:
-        record = {"synthetic": True, "notice": NOTICE, **volume.provenance}
-        with saving(path.with_name(f"{stem(path)}.json")) as draft:
-            draft.write_text(json.dumps(record, indent=2, default=str) + "\n", "utf-8")
+    if sidecar:
+        write_sidecar(path, volume.provenance, overwrite=overwrite)
 
 
 def as_labels(array: Array) -> Array | None:

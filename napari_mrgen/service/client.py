@@ -28,7 +28,7 @@ from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.family import Family, GenerateConfig
 from napari_mrgen.engine.run.model_header import hash_file, model_file
 from napari_mrgen.errors import MrgenError, need
-from napari_mrgen.io.nifti import NOTICE
+from napari_mrgen.io.facts import NOTICE
 from napari_mrgen.service.wire import SUFFIX, TravelFacts, pack, read_results
 from napari_mrgen.volume import Volume
 from napari_mrgen.wording import format_size

@@ -25,8 +25,8 @@ from napari_mrgen.engine.family import Exports
 from napari_mrgen.engine.run.model import Model, load_model
 from napari_mrgen.engine.run.model_header import first_line, model_file
 from napari_mrgen.errors import MrgenError, need
+from napari_mrgen.io.facts import NOTICE
 from napari_mrgen.io.files import drafted
-from napari_mrgen.io.nifti import NOTICE
 from napari_mrgen.volume import Array
 
 TOLERANCE = 1e-4

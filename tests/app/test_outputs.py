@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +80,32 @@ def test_a_name_without_an_extension_is_a_folder(tmp_path: Path) -> None:
     assert is_folder(tmp_path / "samples.d")
     assert is_folder(tmp_path / "samples")
     assert not is_folder(tmp_path / "samples.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("out", "there"),
+    [
+        ("z.nii.gz", "z.json"),
+        ("z.nii", "z.json"),
+        ("z.gif", "z.gif.json"),
+        ("z.mp4", "z.mp4.json"),
+        ("z.png", "z.png.json"),
+        ("z.png", "z_000.png"),
+    ],
+)
+def test_what_lies_beside_is_not_overwritten_either(out: str, there: str, tmp_path: Path) -> None:
+    (tmp_path / there).write_text('{"RepetitionTime": 2.0}')
+    with pytest.raises(MrgenError, match=f"{there} exists already"):
+        Outputs(tmp_path / out)
+    made = replace(volume("made"), provenance={"seed": 1})
+    Outputs(tmp_path / out, overwrite=True).save(made)
+    assert (tmp_path / there).read_bytes() != b'{"RepetitionTime": 2.0}'
+
+
+def test_a_later_result_goes_round_json_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "heart-spread.json").write_text("{}")
+    outputs = Outputs(tmp_path / "heart.nii")
+    outputs.save(volume("first"))
+    made = replace(volume("spread"), provenance={"seed": 1})
+    assert outputs.save(made) == (tmp_path / "heart-spread-2.nii",)
+    assert (tmp_path / "heart-spread.json").read_text() == "{}"

@@ -15,6 +15,7 @@ from napari_mrgen.app.result_folder import SAMPLES_SIDECAR, SAMPLES_TABLE, Form,
 from napari_mrgen.data.slice_volumes import blocks, sample_conditions, sample_levels, sampled_volume
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
+from napari_mrgen.io.synthetic import is_synthetic
 from napari_mrgen.volume import Volume
 
 DATA = {"spacing_mm": [2.0, 1.5, 1.25], "plane": "axial"}
@@ -124,3 +125,12 @@ def test_what_is_no_slice_is_written_whole(tmp_path: Path) -> None:
     assert np.array_equal(found.array, values[1])
     assert found.times == pytest.approx(times)
     assert (tmp_path / "made" / "spread.nii.gz").exists()
+
+
+def test_every_picture_says_that_it_is_synthetic(tmp_path: Path) -> None:
+    rows = fill(tmp_path, 2)
+    for row in rows:
+        assert is_synthetic(tmp_path / row["file"])
+        with Image.open(tmp_path / row["file"]) as picture:
+            assert "not for diagnosis" in picture.info["Comment"]
+            assert picture.mode.startswith("I")  # No word in the picture: these are data.
