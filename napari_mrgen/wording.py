@@ -1,4 +1,4 @@
-"""Numbers as a person would say them: sizes, durations, large counts."""
+"""Numbers as a person would say them: sizes, durations, large counts; names on one line."""
 
 from __future__ import annotations
 
@@ -61,3 +61,23 @@ def count_of(count: int, noun: str) -> str:
 
 def _rounded(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def printable(name: str) -> str:
+    r"""Return the name of a file on one line, in characters that can be shown and encoded.
+
+    Bytes that are not UTF-8, line breaks and the like are escaped.
+
+    Examples
+    --------
+    >>> import os
+    >>> printable("Zürich 1"), printable(os.fsdecode(b"caf\xe9")), printable("two\nlines")
+    ('Zürich 1', 'caf\\xe9', 'two\\nlines')
+    """
+    undecoded = range(0xDC80, 0xDD00)
+    return "".join(
+        one if one.isprintable()
+        else f"\\x{ord(one) - 0xDC00:02x}" if ord(one) in undecoded
+        else one.encode("unicode_escape").decode()
+        for one in name
+    )  # fmt: skip

@@ -21,6 +21,7 @@ from napari_mrgen.cli.options import (
 )
 from napari_mrgen.cli.report import SECONDS_BETWEEN_LINES
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.wording import printable
 
 if TYPE_CHECKING:
     from napari_mrgen.app.generate import VolumeGenerator
@@ -152,11 +153,12 @@ def print_result(done: ScanResult, *, as_json: bool) -> None:
         paths = [str(path) for path in done.results]
         print_json({**vars(done), "scan": str(done.scan), "results": paths})
     elif done.problem:
-        place = f"{done.number}/{done.total} {done.scan.name}"
+        place = f"{done.number}/{done.total} {printable(done.scan.name)}"
         print(f"{place}: {done.problem}", file=sys.stderr, flush=True)
     elif not done.is_kept:
-        names = ", ".join(path.name for path in done.results)
-        print(f"{done.number}/{done.total} {done.scan.name}: {names}", flush=True)
+        names = ", ".join(printable(path.name) for path in done.results)
+        scan = printable(done.scan.name)
+        print(f"{done.number}/{done.total} {scan}: {names}", flush=True)
 
 
 def _fill(results: Iterable[Volume], folder: SampleFolder, total: int, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -42,6 +43,8 @@ OK, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return 0, 1 (failed), 2 (the user's mistake) or 130 (interrupted)."""
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # Names of files need not be UTF-8.
     try:
         arguments = sys.argv[1:] if arguments is None else arguments
         options = build_parser(arguments).parse_args(arguments)
@@ -109,8 +112,9 @@ def _complain(sentence: str, code: int) -> int:
 
 def _describe(error: Exception) -> str:
     with tempfile.NamedTemporaryFile(
-        "w", prefix="napari-mrgen-", suffix=".log", delete=False, encoding="utf-8"
-    ) as file:
+        "w", prefix="napari-mrgen-", suffix=".log", delete=False, encoding="utf-8",
+        errors="backslashreplace",
+    ) as file:  # fmt: skip
         traceback.print_exception(error, file=file)
     first = next(iter(str(error).splitlines()), "")
     return f"Unexpected {type(error).__name__}: {first} Details are in {file.name}."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from napari_mrgen.app.cases import find_cases, folder_role
 from napari_mrgen.app.generate import LocalGenerator
 from napari_mrgen.app.result_folder import SIDECAR, TABLE, ResultFolder, ScanResult, generate_folder
+from napari_mrgen.cli.generate import print_result
 from napari_mrgen.cli.main import MISTAKE, OK, main
 from napari_mrgen.engine.control import Control
 from napari_mrgen.errors import MrgenError
@@ -217,3 +220,64 @@ def test_one_scan_into_a_folder_is_a_nifti(translator, heads, tmp_path):
     out = tmp_path / "made"
     assert main(["generate", str(translator), "--input", f"t1={scan}", "--out", str(out)]) == OK
     assert (out / "sub-1-t1w-as-t2w.nii.gz").exists()
+
+
+ODD_NAMES = (
+    b"caf\xe9_T1w", b"\xd0\xc4\xd4\xe0 1_T1w", b"new\nline_T1w", b"semi; colon_T1w", b" blank _T1w",
+    b"l" * 235 + b"_T1w", "ü".encode() * 115 + b"_T1w",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_of_any_bytes(
+    generator: LocalGenerator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads, out = tmp_path / "heads", tmp_path / "made"
+    for name in ODD_NAMES:
+        write_head(heads / "head.nii.gz", 0)
+        os.rename(heads / "head.nii.gz", os.fsencode(heads) + b"/" + name + b".nii.gz")
+    first = run(generator, heads, out, stop_after=3)
+    assert [done.problem for done in first] == [""] * 3
+    (kept, *rest) = run(generator, heads, out)[2:]
+    assert kept.is_kept
+    assert [done.problem for done in rest] == [""] * 4
+    assert all(done.is_kept for done in run(generator, heads, out))
+    made = {os.fsencode(path.name) for path in out.glob("*.nii.gz")}
+    assert len(made) == len(ODD_NAMES)
+    for name in ODD_NAMES[:5]:
+        assert name + b"-as-t2w.nii.gz" in made
+        sidecar = os.fsencode(out) + b"/" + name + b"-as-t2w.json"
+        with open(sidecar, encoding="utf-8") as file:
+            source = json.load(file)["source"]["t1"]["path"]
+        assert os.fsencode(source) == os.fsencode(heads) + b"/" + name + b".nii.gz"
+    for done in rest:
+        print_result(done, as_json=False)
+        print_result(done, as_json=True)
+    said = capsys.readouterr().out.encode()  # All of it can be encoded.
+    assert said.count(b"\n") == 2 * len(rest)
+
+
+def test_json_of_the_user_in_a_folder_of_results(
+    generator: LocalGenerator, heads: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "made"
+    run(generator, heads, out, stop_after=1)
+    mine = out / "sub-2" / "anat" / "sub-2_T1w-as-t2w.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"RepetitionTime": 2.0}')
+    results = [path.name for done in run(generator, heads, out) for path in done.results]
+    assert "sub-2_T1w-as-t2w-2.nii.gz" in results
+    assert mine.read_text() == '{"RepetitionTime": 2.0}'
+    run(generator, heads, out, overwrite=True)
+    assert json.loads(mine.read_text())["synthetic"]
+
+
+def test_a_folder_of_an_earlier_version_goes_on(
+    generator: LocalGenerator, heads: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "made"
+    run(generator, heads, out, stop_after=1)
+    record = json.loads((out / SIDECAR).read_text())
+    del record["configuration"]["mark_synthetic"]
+    (out / SIDECAR).write_text(json.dumps(record))
+    assert [done.is_kept for done in run(generator, heads, out)] == [True, False, False]

@@ -32,12 +32,13 @@ from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.engine.run.model_header import model_file
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
+from napari_mrgen.io.facts import is_own_record, sidecar_of
 from napari_mrgen.io.files import drafted
 from napari_mrgen.io.find import Reference, find
-from napari_mrgen.io.naming import stem
 from napari_mrgen.io.raw_data.hdf5 import opened_hdf5
 from napari_mrgen.io.subjects import subject_of
 from napari_mrgen.volume import Array, Volume
+from napari_mrgen.wording import printable
 
 RESULTS = "result.h5"
 TRUTH = "truth"
@@ -108,6 +109,8 @@ def _draw_samples(
     text = json.dumps(record, indent=2, default=str)
     if (folder / RESULTS).exists() and note.exists() and note.read_text("utf-8") == text:
         return
+    if note.exists() and not is_own_record(note):
+        raise MrgenError(f"{note} was not made by this program; move it, or change `out`.")
     folder.mkdir(parents=True, exist_ok=True)
     volumes = {}
     for volume in collect(generator.generate({}, config, control)):
@@ -236,7 +239,7 @@ def _has_voxels_of(truth: Volume, result: Volume) -> bool:
 
 def _record(path: Path) -> Mapping[str, Any]:
     """Return what a family says of a result, such as that it is not what came out but went in."""
-    sidecar = path.with_name(f"{stem(path)}.json")
+    sidecar = sidecar_of(path)
     return json.loads(sidecar.read_text("utf-8")) if sidecar.exists() else {}
 
 
@@ -260,7 +263,8 @@ def write_results(path: Path, cases: Iterable[tuple[str, Mapping[str, Volume]]])
             for name, parts in cases:
                 for part, volume in parts.items():
                     group = found.require_group(part) if part in found else _ordered(found, part)
-                    dataset = group.create_dataset(name.replace("/", "-"), data=volume.array)
+                    key = printable(name.replace("/", "-"))
+                    dataset = group.create_dataset(key, data=volume.array)
                     dataset.attrs["axes"] = list(volume.axes)
             with drafted(path) as draft, h5py.File(draft, "w") as file:
                 for part in found:

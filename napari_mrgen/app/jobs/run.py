@@ -30,7 +30,7 @@ from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.folder import Run, is_taken, write_json
 from napari_mrgen.engine.run.pictures import read_curves
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.files import drafted, remove_drafts
+from napari_mrgen.io.files import drafted, open_table, remove_drafts
 from napari_mrgen.wording import format_duration
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _with_log(outcome: JobOutcome) -> JobOutcome:
             path.unlink(missing_ok=True)
             return outcome
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(outcome.details, encoding="utf-8")
+        path.write_text(outcome.details, encoding="utf-8", errors="backslashreplace")
     except OSError:
         return outcome
     return replace(outcome, problem=f"{outcome.problem} Details are in {path}.")
@@ -372,7 +372,7 @@ def write_history(run_dir: Path) -> None:
     names = dict.fromkeys(name for row in rows for name in row)
     with (
         drafted(run_dir / HISTORY) as draft,
-        draft.open("w", newline="", encoding="utf-8") as file,
+        open_table(draft, "w") as file,
     ):
         table = csv.DictWriter(file, names or ("stage", "step"), restval="")
         table.writeheader()
@@ -417,7 +417,7 @@ class JobSummary:
 
     def write(self, path: Path) -> None:
         """Write the table with all metrics as CSV."""
-        with drafted(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        with drafted(path) as draft, open_table(draft, "w") as file:
             table = csv.writer(file)
             table.writerow(("job", "task", "state", "seconds", "problem", "out", *self.metrics))
             for outcome in self.outcomes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +93,38 @@ def test_predictions_of_another_kind_are_to_be_removed(
     assert results.stat().st_mtime_ns == written
     with pytest.raises(MrgenError, match=r"predictions holds results of another .*; remove it"):
         list(predict(job(**{**first, **change}), Control()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_not_utf8(hearts: Path, tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number, name in enumerate((b"caf\xe9.nii.gz", b"\xd0\xc4\xd4\xe0\n1.nii.gz"), 1):
+        target = os.fsencode(scans) + b"/" + name
+        shutil.copyfile(hearts / f"heart-{number}.nii.gz", target)
+    model = write_model("frame_prediction", tmp_path / "m.safetensors")
+    job = Job(
+        name="job", task="predict", model=model, inputs={"cine": scans},
+        settings={"frames": 2}, out=tmp_path / "job", device="cpu",
+    )  # fmt: skip
+    assert list(predict(job, Control()))
+    found = read_results(job.out / "predictions" / "result.h5")
+    assert {*found["result"]} == {"caf\\xe9", "\\xd0\\xc4\\xd4\\xe0\\n1"}
+    made = next((job.out / "predictions").glob("caf*.nii.gz"))
+    provenance = nifti.read(made).provenance
+    assert provenance is not None
+    assert os.fsencode(provenance["source"]["cine"]["path"]).endswith(b"caf\xe9.nii.gz")
+
+
+def test_samples_do_not_replace_json_of_the_user(tmp_path: Path) -> None:
+    model = write_model("dcgan", tmp_path / "m.safetensors")
+    job = Job(name="job", task="predict", model=model, out=tmp_path / "job", device="cpu")
+    note = job.out / "predictions" / "samples.json"
+    note.parent.mkdir(parents=True)
+    note.write_text("{}")
+    with pytest.raises(MrgenError, match="was not made by this program"):
+        list(predict(job, Control()))
+    assert note.read_text() == "{}"
+    note.unlink()
+    assert list(predict(job, Control()))
+    assert len(list(predict(job, Control()))) == 1  # It is loaded, and nothing drawn anew.
