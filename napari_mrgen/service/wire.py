@@ -8,6 +8,7 @@ table of contents, so that the first result can be used before the last one is g
 
 from __future__ import annotations
 
+import json
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -133,14 +134,13 @@ def result_members(volume: Volume, number: int, inputs: Mapping[str, Volume]) ->
         path = Path(folder) / f"{name}{SUFFIX}"
         facts = pack(volume, path, inputs)
         image = path.read_bytes()
-    return _member(f"{name}.json", facts.model_dump_json(indent=2).encode()) + _member(
-        f"{name}{SUFFIX}", image
-    )
+    text = json.dumps(facts.model_dump(), indent=2)
+    return _member(f"{name}.json", text.encode("ascii")) + _member(f"{name}{SUFFIX}", image)
 
 
 def problem_member(sentence: str) -> bytes:
     """Return the member that says why a tar ends before its time."""
-    return _member(PROBLEM, f"{sentence}\n".encode())
+    return _member(PROBLEM, f"{sentence}\n".encode(errors="backslashreplace"))
 
 
 def _member(name: str, data: bytes) -> bytes:

@@ -78,6 +78,7 @@ def test_served_is_local(served: Served, cine: Path) -> None:
     kinds: list[tuple[Source, GenerateConfig]] = [
         (cine, SHORT),
         (replace(scan, array=scan.array.astype(np.float64) / 3, source=None), SHORT),
+        (replace(scan, name="caf\udce9", subject="\udcd0\n"), SHORT),  # Not UTF-8 on the disk.
         (cine, SHORT.with_values({"samples": 2, "seed": 4, "include_context": True})),
     ]
     for source, config in kinds:
