@@ -9,10 +9,10 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -52,15 +52,11 @@ class ShownScan:
     shape: Shape | None
     times: tuple[float, ...] | None = None
     source: Source | None = None
-    owner: weakref.ref[Array] | None = None
+    owner: Callable[[], Array | None] = lambda: None
 
     @property
     def is_alive(self) -> bool:
-        return self.owner is not None and self.owner() is not None
-
-    @property
-    def spacing_known(self) -> bool:
-        return self.source is None or self.source.spacing_known
+        return self.owner() is not None
 
     @property
     def to_scanner(self) -> Affine:
@@ -120,10 +116,14 @@ def remember(volume: Volume, array: Array, shown: Affine) -> None:
         owner = owner.base  # A crop is a view of that.
     z, y, x = volume.array.shape[-3:]
     scan = ShownScan(
-        volume.name, volume.affine, shown, (z, y, x), volume.times, volume.source, _reference(owner)
-    )
-    for other in [one for one in _SCANS if _is_same(one, scan)]:
-        _SCANS.remove(other)
+        volume.name, volume.affine, shown, (z, y, x), volume.times, volume.source,
+        weakref.ref(owner),
+    )  # fmt: skip
+    for other in list(_SCANS):
+        is_other = other.is_alive and other.owner() is not owner
+        if _is_same(other, scan) and not is_other:
+            with suppress(ValueError):  # Layers are made and saved in several threads.
+                _SCANS.remove(other)
     _SCANS.append(scan)
 
 
@@ -148,15 +148,17 @@ def scan_of(
     missing
         Which of ``z, y, x`` the layer has not.
     """
-    relations = [(scan, scan.relation(space, shape, missing)) for scan in _SCANS]
+    scans = list(_SCANS)
+    relations = [(scan, scan.relation(space, shape, missing)) for scan in scans]
     for kind in (_GRID, _PART, _OVER) if has_units else (_GRID, _PART):
         found = [scan for scan, one in relations if one >= kind]
         if kind != _GRID or any(scan.is_alive for scan in found):
             found = [scan for scan in found if scan.is_alive]
         if found:
             _warn_of_choice(name, found, is_exact=kind != _OVER)
-            return found[-1]
-    if not all(scan.is_upright for scan in _SCANS):
+            alike = [scan for scan in found if scan.source and _is_same_frame(scan, found[-1])]
+            return (alike or found)[-1]  # That of a file has the order of its axes, too.
+    if not all(scan.is_upright for scan in scans):
         _warn(
             f"The layer {name!r} lies over no scan that was opened here: it is saved as it stands "
             "in the viewer, which may show scans turned."
@@ -193,10 +195,3 @@ def _is_same(one: ShownScan, other: ShownScan) -> bool:
     return (one.name, one.shape) == (other.name, other.shape) and (
         np.array_equal(one.affine, other.affine) and np.array_equal(one.shown, other.shown)
     )
-
-
-def _reference(array: Any) -> weakref.ref[Array] | None:
-    try:
-        return weakref.ref(array)
-    except TypeError:
-        return None
