@@ -129,6 +129,8 @@ class Config(BaseModel):
             problem = getattr(error, "problem", None) or str(error).splitlines()[0]
             msg = f"The settings are not YAML: {problem}{where}."
             raise MrgenError(msg) from None
+        except (ValueError, RecursionError) as error:
+            raise MrgenError(f"The settings cannot be read: {error}.") from None
         if not isinstance(values, dict):
             got = "nothing" if values is None else type(values).__name__
             msg = f"Expected settings as YAML lines `name: value`, got {got}."

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ from napari_mrgen.data.progress import Progress
 from napari_mrgen.engine.control import Control
 from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
-from napari_mrgen.engine.run.journal import write_event
+from napari_mrgen.engine.run.journal import read_events, write_event
 from napari_mrgen.metrics.scoreboard import Row, Scoreboard
 from napari_mrgen.wording import format_duration
 
@@ -76,10 +76,21 @@ def reporter(*, as_json: bool) -> Iterator[Reporter]:
         yield Lines()
 
 
+def _is_recorded(last: events.Failed, run_dir: Path) -> bool:
+    """Whether the details of a failure stand in the run folder."""
+    if not last.details:
+        return False
+    try:
+        recorded = read_events(run_dir / "events.jsonl")[0]
+    except OSError:
+        return False
+    return bool(recorded) and recorded[-1] == last
+
+
 def exit_code(last: Event | None, run_dir: Path, of_signal: int = 0) -> int:
     """Return the program's exit code for a run's last event; a failure is printed to stderr."""
     if isinstance(last, events.Failed):
-        where = f"Details are in {run_dir / 'events.jsonl'}." if last.details else ""
+        where = f"Details are in {run_dir / 'events.jsonl'}." if _is_recorded(last, run_dir) else ""
         sentence = " ".join(f"{last.message} {last.advice} {where}".split())
         print(f"napari-mrgen: {sentence}", file=sys.stderr)
         return 1
@@ -303,19 +314,21 @@ class SignalControl(Control):
 
 @contextmanager
 def stop_on_signals() -> Iterator[SignalControl]:
-    """Provide a control that Ctrl-C or a scheduler's SIGTERM stops; the second signal kills.
+    """Provide a control that Ctrl-C, SIGTERM and a lost terminal stop; the second signal kills.
 
     The old handlers are put back afterwards.
     """
     control = SignalControl()
-    watched = (signal.SIGINT, signal.SIGTERM)
+    # SIGHUP comes when the terminal or the connection to it is closed; Windows has none.
+    watched = [signal.SIGINT, signal.SIGTERM, *filter(None, [getattr(signal, "SIGHUP", None)])]
 
     def stop(number: int, _frame: FrameType | None) -> None:
         control.signal = number
         control.stop()
         for each in watched:
             signal.signal(each, signal.SIG_DFL)
-        print("Stopping after this step; once more to kill.", file=sys.stderr, flush=True)
+        with suppress(OSError):  # The terminal may be gone.
+            print("Stopping after this step; once more to kill.", file=sys.stderr, flush=True)
 
     before = {each: signal.signal(each, stop) for each in watched}
     try:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -100,6 +101,7 @@ def resume(
         group.check_batch(config.batch_size)
         if group.is_first:
             stack.enter_context(locked(run_dir))
+            runs.make_folders(run_dir)
         return TrainingContext(family, config, run.inputs, run_dir, options, group, control)
 
     yield from _recorded(begin, lambda context: _train(context, resumed=True))
@@ -218,6 +220,16 @@ def _refuse_taken(run_dir: Path) -> None:
         raise MrgenError(msg)
 
 
+def _sessions(path: Path) -> list[dict[str, Any]]:
+    """Return what earlier sessions trained with; a record that is damaged stops nothing."""
+    try:
+        sessions = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    is_whole = isinstance(sessions, list) and all(isinstance(one, dict) for one in sessions)
+    return sessions if is_whole else []
+
+
 def _record_environment(context: TrainingContext) -> list[str]:
     """Note what this session trains with; name what differs from the session before.
 
@@ -241,7 +253,7 @@ def _record_environment(context: TrainingContext) -> list[str]:
         **{package: versions.get(package, "unknown") for package in _PACKAGES},
     }
     path = context.run_dir / runs.ENVIRONMENT
-    sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    sessions = _sessions(path)
     runs.write_json(path, [*sessions, now])
     if not sessions:
         return []

@@ -9,6 +9,8 @@ import pytest
 from napari_mrgen.app.evaluate import choose_inputs, evaluate, illustrate
 from napari_mrgen.engine.run.folder import Run
 from napari_mrgen.errors import MrgenError
+from napari_mrgen.io import nifti
+from napari_mrgen.samples import beating_heart
 
 
 def subjects(model: Path, *paths: Path, **options: object) -> set[str]:
@@ -35,9 +37,19 @@ def test_what_was_trained_on_is_known_where_it_was_found(
 
 
 def test_new_subjects_are_all_scored(trained: Path, hearts: Path, tmp_path: Path) -> None:
-    for name in ("other-1", "other-2"):
-        shutil.copy(hearts / "heart-1.nii.gz", tmp_path / f"{name}.nii.gz")
+    for number, name in enumerate(("other-1", "other-2"), 8):
+        cine, _ = beating_heart(number, frames=14, slices=2, size=40)
+        nifti.write(cine, tmp_path / f"{name}.nii.gz")
     assert subjects(trained, tmp_path) == {"other-1", "other-2"}
+
+
+def test_what_was_trained_on_stays_known_under_another_name(
+    trained: Path, hearts: Path, tmp_path: Path
+) -> None:
+    seen = Run(trained).inputs.split.train[0]
+    shutil.copy(hearts / f"{seen}.nii.gz", tmp_path / "other.nii.gz")
+    with pytest.raises(MrgenError, match="trained on every subject found"):
+        subjects(trained, tmp_path)
 
 
 def test_trained_subjects_alone_are_refused(trained: Path, hearts: Path) -> None:

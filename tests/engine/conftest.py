@@ -82,7 +82,9 @@ def digest(value: Any) -> str:
 
 
 def digest_state(path: Path) -> str:
-    return digest(torch.load(path, weights_only=True))
+    content = torch.load(path, weights_only=True)
+    del content["metrics"]  # Those of the last evaluation, which runs may have at other steps.
+    return digest(content)
 
 
 def _feed(found: Any, value: Any) -> None:

@@ -182,7 +182,7 @@ def read_jobs(path: Path) -> JobFile:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         msg = f"{path} cannot be read ({reason}); check the path."
         raise MrgenError(msg) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         msg = f"{path.name} is not a YAML file: {' '.join(str(error).split())}."
         raise MrgenError(msg) from None
     from napari_mrgen.app.jobs import published_layout

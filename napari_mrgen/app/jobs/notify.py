@@ -82,7 +82,8 @@ class Notices(BaseModel):
         """
         _refuse_secrets(values)
         try:
-            return cls.model_validate(values)
+            # YAML reads the word `on` as true.
+            return cls.model_validate({"on" if k is True else k: v for k, v in values.items()})
         except ValidationError as error:
             problem = foremost(error)
         where = ".".join(str(part) for part in problem["loc"] if isinstance(part, str))

@@ -323,9 +323,9 @@ def _read_mail(path: Path) -> Any:
     """Read the file; nothing of its lines is said, as one of them holds a password."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (OSError, UnicodeDecodeError):
+        raise MrgenError(f"{path.name} cannot be read; is it a text file?") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f"; look at line {mark.line + 1}"
         raise MrgenError(f"{path.name} is not a YAML file{where}.") from None
-    except (OSError, UnicodeDecodeError):
-        raise MrgenError(f"{path.name} cannot be read; is it a text file?") from None

@@ -12,6 +12,7 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -23,6 +24,7 @@ from napari_mrgen.engine.run import events
 from napari_mrgen.engine.run.events import Event
 from napari_mrgen.engine.run.journal import read_events
 from napari_mrgen.engine.run.lock import living_trainer
+from napari_mrgen.engine.run.model_header import first_line
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io import nifti
 from napari_mrgen.io.files import replacing
@@ -67,20 +69,26 @@ class Run:
                 f"{self.path.name} was written by another version (format {values.get('format')})."
             )
             raise MrgenError(msg)
-        return RunOptions(**values)
+        with self._parsing("run.json"):
+            return RunOptions(**values)
 
     @property
     def inputs(self) -> Inputs:
         values = self.read_inputs()
-        references = {
-            role: tuple(_parse_reference(self.path, entry) for entry in entries)
-            for role, entries in values["references"].items()
-        }
-        split = values["split"]
-        return Inputs(references, Split(tuple(split["train"]), tuple(split["test"])))
+        with self._parsing("inputs.json"):
+            references = {
+                role: tuple(_parse_reference(self.path, entry) for entry in entries)
+                for role, entries in values["references"].items()
+            }
+            split = values["split"]
+            return Inputs(references, Split(_names(split["train"]), _names(split["test"])))
 
     def config(self, family: Family) -> TrainConfig:
-        text = (self.path / "config.yaml").read_text(encoding="utf-8")
+        try:
+            text = (self.path / "config.yaml").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            msg = f"{self.path} is not a run folder: it has no readable config.yaml."
+            raise MrgenError(msg) from None
         config: TrainConfig = family.train_config.from_yaml(text)
         return config
 
@@ -106,7 +114,8 @@ class Run:
 
     def changed_inputs(self) -> tuple[str, ...]:
         """Name the input files that are not what they were when the run started."""
-        entries = [e for role in self.read_inputs()["references"].values() for e in role]
+        with self._parsing("inputs.json"):
+            entries = [e for role in self.read_inputs()["references"].values() for e in role]
         return tuple(
             Path(entry["path"]).name
             for entry in entries
@@ -115,15 +124,27 @@ class Run:
 
     def subjects_by_content(self) -> dict[str, str]:
         """Return the subjects of the run's scans by the fingerprints of their files."""
-        entries = [e for role in self.read_inputs()["references"].values() for e in role]
+        with self._parsing("inputs.json"):
+            entries = [e for role in self.read_inputs()["references"].values() for e in role]
         # The series of one file share its fingerprint.
         counts = Counter(entry["fingerprint"] for entry in entries)
         return {e["fingerprint"]: e["subject"] for e in entries if counts[e["fingerprint"]] == 1}
 
+    @contextmanager
+    def _parsing(self, name: str) -> Iterator[None]:
+        """Say so where a file of the folder is JSON, but not what this program wrote."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            msg = f"{name} of {self.path} is damaged ({first_line(error)}); restore it."
+            raise MrgenError(msg) from None
+
     def _read(self, name: str) -> dict[str, Any]:
         try:
             values: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            if not isinstance(values, dict):
+                raise TypeError(name)
+        except (OSError, ValueError, TypeError, RecursionError):
             msg = f"{self.path} is not a run folder: it has no readable {name}."
             raise MrgenError(msg) from None
         return values
@@ -140,6 +161,11 @@ def create(run_dir: Path, options: RunOptions, config: TrainConfig, inputs: Inpu
     }
     write_json(run_dir / "inputs.json", {"references": references, "split": asdict(inputs.split)})
     save_settings(run_dir, options, config)
+    make_folders(run_dir)
+
+
+def make_folders(run_dir: Path) -> None:
+    """Make the folders that are empty at first, which some ways of copying leave out."""
     for name in ("checkpoints", "previews"):
         (run_dir / name).mkdir(exist_ok=True)
 
@@ -174,17 +200,9 @@ def relocate(run_dir: Path, roots: Iterable[Path]) -> int:
             missing.append(file.name)
             continue
         new = max(found, key=lambda one: _common_end(one, file)).absolute()
-        depth = _common_end(new, file)
-        old_base, new_base = file.parents[depth - 1], new.parents[depth - 1]
         moved += 1
+        _move(entry, run_dir, file, new)
         entry["path"] = str(new / old.name if is_series else new)
-        for name in ("labels", "slices"):
-            entry[name] = [
-                str(new_base / (run_dir / path).relative_to(old_base))
-                if (run_dir / path).is_relative_to(old_base)
-                else path
-                for path in entry.get(name, ())
-            ]
     if missing:
         shown = ", ".join(sorted(set(missing))[:3]) + (" and others" if len(missing) > 3 else "")
         msg = (
@@ -195,6 +213,19 @@ def relocate(run_dir: Path, roots: Iterable[Path]) -> int:
     if moved:
         write_json(run_dir / "inputs.json", values)
     return moved
+
+
+def _move(entry: dict[str, Any], run_dir: Path, file: Path, new: Path) -> None:
+    """Let label maps and slices go with their scan, whose folders are the same from some on."""
+    depth = _common_end(new, file)
+    old_base, new_base = file.parents[depth - 1], new.parents[depth - 1]
+    for name in ("labels", "slices"):
+        entry[name] = [
+            str(new_base / (run_dir / path).relative_to(old_base))
+            if (run_dir / path).is_relative_to(old_base)
+            else path
+            for path in entry.get(name, ())
+        ]
 
 
 def _common_end(one: Path, other: Path) -> int:
@@ -211,7 +242,15 @@ def save_settings(run_dir: Path, options: RunOptions, config: TrainConfig) -> No
 
 
 def holds_run(run_dir: Path) -> bool:
-    return (run_dir / _EVENTS).exists()
+    """Whether a folder holds a run, which may have lost the record of its events."""
+    return (run_dir / _EVENTS).exists() or (
+        (run_dir / "run.json").exists() and _holds_weights(run_dir)
+    )
+
+
+def _holds_weights(run_dir: Path) -> bool:
+    files = (*run_dir.glob("checkpoints/*.pt"), *run_dir.glob("model*.safetensors"))
+    return next(iter(files), None) is not None
 
 
 def is_taken(run_dir: Path) -> bool:
@@ -219,6 +258,8 @@ def is_taken(run_dir: Path) -> bool:
 
     Such a one has nothing to lose: with the mistake mended the same folder can be named again.
     """
+    if _holds_weights(run_dir):
+        return True
     if not holds_run(run_dir):
         return False
     history = Run(run_dir).history
@@ -258,6 +299,12 @@ def read_preview(run_dir: Path, event: events.Previewed) -> list[Volume]:
         replace(volume, name=name, window=(window[0], window[1]) if window else None)
         for volume, name, window in zip(volumes, event.names, event.windows, strict=True)
     ]
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+        raise TypeError("the split is no list of subjects")
+    return tuple(values)
 
 
 def fingerprint(path: Path) -> str:

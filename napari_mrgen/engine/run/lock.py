@@ -17,6 +17,8 @@ from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.files import replacing
 
 _CLAIMS = "lock*.json"
+_CLOCK_STEP = 5.0
+"""By so many seconds the start of a process may seem to change, where only the clock tells it."""
 _SILENCE = 600.0
 """Seconds without an event after which a trainer on another machine is taken for dead."""
 
@@ -29,7 +31,11 @@ def locked(run_dir: Path) -> Iterator[None]:
     other. No claim's name comes twice: who removes a dead one, or their own, never hits another.
     """
     path = run_dir / f"lock-{uuid4().hex}.json"
-    claim = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
+    pid = os.getpid()
+    claim = {
+        "host": socket.gethostname(), "pid": pid, "born": _born(pid), "ticks": _ticks(pid),
+        "boot": _boot(),
+    }  # fmt: skip
     with replacing(path) as file:  # Whole at once: a torn claim is a dead one.
         file.write(json.dumps(claim).encode())
     try:
@@ -58,11 +64,37 @@ def _living(claim: Path) -> str | None:
     try:
         lock = json.loads(claim.read_text(encoding="utf-8"))
         host, pid, born = str(lock["host"]), int(lock["pid"]), float(lock["born"])
+        ticks, boot = lock.get("ticks"), lock.get("boot")
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if host != socket.gethostname():
         return f"{host} (process {pid})" if _is_talking(claim.parent) else None
-    return f"process {pid}" if _born(pid) == born else None
+    if ticks is not None and _boot():
+        is_same = boot == _boot() and _ticks(pid) == ticks
+    else:
+        now = _born(pid)
+        is_same = now is not None and abs(now - born) < _CLOCK_STEP
+    return f"process {pid}" if is_same else None
+
+
+def _ticks(pid: int) -> int | None:
+    """Return when a process started, in ticks since the machine did; None where Linux is not.
+
+    Unlike a time of day it does not change when the clock is set.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(text.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _boot() -> str:
+    """Return the identifier of this start of the machine, '' where Linux is not."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _born(pid: int) -> float | None:

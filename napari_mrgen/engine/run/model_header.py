@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from napari_mrgen.errors import MrgenError
 
 FORMAT = 1
 KEY = "napari_mrgen"
+_LONGEST = 16 << 20
+"""Bytes of the longest header: that of a model has a few thousand."""
 LICENCE = "Made from the training data that its owner chose: their terms hold for this model too."
 
 
@@ -59,13 +61,23 @@ def read_header(path: Path) -> Header:
     """Read the header of a model file, or of the model of a run folder."""
     path = model_file(path)
     try:
+        _check_length(path)
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {})[KEY]
         values = json.loads(text)
         values["networks"] = tuple(map(str, values["networks"]))
-        header = Header(**values)
-        if not (isinstance(header.config, dict) and isinstance(header.data, dict)):
-            msg = "config and data must be objects"
+        known = {one.name for one in fields(Header)}
+        # A later version may say more.
+        header = Header(**{name: value for name, value in values.items() if name in known})
+        texts = (header.family, header.stage, header.split, header.licence)
+        objects = (header.config, header.data, header.metrics)
+        numbers = (header.step, header.subjects, header.format)
+        if not (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(one, dict) for one in objects)
+            and all(isinstance(number, int) for number in numbers)
+        ):
+            msg = "its header has fields of another type"
             raise TypeError(msg)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         msg = f"{path.name} is not a model of napari-mrgen, or it is damaged ({first_line(error)})."
@@ -74,6 +86,14 @@ def read_header(path: Path) -> Header:
         msg = f"{path.name} was written by another version: format {header.format}, not {FORMAT}."
         raise MrgenError(msg)
     return header
+
+
+def _check_length(path: Path) -> None:
+    """Refuse a header so long that reading it would take minutes and gigabytes."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > _LONGEST:
+        raise ValueError(f"its header claims {length:,} bytes")
 
 
 def check_start(path: Path, family: str) -> None:

@@ -39,7 +39,7 @@ def saved_states(folder: Path) -> list[Saved]:
 
 
 def save_state(folder: Path, state: StageState) -> Path:
-    """Write networks, optimizers, average and early stopping; keep the last files only."""
+    """Write networks, optimizers, average, metrics; keep the last files only."""
     stage, task = state.stage, state.stage.task
     averaged = state.average.networks
     content = {
@@ -48,6 +48,7 @@ def save_state(folder: Path, state: StageState) -> Path:
         "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
         "average": {name: network.state_dict() for name, network in averaged.items()},
         "early_stopping": asdict(state.early_stopping),
+        "metrics": dict(state.metrics),
     }
     path = folder / f"{state.index}-{stage.name}-{state.step:08d}.pt"
     with replacing(path) as file:
@@ -81,6 +82,7 @@ def load_state(folder: Path, state: StageState) -> tuple[int | None, list[str]]:
         # Earlier versions wrote it as "standing", or not at all.
         stopping = content.get("early_stopping", content.get("standing", {}))
         state.early_stopping = EarlyStoppingState(**stopping)
+        state.metrics = content.get("metrics", {})
         return saved.step, damaged
     return None, damaged
 

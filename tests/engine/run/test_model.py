@@ -103,7 +103,7 @@ def test_a_cut_file_is_refused_at_every_length(model: Path) -> None:
         ({"data": {"shape": "huge"}}, "can be built from its header"),
         ({"networks": ["predictor", "ghost"]}, "no weights of ghost"),
         ({"networks": []}, "no weights of anything"),
-        ({"surprise": 1}, "is not a model"),
+        ({"family": 5}, "is not a model"),
     ],
 )
 def test_a_hostile_header_is_one_sentence(model: Path, changes: dict[str, Any], said: str) -> None:
