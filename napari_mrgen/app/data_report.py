@@ -10,7 +10,7 @@ from typing import Any
 from napari_mrgen.app.inputs import IF_LABELS, Paths
 from napari_mrgen.data.heads.sessions import sessions_of
 from napari_mrgen.data.inputs import Inputs, LeftOut
-from napari_mrgen.engine.family import Family, Survey
+from napari_mrgen.engine.family import Family
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.contents import content_of, copies_among
 from napari_mrgen.io.datasets import acdc
@@ -55,29 +55,6 @@ class DataReport:
         if self.pairs is None:
             del values["pairs"]
         return values
-
-    def table(self) -> Survey:
-        """Return it as a table, a row a file."""
-        doubts: dict[Path, list[str]] = {}
-        for doubt in self.doubts:
-            doubts.setdefault(doubt.path, []).append(doubt.what)
-        partner = {
-            path: ", ".join(other.name for other in pair.values() if other and other != path)
-            for pair in self.pairs or ()
-            for path in pair.values()
-            if path
-        }
-        sides = {"train": "trained on", "held_out": "held out"}
-        taken = [
-            (
-                str(row.path), row.role, row.subject, sides[row.side], partner.get(row.path, ""),
-                " ".join([f"Subject by {row.why_subject}.", *doubts.get(row.path, ())]),
-            )
-            for row in self.scans
-        ]  # fmt: skip
-        rest = [(str(one.path), "", "", "left out", "", one.why) for one in self.left_out]
-        columns = ("File", "Taken as", "Subject", "Side", "Paired with", "Why, and what to check")
-        return Survey("The scans of this training", columns, (*taken, *rest))
 
 
 def report_data(family: Family, paths: Paths, inputs: Inputs) -> DataReport:

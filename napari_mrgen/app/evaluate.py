@@ -92,7 +92,7 @@ def _usable(family: Family, paths: Paths) -> References:
 def _known(references: References, run: Run) -> References:
     """Give scans that the run was trained or tested on the subjects that it knows them by.
 
-    By their content: they may have been moved or renamed, or be told apart by other rules.
+    By their content: they may have been moved or renamed, or be distinguished by other rules.
     """
     if not (run.path / "inputs.json").exists():
         return references

@@ -44,7 +44,7 @@ def gather(
     Parameters
     ----------
     subject_from
-        How subjects are told apart, see `napari_mrgen.io.subjects.subjects_in`.
+        How subjects are distinguished, see `napari_mrgen.io.subjects.subjects_in`.
     include_synthetic
         Train on generated scans too, but for those whose source is held out.
     """

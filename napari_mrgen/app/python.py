@@ -178,7 +178,7 @@ def train(
     split
         JSON file of the subjects to train on and to hold out; at random if not given.
     subject_from, include_synthetic
-        How subjects are told apart, and whether to train on generated scans (see `train --help`).
+        How subjects are distinguished, and whether generated scans are taken (`train --help`).
     stage, start_from
         Train this stage alone; start from the weights of this run folder or model file.
     control

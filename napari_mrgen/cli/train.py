@@ -52,7 +52,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         "--subject-from",
         default="auto",
         metavar="HOW",
-        help="how subjects are told apart: auto, folder, name or a regular expression",
+        help="how subjects are distinguished: auto, folder, name or a regular expression",
     )
     parser.add_argument(
         "--include-synthetic",

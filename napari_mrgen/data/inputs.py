@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from napari_mrgen.errors import MrgenError
 from napari_mrgen.io.find import Reference
@@ -29,10 +30,14 @@ class Split:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
+    def parse(cls, values: Any) -> Split:
+        """Read what `save` writes; raise `KeyError` or `TypeError` where it is something else."""
+        return cls(_names(values["train"]), _names(values["test"]))
+
+    @classmethod
     def load(cls, path: Path) -> Split:
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(_names(values["train"]), _names(values["test"]))
+            return cls.parse(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             expected = '{"train": [...], "test": [...]}'
             msg = f"{path.name} is not a split file; expected {expected} ({error})."

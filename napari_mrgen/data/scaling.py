@@ -15,6 +15,7 @@ _AT_MOST = 2_000_000
 _MOST_FILL_VALUES = 8
 _MANY = 1e-3
 """Share of the voxels from which on a value far from others is padding; fewer may be bright."""
+_FEW_LEVELS = 16
 _FEW_FACTOR, _HIGH = 10.0, 4.0
 """How many times the range of the rest few voxels must be away, and any bright ones."""
 
@@ -77,7 +78,8 @@ def _measured_range(
     values: npt.NDArray[Any], sample: npt.NDArray[Any]
 ) -> tuple[float | None, float | None]:
     """Return the limits beyond which values are no measurements; None where none are beyond."""
-    low = high = None
+    low: float | None = None
+    high: float | None = None
     many = max(2, round(_MANY * sample.size))
     rest = sample.reshape(-1)
     for _ in range(_MOST_FILL_VALUES):
@@ -89,11 +91,16 @@ def _measured_range(
         few_low, few_high = rest.size - above.size < many, rest.size - below.size < many
         # Zero is the background of most scans, however bright what it surrounds.
         if bottom < 0 and 0 < (top - least) * (_FEW_FACTOR if few_low else 1) < least - bottom:
-            low, rest = (bottom + least) / 2, above
+            limit, others = (bottom + least) / 2, above
         elif 0 < (most - bottom) * (_FEW_FACTOR if few_high else _HIGH) < top - most:
-            high, rest = (top + most) / 2, below
+            limit, others = (top + most) / 2, below
         else:
             break
+        # An image of a few levels, such as a phantom, is not padded.
+        if np.unique(others).size <= _FEW_LEVELS:
+            break
+        low, high = (limit, high) if others is above else (low, limit)
+        rest = others
     # One voxel of a large array may not be in the sample.
     reach = _FEW_FACTOR * (top - bottom)
     if low is None and 0 < reach < bottom - float(np.nanmin(values)):

@@ -17,6 +17,8 @@ from napari_mrgen.io.files import read_span
 from napari_mrgen.io.formats import NIFTI, format_of
 from napari_mrgen.io.headers import Header, read_header
 
+_FAULTS = (OSError, MrgenError, TypeError, ValueError)
+"""What reading may raise, such as for values that are colours."""
 _FEW_VALUES = 12
 """An image of at most so many values, all whole numbers, may be a label map."""
 Values = npt.NDArray[np.float32]
@@ -45,64 +47,62 @@ def copies_among(paths: Iterable[Path]) -> dict[Path, Path]:
     """
     beginnings: dict[bytes, list[Path]] = defaultdict(list)
     for path in paths:
-        if key := _key(path, whole=False):
+        if key := content_of(path).beginning:
             beginnings[key].append(path)
     copies: dict[Path, Path] = {}
     for alike in beginnings.values():
         firsts: dict[bytes, Path] = {}
         for path in alike if len(alike) > 1 else ():
-            if key := _key(path, whole=True):
+            if key := _whole(path):
                 first = firsts.setdefault(key, path)
                 if first is not path:
                     copies[path] = first
     return copies
 
 
-def first_values(path: Path) -> Values:
-    """Return values from the beginning of a NIfTI, Analyze or MGH image; none of other files.
-
-    It is the whole image where the beginning is one value only.
-    """
-    if format_of(path) is not NIFTI:
-        return np.zeros(0, np.float32)
-    header = read_header(path)
-    values = _values(header, _SAMPLED_BYTES // header.dtype.itemsize * header.dtype.itemsize)
-    if values.size and (values != values[0]).any():
-        return values
-    return _values(header, header.nbytes)
-
-
 @dataclass(frozen=True)
 class Content:
-    """What the values of an image tell: whether it holds nothing, and how many values there are."""
+    """What a file tells of its image without being used.
 
+    Attributes
+    ----------
+    beginning
+        Hash of what the image begins with; b"" of an image of nothing, and of a damaged one.
+    is_nothing
+        Whether it has one value everywhere, or none that is finite.
+    few_values
+        The number of different values, where they are few and whole as those of a label map.
+    """
+
+    beginning: bytes = b""
     is_nothing: bool = False
-    """Whether it has one value everywhere, or none that is finite."""
     few_values: int = 0
-    """The number of different values, where they are few and whole as those of a label map."""
 
 
 def content_of(path: Path) -> Content:
-    """Tell what is in a NIfTI, Analyze or MGH image; most are known by their beginning."""
+    """Tell what is in an image; most are known by their beginning, which is read once."""
     try:
         return _content(path, path.stat().st_mtime_ns)
-    except (OSError, MrgenError, TypeError, ValueError):
+    except _FAULTS:
         return Content()
 
 
 @functools.lru_cache(maxsize=200_000)
 def _content(path: Path, _modified: int) -> Content:
     if format_of(path) is not NIFTI:
-        return Content()
-    values = first_values(path)
-    if _is_plain(values):
-        return Content()
+        return Content(hashlib.blake2b(_first_bytes(path), digest_size=16).digest())
     header = read_header(path)
+    values = _values(header, _SAMPLED_BYTES // header.dtype.itemsize * header.dtype.itemsize)
+    if not values.size or (values == values[0]).all():
+        values = _values(header, header.nbytes)
+    beginning = _digest(header, values)
+    if _is_plain(values):
+        return Content(beginning)
     values = _values(header, header.nbytes)
     finite = np.unique(values[np.isfinite(values)])
     if finite.size <= 1:
         return Content(is_nothing=True)
-    return Content() if _is_plain(values) else Content(few_values=finite.size)
+    return Content(beginning, few_values=0 if _is_plain(values) else finite.size)
 
 
 def _is_plain(values: Values) -> bool:
@@ -111,24 +111,20 @@ def _is_plain(values: Values) -> bool:
     return bool((finite != np.round(finite)).any() or np.unique(finite).size > _FEW_VALUES)
 
 
-def _key(path: Path, *, whole: bool) -> bytes:
-    """Hash an image, or the beginning of it; b"" where it cannot be read."""
+def _whole(path: Path) -> bytes:
+    """Hash an image; b"" where it cannot be read."""
     try:
-        return _hashed(path, path.stat().st_mtime_ns, whole)
-    except (OSError, MrgenError, TypeError, ValueError):  # Such as values of several colours.
+        return _hashed(path, path.stat().st_mtime_ns)
+    except _FAULTS:
         return b""
 
 
 @functools.lru_cache(maxsize=200_000)
-def _hashed(path: Path, _modified: int, whole: bool) -> bytes:
+def _hashed(path: Path, _modified: int) -> bytes:
     if format_of(path) is not NIFTI:
-        content = path.read_bytes() if whole else _first_bytes(path)
-        return hashlib.blake2b(content, digest_size=16).digest()
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     header = read_header(path)
-    values = _values(header, header.nbytes) if whole else first_values(path)
-    if not values.size or (values == values[0]).all():
-        return b""  # Images of nothing are no copies.
-    return _digest(header, values)
+    return _digest(header, _values(header, header.nbytes))
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -296,7 +296,8 @@ def _reference(path: Path, subject: Subject, labels: tuple[Path, ...] = ()) -> R
 def _volumes(path: Path, scans: list[Path], axes: tuple[str, ...]) -> list[Reference]:
     root = path if path.is_dir() else path.parent
     labels = [scan for scan in scans if is_label(scan, root)]
-    images = [scan for scan in scans if not is_label(scan, root)] or labels
+    are_labels = set(labels)
+    images = [scan for scan in scans if scan not in are_labels] or labels
     images = best_versions(images) if path.is_dir() else [path]
     images = [image for image in images if not axes or _header_of(image)[0] in axes]
     cines = {home_of(image) for image in images if acdc.is_cine(image)}
@@ -306,7 +307,6 @@ def _volumes(path: Path, scans: list[Path], axes: tuple[str, ...]) -> list[Refer
             maps[key].append(label)
     subjects = subjects_in(scans, root) if path.is_dir() else {}
     references = []
-    are_labels = set(labels)
     for image in images:
         if acdc.is_frame(image) and home_of(image) in cines:
             continue
@@ -325,15 +325,9 @@ def best_versions(images: Sequence[Path]) -> list[Path]:
         if image.parent.name == "mri" and stem(image) in _FREESURFER:
             versions[image.parent][stem(image)] = image
     best = {own[next(name for name in _FREESURFER if name in own)] for own in versions.values()}
-    kept = [
-        image
-        for image in images
-        if image in best
-        or not (
-            {image.parent, *(() if image.parent.name != "orig" else (image.parent.parent,))}
-            & versions.keys()
-        )
-    ]
+    # The scan before it was prepared lies in a folder "orig" of that.
+    homes = {i: i.parent.parent if i.parent.name == "orig" else i.parent for i in images}
+    kept = [image for image in images if image in best or homes[image] not in versions]
     return oasis.best_of_sessions(kept)
 
 
@@ -421,9 +415,10 @@ def _nothing_found(path: Path, axes: tuple[str, ...], scans: list[Path]) -> str:
         return f"There is no image to take in {path}: {faults[0]}"
     kind = f"with axes {' or '.join(axes)}" if axes else "(NIfTI, Analyze, MGH or PNG)"
     rest = f"; {len(scans)} with other axes" if axes and scans else ""
-    reasons = [image_info(scan).doubts for scan in scans if _header_of(scan)[0] == "czyx"]
-    if reasons:
-        return f"There is no image {kind} in {path}{rest}. {scans[0].name}: {reasons[0][-1]}"
+    other = next((scan for scan in scans if _header_of(scan)[0] == "czyx"), None)
+    if other is not None:
+        why = image_info(other).doubts[-1]
+        return f"There is no image {kind} in {path}{rest}. {other.name}: {why}"
     pieces = f" {_IN_PIECES}" if axes == ("tzyx",) and len(scans) > 1 else ""
     what = "" if scans else foreign_among(files_in(path))
     return f"There is no image {kind} in {path}{rest}.{pieces} {what}".strip()

@@ -80,7 +80,8 @@ class ShownScan:
 
     def relation(self, space: Affine, shape: Shape, missing: Sequence[int]) -> int:
         """Say how a layer lies on the scan: on its grid, on a part of it, over it, or elsewhere."""
-        assert self.shape is not None
+        if self.shape is None:
+            return _ELSEWHERE
         kept = [axis for axis in range(3) if axis not in missing]
         to_voxels = self._voxels_of(space, missing)
         ends = np.array([*product(*((0, n - 1) for n in shape))])

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_mrgen.errors import MrgenError
-from napari_mrgen.io.facts import facts_in
+from napari_mrgen.io.facts import facts_in, sidecar_of
 from napari_mrgen.io.formats import NIFTI, format_of
 from napari_mrgen.io.headers import read_header
-from napari_mrgen.io.naming import stem
 
 _WORD = b"synthetic"
 _DESCRIPTIONS = (slice(148, 228), slice(240, 320))
@@ -64,7 +63,7 @@ def _record(path: Path) -> Mapping[str, Any]:
             facts = None
         if facts is not None and facts.provenance:
             return {"synthetic": True, **facts.provenance}
-    names = (f"{stem(path)}.json", f"{path.stem}.json", f"{path.name}.json", *_FOLDER_SIDECARS)
+    names = (sidecar_of(path).name, f"{path.name}.json", f"{path.stem}.json", *_FOLDER_SIDECARS)
     records = (_json(path.with_name(name)) for name in dict.fromkeys(names))
     return next((record for record in records if _says_so(record)), {})
 

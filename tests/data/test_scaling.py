@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from napari_mrgen.data.scaling import Scaling, as_type
+from napari_mrgen.data.scaling import Scaling, as_type, check_image, fill_note
+from napari_mrgen.errors import MrgenError
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
@@ -50,3 +51,38 @@ def test_a_result_is_of_its_sources_type_and_within_its_limits(dtype):
         limits = np.iinfo(dtype)
         middle = [max(-1, limits.min), 0, 100]
         assert found.tolist() == [limits.min, *middle, limits.max]
+
+
+def test_an_image_of_a_few_levels_is_not_padded() -> None:
+    image = np.zeros((20, 20), np.int16)
+    image[5:15, 5:15], image[0] = 1000, 1
+    assert Scaling.fit(image) == Scaling(0.0, 1000.0)
+
+
+@pytest.mark.parametrize("fill", [-32768, -9999, -1024, 32767])
+def test_padding_changes_nothing(fill: int) -> None:
+    image = np.random.default_rng(0).integers(0, 900, (30, 40)).astype(np.int16)
+    image[:8] = 0
+    padded = image.copy()
+    padded[:8] = fill
+    np.testing.assert_allclose(
+        Scaling.fit(padded).apply(padded), Scaling.fit(image).apply(image), rtol=0.01
+    )
+    assert f"320 voxels hold {fill}" in fill_note(padded)
+    assert fill_note(image) == ""
+
+
+@pytest.mark.parametrize("fault", [1e30, -1e30, np.inf, np.nan])
+def test_one_voxel_changes_nothing(fault: float) -> None:
+    image = np.random.default_rng(0).normal(300, 40, (30, 40)).astype(np.float32)
+    expected = Scaling.fit(image)
+    image[3, 4] = fault
+    assert Scaling.fit(image).scale == pytest.approx(expected.scale, rel=0.01)
+    assert Scaling.fit(image).apply(image)[3, 4] == 0
+    assert "the first at (3, 4)" in fill_note(image)
+
+
+@pytest.mark.parametrize(("value", "what"), [(np.nan, "no finite value"), (7.0, "the same value")])
+def test_an_image_of_nothing_is_refused(value: float, what: str) -> None:
+    with pytest.raises(MrgenError, match=what):
+        check_image(np.full((3, 4), value), "scan")

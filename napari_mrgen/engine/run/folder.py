@@ -80,8 +80,7 @@ class Run:
                 role: tuple(_parse_reference(self.path, entry) for entry in entries)
                 for role, entries in values["references"].items()
             }
-            split = values["split"]
-            return Inputs(references, Split(_names(split["train"]), _names(split["test"])))
+            return Inputs(references, Split.parse(values["split"]))
 
     def config(self, family: Family) -> TrainConfig:
         try:
@@ -299,12 +298,6 @@ def read_preview(run_dir: Path, event: events.Previewed) -> list[Volume]:
         replace(volume, name=name, window=(window[0], window[1]) if window else None)
         for volume, name, window in zip(volumes, event.names, event.windows, strict=True)
     ]
-
-
-def _names(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
-        raise TypeError("the split is no list of subjects")
-    return tuple(values)
 
 
 def fingerprint(path: Path) -> str:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import atexit
 import functools
-import select
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from napari_mrgen.io.files import why_not_there
 from napari_mrgen.volume import Array
 from napari_mrgen.wording import format_size
 
-_MOST_SECONDS = 10.0
+_MOST_SECONDS, _SECONDS_TO_START = 10.0, 60.0
 _MOST_COMPRESSED = 1032
 """Largest ratio of deflate."""
 _FAULTS = (
@@ -49,6 +48,7 @@ def look(group, depth):
         except Exception:
             pass
 
+print("ready", flush=True)
 for line in sys.stdin:
     path = line.rstrip("\\n")
     try:
@@ -72,25 +72,29 @@ class _Prober:
     def ends(self, path: Path) -> bool:
         """Whether a file can be looked through within the time limit."""
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-c", _PROBE],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    errors="surrogateescape",
-                )
-            process = self._process
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(f"{path}\n")
-            process.stdin.flush()
-            ready, _, _ = select.select([process.stdout], [], [], _MOST_SECONDS)
-            if ready and process.stdout.readline():
+            process = self._started()
+            if process is None:
+                return True  # Without a process to look, the file is opened here.
+            if _ask(process, f"{path}\n", _MOST_SECONDS):
                 return True
             self._end(process)
             return False
+
+    def _started(self) -> subprocess.Popen[str] | None:
+        """Return the process, ready to be asked; None where it does not start."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                # Not from the folder that this process works in, which may be a stranger's.
+                [sys.executable, "-P", "-c", _PROBE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                errors="surrogateescape",
+            )
+            if not _ask(self._process, "", _SECONDS_TO_START):
+                self._end(self._process)
+        return self._process
 
     def close(self) -> None:
         """End the process, as this one ends."""
@@ -101,6 +105,26 @@ class _Prober:
         process.kill()
         with process:  # Waits, and closes its pipes.
             self._process = None
+
+
+def _ask(process: subprocess.Popen[str], line: str, seconds: float) -> bool:
+    """Hand over a line, and tell whether an answer comes in time."""
+    answers: list[str] = []
+
+    def talk() -> None:
+        if process.stdin is not None and process.stdout is not None:
+            with suppress(OSError):  # It has ended: there is no answer.
+                process.stdin.write(line)
+                process.stdin.flush()
+                answers.append(process.stdout.readline())
+
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        process.kill()  # So that the thread, which waits for it, ends too.
+        thread.join()
+    return any(answers)
 
 
 _prober = _Prober()

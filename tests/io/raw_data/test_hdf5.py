@@ -68,7 +68,7 @@ def test_a_file_that_never_ends_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What loops for ever stands for a file that makes the library do so.
-    monkeypatch.setattr(hdf5, "_PROBE", "while True: pass")
+    monkeypatch.setattr(hdf5, "_PROBE", "print(1, flush=True)\nwhile True: pass")
     monkeypatch.setattr(hdf5, "_MOST_SECONDS", 0.5)
     monkeypatch.setattr(hdf5, "_prober", hdf5._Prober())
     with (
@@ -76,6 +76,15 @@ def test_a_file_that_never_ends_is_given_up(
         opened_hdf5(kspace(tmp_path / "a.h5", data=np.ones((2, 1, 8, 8), "c8"))),
     ):
         pass
+
+
+def test_without_a_process_to_look_a_file_is_opened_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5, "_PROBE", "raise SystemExit")
+    monkeypatch.setattr(hdf5, "_prober", hdf5._Prober())
+    path = kspace(tmp_path / "a.h5", data=np.ones((2, 1, 8, 8), "c8"))
+    assert read_image(path).array.shape == (2, 8, 8)
 
 
 @pytest.mark.parametrize("link", ["soft circle", "dangling"])
