@@ -68,6 +68,8 @@ class Form(QWidget, Generic[C]):
         tip = f"<p>{info.description or title}</p>"
         label.setToolTip(tip)
         editor.setToolTip(tip)
+        # Word-wrapped labels make the layout take less height than its editors need.
+        editor.setMinimumHeight(editor.sizeHint().height())
         rows.addRow(label, editor)
         self._editors[name] = editor
 
